@@ -1,0 +1,32 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command refit takes a Kubernetes cluster through maintenance. Installed as
+// kubectl-refit it is a plugin of kubectl.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+
+	// Credential plugins: exec, OIDC and the like, as kubectl has them.
+	_ "k8s.io/client-go/plugin/pkg/client/auth"
+
+	"refit.dev/refit/internal/cli"
+)
+
+func main() {
+	os.Exit(run())
+}
+
+// run returns instead of exiting so that what is deferred runs.
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+	return cli.Run(ctx, streams, os.Args[0], os.Args[1:])
+}

@@ -1,0 +1,179 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package event
+
+import (
+	"time"
+)
+
+// Type says what kind of thing happened; it decides which fields of an Event are set.
+type Type string
+
+const (
+	// RunStarted opens a run: Run, Nodes.
+	RunStarted Type = "run-started"
+	// NodePhase reports that a node entered a phase: Node, Phase, Message.
+	NodePhase Type = "node-phase"
+	// NodeCordoned and NodeUncordoned report a change of spec.unschedulable: Node.
+	NodeCordoned   Type = "node-cordoned"
+	NodeUncordoned Type = "node-uncordoned"
+	// NodeDrained reports that every pod that had to leave a node is gone: Node, Counts, Seconds.
+	NodeDrained Type = "node-drained"
+	// NodeFailed reports that a node could not be finished and stays cordoned: Node, Message, Hint.
+	NodeFailed Type = "node-failed"
+	// PodSkipped reports a pod that stays by rule: Node, Pod, Reason, Message.
+	PodSkipped Type = "pod-skipped"
+	// PodEvicted reports an accepted eviction (or deletion, with --disable-eviction): Node, Pod.
+	PodEvicted Type = "pod-evicted"
+	// PodBlocked reports a pod that has to wait, once for each change of cause: Node, Pod, Blocker.
+	PodBlocked Type = "pod-blocked"
+	// PodGone reports that a pod left its node for good: Node, Pod, Seconds since its eviction.
+	PodGone Type = "pod-gone"
+	// CommandOutput is one line that a command on a node wrote: Node, Message.
+	CommandOutput Type = "command-output"
+	// Warning is anything that a person should read and that stops nothing: Message, Hint; Node or Pod if it is about one.
+	Warning Type = "warning"
+	// Summary is the last event of every long operation: Result, Counts, Seconds, Remaining.
+	Summary Type = "summary"
+)
+
+// Phase is where a node stands in its maintenance.
+type Phase string
+
+const (
+	PhasePending    Phase = "pending"     // not started yet
+	PhaseCordoning  Phase = "cordoning"   // being marked unschedulable
+	PhaseDraining   Phase = "draining"    // pods are leaving
+	PhaseWorking    Phase = "working"     // the command or the reboot is under way
+	PhaseReadying   Phase = "readying"    // waiting for the node to be Ready
+	PhaseUncordon   Phase = "uncordoning" // being marked schedulable again
+	PhaseRecovering Phase = "recovering"  // waiting for the evicted workloads to be back
+	PhaseDone       Phase = "done"
+	PhaseFailed     Phase = "failed"
+)
+
+// Pod names a pod of a certain identity: a pod recreated under the same name has another UID.
+type Pod struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	UID       string `json:"uid,omitempty"`
+}
+
+// String returns namespace/name.
+func (p Pod) String() string { return p.Namespace + "/" + p.Name }
+
+// Cause says what keeps a pod on its node.
+type Cause string
+
+const (
+	// CauseBudget: the pod's budget allows no disruption now.
+	CauseBudget Cause = "budget"
+	// CauseBudgetUnobserved: the disruption controller has not looked at the budget's newest generation yet.
+	CauseBudgetUnobserved Cause = "budget-unobserved"
+	// CauseTwoBudgets: more than one budget selects the pod; the Eviction API refuses such pods for ever.
+	CauseTwoBudgets Cause = "two-budgets"
+	// CauseFinalizer: the pod is deleted and waits for its finalizers.
+	CauseFinalizer Cause = "finalizer"
+	// CauseKubelet: the pod is deleted and its node's kubelet does not answer.
+	CauseKubelet Cause = "kubelet"
+	// CauseTerminating: the pod is deleted and within its grace period.
+	CauseTerminating Cause = "terminating"
+	// CauseVolume: the pod is gone and a volume of it is still attached to the node.
+	CauseVolume Cause = "volume"
+	// CauseNoRoom: the pod's replacement fits on no other node at present.
+	CauseNoRoom Cause = "no-room"
+	// CauseThrottled: the API server asked for patience (429 that is not about a budget).
+	CauseThrottled Cause = "throttled"
+	// CauseError: the API server answered with an error that is retried.
+	CauseError Cause = "error"
+)
+
+// Blocker explains why a pod is still there. Text fields are ready to be read;
+// the numbers are those of the budget's status at the time.
+type Blocker struct {
+	Cause   Cause    `json:"cause"`
+	Message string   `json:"message"`
+	Hint    string   `json:"hint,omitempty"`
+	Budgets []Budget `json:"budgets,omitempty"`
+}
+
+// Budget is a PodDisruptionBudget as it stood when it was in the way.
+type Budget struct {
+	Namespace          string `json:"namespace"`
+	Name               string `json:"name"`
+	DisruptionsAllowed int32  `json:"disruptionsAllowed"`
+	CurrentHealthy     int32  `json:"currentHealthy"`
+	DesiredHealthy     int32  `json:"desiredHealthy"`
+	ExpectedPods       int32  `json:"expectedPods"`
+	// Unready are the pods of the budget that are not healthy and so use it up, sorted.
+	Unready []string `json:"unready,omitempty"`
+}
+
+// Counts adds up what happened to pods. A pod that the run touched counts once, at its last state.
+type Counts struct {
+	Evicted int `json:"evicted"` // evictions accepted
+	Gone    int `json:"gone"`    // evicted pods that really left
+	Skipped int `json:"skipped"` // stay by rule (DaemonSet, mirror pods, ...)
+	Blocked int `json:"blocked"` // still there although they should not be
+}
+
+// Result is how a long operation ended. Each one goes with an exit code of the command line.
+type Result string
+
+const (
+	ResultDone       Result = "done"       // 0
+	ResultFailed     Result = "failed"     // 1
+	ResultBlocked    Result = "blocked"    // 3: not safe, nothing was changed
+	ResultUnfinished Result = "unfinished" // 4: consistent, can be resumed
+)
+
+// Remaining is a pod that an unfinished operation leaves behind, and why.
+type Remaining struct {
+	Node    string  `json:"node"`
+	Pod     Pod     `json:"pod"`
+	Blocker Blocker `json:"blocker"`
+}
+
+// Event is one thing that happened. Fields that a Type does not use are zero and left out of the JSON.
+type Event struct {
+	Time      time.Time   `json:"time"`
+	Type      Type        `json:"type"`
+	Run       string      `json:"run,omitempty"`
+	Node      string      `json:"node,omitempty"`
+	Nodes     []string    `json:"nodes,omitempty"`
+	Phase     Phase       `json:"phase,omitempty"`
+	Pod       *Pod        `json:"pod,omitempty"`
+	Reason    string      `json:"reason,omitempty"`
+	Message   string      `json:"message,omitempty"`
+	Hint      string      `json:"hint,omitempty"`
+	Blocker   *Blocker    `json:"blocker,omitempty"`
+	Result    Result      `json:"result,omitempty"`
+	*Counts               // evicted, gone, skipped, blocked at the top level
+	Seconds   float64     `json:"seconds,omitempty"` // wall time of what the event closes
+	Remaining []Remaining `json:"remaining,omitempty"`
+}
+
+// Sink takes events. Implementations are safe for concurrent use and do not block
+// for long: whoever emits is at work.
+type Sink interface {
+	Emit(Event)
+}
+
+// SinkFunc makes a Sink of a function that is safe for concurrent use.
+type SinkFunc func(Event)
+
+// Emit calls f.
+func (f SinkFunc) Emit(e Event) { f(e) }
+
+// Discard is a Sink for those who do not want to know.
+var Discard Sink = SinkFunc(func(Event) {})
+
+// Tee emits every event to each of sinks, in their order.
+func Tee(sinks ...Sink) Sink {
+	return SinkFunc(func(e Event) {
+		for _, s := range sinks {
+			s.Emit(e)
+		}
+	})
+}

@@ -1,0 +1,135 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/report"
+)
+
+// app is what every verb shares: the streams and the flags of the root command.
+type app struct {
+	genericiooptions.IOStreams
+	kube   *genericclioptions.ConfigFlags
+	color  string // --color: auto, always or never
+	output string // --output: text, wide, json or yaml
+	yes    bool   // --yes
+}
+
+// Run runs the command line args (without the program's name, which is given as
+// argv0 so that the help shows `kubectl refit` to those who call it so) and
+// returns the exit code. It ends early, in order, when ctx ends.
+func Run(ctx context.Context, streams genericiooptions.IOStreams, argv0 string, args []string) int {
+	a := &app{IOStreams: streams, kube: genericclioptions.NewConfigFlags(true)}
+	root := newRootCommand(a, argv0)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil && err.Error() != "" {
+		fmt.Fprintf(streams.ErrOut, "error: %s\n", report.Printable(err.Error()))
+		if h := hint.Of(err); h != "" {
+			fmt.Fprintf(streams.ErrOut, "hint: %s\n", report.Printable(h))
+		}
+	}
+	return exitCode(err)
+}
+
+func newRootCommand(a *app, argv0 string) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "refit",
+		Short: "Take a Kubernetes cluster through maintenance",
+		Long: "refit takes a Kubernetes cluster through maintenance: it drains nodes, works on them and\n" +
+			"brings them back, as fast as the disruption budgets allow and never faster.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          usageArgs(cobra.NoArgs),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	if strings.HasPrefix(filepath.Base(argv0), "kubectl-") {
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl refit"}
+	}
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.ErrOut)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError(fmt.Errorf("%s: %w", cmd.CommandPath(), err))
+	})
+	a.kube.AddFlags(root.PersistentFlags())
+	root.PersistentFlags().StringVar(&a.color, "color", "auto", "when to use colour and live progress: auto, always or never")
+	for _, add := range verbs {
+		root.AddCommand(add(a))
+	}
+	return root
+}
+
+// verbs makes the commands, in the order of the help.
+var verbs = []func(*app) *cobra.Command{
+	newVersionCommand,
+}
+
+// outputFlag adds -o to a command that prints something.
+func (a *app) outputFlag(cmd *cobra.Command, formats ...string) {
+	cmd.Flags().StringVarP(&a.output, "output", "o", "text", "output format: "+strings.Join(formats, ", "))
+	check := cmd.PreRunE
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		for _, f := range formats {
+			if a.output == f {
+				if check != nil {
+					return check(cmd, args)
+				}
+				return nil
+			}
+		}
+		return usageError(fmt.Errorf("--output %q: want one of %s", a.output, strings.Join(formats, ", ")))
+	}
+}
+
+// yesFlag adds --yes to a command that changes something.
+func (a *app) yesFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVarP(&a.yes, "yes", "y", false, "do not ask before changing the cluster")
+}
+
+// client returns the REST configuration and a client made from the kubeconfig flags. There is no
+// client-side rate limit: refit paces itself by what the API server answers.
+func (a *app) client() (*rest.Config, kubernetes.Interface, error) {
+	config, err := a.kube.ToRESTConfig()
+	if err != nil {
+		return nil, nil, hint.Wrap(usageError(fmt.Errorf("load the kubeconfig: %w", err)),
+			"name a cluster with --kubeconfig and --context, or with KUBECONFIG")
+	}
+	config.QPS = -1
+	config.UserAgent = "refit/" + version()
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, nil, usageError(fmt.Errorf("make a client for %s: %w", config.Host, err))
+	}
+	return config, client, nil
+}
+
+// usageError marks err as wrong usage or input.
+func usageError(err error) error {
+	var e *exitError
+	if err == nil || errors.As(err, &e) {
+		return err
+	}
+	return exitWith(exitUsage, err)
+}
+
+// usageArgs makes a check of arguments fail as wrong usage.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		return usageError(check(cmd, args))
+	}
+}
