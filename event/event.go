@@ -13,7 +13,7 @@ type Type string
 const (
 	// RunStarted opens a run: Run, Nodes.
 	RunStarted Type = "run-started"
-	// NodePhase reports that a node entered a phase: Node, Phase, Message.
+	// NodePhase reports that a node entered a phase: Node, Phase, Message; Pods with PhaseDraining.
 	NodePhase Type = "node-phase"
 	// NodeCordoned and NodeUncordoned report a change of spec.unschedulable: Node.
 	NodeCordoned   Type = "node-cordoned"
@@ -143,6 +143,7 @@ type Event struct {
 	Node      string      `json:"node,omitempty"`
 	Nodes     []string    `json:"nodes,omitempty"`
 	Phase     Phase       `json:"phase,omitempty"`
+	Pods      int         `json:"pods,omitempty"` // how many pods have to leave the node
 	Pod       *Pod        `json:"pod,omitempty"`
 	Reason    string      `json:"reason,omitempty"`
 	Message   string      `json:"message,omitempty"`
