@@ -1,0 +1,48 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package drain
+
+import (
+	"encoding/json"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// CordonAnnotation is the node annotation that holds a Mark, as JSON.
+const CordonAnnotation = "refit.dev/cordon"
+
+// Mark says who of refit cordoned a node, so that it is undone by nobody else.
+type Mark struct {
+	// Run is the id of the run that cordoned the node; "" is `refit cordon` by hand.
+	Run string `json:"run"`
+	// Since is when.
+	Since time.Time `json:"since"`
+	// WasUnschedulable tells that the node was cordoned already, by somebody
+	// else: it has to stay so when refit is done with it.
+	WasUnschedulable bool `json:"wasUnschedulable"`
+}
+
+// MarkOf returns the mark on a node; false if there is none. An annotation that
+// cannot be read counts as none: it is nobody's claim.
+func MarkOf(node *corev1.Node) (Mark, bool) {
+	text, found := node.Annotations[CordonAnnotation]
+	if !found {
+		return Mark{}, false
+	}
+	var mark Mark
+	if err := json.Unmarshal([]byte(text), &mark); err != nil {
+		return Mark{}, false
+	}
+	return mark, true
+}
+
+func (m Mark) annotation() string {
+	m.Since = m.Since.UTC().Truncate(time.Second)
+	text, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // a string, a time and a bool always marshal
+	}
+	return string(text)
+}
