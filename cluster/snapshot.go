@@ -36,9 +36,14 @@ type Snapshot struct {
 	// PriorityClasses maps a class's name to its value.
 	PriorityClasses map[string]int32
 
+	// ResourceVersion is the one version at which everything was read; "" if
+	// there is no such version, as in a snapshot taken from a Watcher.
+	ResourceVersion string
+
 	// Unread are the kinds of objects that could not be read, for want of
-	// permission, and what is not known because of that. Nodes, pods and budgets
-	// are never among them: without those there is no snapshot.
+	// permission, and what is not known because of that; and that lists had to be
+	// taken at different moments, if so. Nodes, pods, budgets and workloads
+	// are never among the former: without those there is no snapshot.
 	Unread []Finding
 
 	nodes  map[string]*Node
@@ -116,8 +121,12 @@ type Webhook struct {
 	Rules         []admissionv1.RuleWithOperations
 	Namespaces    labels.Selector // never nil
 	Objects       labels.Selector // never nil
+	// Conditions are CEL expressions that narrow the rules further; they are not evaluated here.
+	Conditions []admissionv1.MatchCondition
 	// Service is the Service behind the webhook; empty for a URL.
 	Service types.NamespacedName
+	// Backends are the pods that the Service selects, sorted.
+	Backends []*Pod
 }
 
 // Node returns the node of that name, or nil.

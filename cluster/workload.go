@@ -1,0 +1,86 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+)
+
+// workloadOf makes a Workload of the object of a built-in controller, without
+// what only other objects can tell (Pods, and its Controller's details). It
+// returns nil for any other object. spec.replicas and a Job's parallelism
+// default to 1, as the API server defaults them.
+func workloadOf(obj any) *Workload {
+	apps := appsv1.GroupName
+	switch o := obj.(type) {
+	case *appsv1.Deployment:
+		return makeWorkload(apps, "Deployment", &o.ObjectMeta, ptr.Deref(o.Spec.Replicas, 1), o.Status.ReadyReplicas, &o.Spec.Template)
+	case *appsv1.ReplicaSet:
+		return makeWorkload(apps, "ReplicaSet", &o.ObjectMeta, ptr.Deref(o.Spec.Replicas, 1), o.Status.ReadyReplicas, &o.Spec.Template)
+	case *appsv1.StatefulSet:
+		return makeWorkload(apps, "StatefulSet", &o.ObjectMeta, ptr.Deref(o.Spec.Replicas, 1), o.Status.ReadyReplicas, &o.Spec.Template)
+	case *appsv1.DaemonSet:
+		return makeWorkload(apps, "DaemonSet", &o.ObjectMeta, o.Status.DesiredNumberScheduled, o.Status.NumberReady, &o.Spec.Template)
+	case *batchv1.Job:
+		return makeWorkload(batchv1.GroupName, "Job", &o.ObjectMeta, ptr.Deref(o.Spec.Parallelism, 1), ptr.Deref(o.Status.Ready, -1), &o.Spec.Template)
+	case *corev1.ReplicationController:
+		return makeWorkload("", "ReplicationController", &o.ObjectMeta, ptr.Deref(o.Spec.Replicas, 1), o.Status.ReadyReplicas, o.Spec.Template)
+	}
+	return nil
+}
+
+func makeWorkload(group, kind string, meta *metav1.ObjectMeta, desired, ready int32, template *corev1.PodTemplateSpec) *Workload {
+	w := &Workload{
+		Group: group, Kind: kind, Namespace: meta.Namespace, Name: meta.Name, UID: meta.UID,
+		Found: true, Desired: desired, Ready: ready,
+	}
+	if template != nil {
+		w.PodLabels, w.PodSpec = template.Labels, &template.Spec
+	}
+	if ref := metav1.GetControllerOfNoCopy(meta); ref != nil {
+		w.Controller = referredWorkload(meta.Namespace, ref)
+	}
+	return w
+}
+
+// referredWorkload is what an owner reference alone tells of a controller.
+func referredWorkload(namespace string, ref *metav1.OwnerReference) *Workload {
+	return &Workload{
+		Group: schema.FromAPIVersionAndKind(ref.APIVersion, ref.Kind).Group, Kind: ref.Kind,
+		Namespace: namespace, Name: ref.Name, UID: ref.UID, Desired: -1, Ready: -1,
+	}
+}
+
+// controllerRef is the reference to the workload that controls pod; nil for a
+// bare pod and for a static pod, which its Node owns and nobody would replace
+// elsewhere.
+func controllerRef(pod *corev1.Pod) *metav1.OwnerReference {
+	ref := metav1.GetControllerOfNoCopy(pod)
+	if ref == nil || ref.Kind == "Node" && ref.APIVersion == "v1" {
+		return nil
+	}
+	return ref
+}
+
+// Object names the workload for a Finding.
+func (w *Workload) Object() Object {
+	return Object{Kind: w.Kind, Namespace: w.Namespace, Name: w.Name}
+}
+
+// Top follows the controllers upwards: the Deployment of a ReplicaSet. A
+// controller that controls itself, by way of others, ends the climb.
+func (w *Workload) Top() *Workload {
+	seen := map[types.UID]bool{}
+	for w.Controller != nil && !seen[w.UID] {
+		seen[w.UID] = true
+		w = w.Controller
+	}
+	return w
+}
