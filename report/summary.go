@@ -1,0 +1,75 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"refit.dev/refit/event"
+)
+
+// summarize puts the last event into the lines that stand at the end of a text
+// report: what was done, and what is left and why.
+func summarize(e event.Event, p *progress) []string {
+	done, failed, _, _ := p.counts()
+	verb := "drained"
+	if p.run != "" {
+		verb = "maintained"
+	}
+	var lines []string
+	if len(p.nodes) > 0 {
+		text := fmt.Sprintf("%d of %s %s in %s%s", done, plural(len(p.nodes), "node"), verb, seconds(e.Seconds), tally(e.Counts))
+		if failed > 0 {
+			text += fmt.Sprintf("; %d failed", failed)
+		}
+		lines = append(lines, text)
+	}
+	if text := verdict(e); text != "" {
+		lines = append(lines, text)
+	}
+	for i, r := range e.Remaining {
+		if i == 0 {
+			lines = append(lines, plural(len(e.Remaining), "pod")+" left behind:")
+		}
+		lines = append(lines, remaining(r)...)
+	}
+	if e.Hint != "" {
+		lines = append(lines, "hint: "+printableLine(e.Hint))
+	}
+	return lines
+}
+
+func verdict(e event.Event) string {
+	text := ""
+	switch e.Result {
+	case event.ResultFailed:
+		text = "failed"
+	case event.ResultBlocked:
+		text = "blocked, nothing was changed"
+	case event.ResultUnfinished:
+		text = "not finished"
+	}
+	switch {
+	case e.Message == "":
+		return text
+	case text == "":
+		return printableLine(e.Message)
+	}
+	return text + ": " + printableLine(e.Message)
+}
+
+func remaining(r event.Remaining) []string {
+	lines := []string{fmt.Sprintf("  %s  %s: %s", printableLine(r.Node), printableLine(r.Pod.String()), printableLine(r.Blocker.Message))}
+	for _, b := range r.Blocker.Budgets {
+		if len(b.Unready) > 0 {
+			lines = append(lines, fmt.Sprintf("    unready in budget %s: %s",
+				printableLine(b.Namespace+"/"+b.Name), printableLine(strings.Join(b.Unready, ", "))))
+		}
+	}
+	if r.Blocker.Hint != "" {
+		lines = append(lines, "    hint: "+printableLine(r.Blocker.Hint))
+	}
+	return lines
+}
