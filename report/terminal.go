@@ -22,15 +22,9 @@ func Detect(out, errw io.Writer, color string, getenv func(string) string) (Opti
 	o := Options{Out: out, Err: errw, Format: "text"}
 	file, _ := errw.(*os.File)
 	terminal := file != nil && term.IsTerminal(int(file.Fd()))
-	quiet := getenv("NO_COLOR") != "" || getenv("TERM") == "dumb"
-	switch color {
-	case "never":
-	case "auto":
-		o.Live, o.Color = terminal && !quiet, terminal && !quiet
-	case "always":
-		o.Live, o.Color = terminal && getenv("TERM") != "dumb", true
-	default:
-		return o, fmt.Errorf("--color %q: want auto, always or never", color)
+	var err error
+	if o.Live, o.Color, err = decide(terminal, color, getenv); err != nil {
+		return o, err
 	}
 	if o.Live {
 		o.Size = func() (columns, lines int) {
@@ -42,4 +36,18 @@ func Detect(out, errw io.Writer, color string, getenv func(string) string) (Opti
 		}
 	}
 	return o, nil
+}
+
+func decide(terminal bool, color string, getenv func(string) string) (live, colors bool, err error) {
+	dumb := getenv("TERM") == "dumb"
+	switch color {
+	case "never":
+		return false, false, nil
+	case "auto":
+		live = terminal && !dumb && getenv("NO_COLOR") == ""
+		return live, live, nil
+	case "always":
+		return terminal && !dumb, true, nil
+	}
+	return false, false, fmt.Errorf("--color %q: want auto, always or never", color)
 }
