@@ -10,6 +10,7 @@ import (
 	"io"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -58,12 +59,33 @@ func DecodeManifests(r io.Reader) ([]runtime.Object, error) {
 		} else if empty {
 			continue
 		}
-		obj, _, err := scheme.Codecs.UniversalDeserializer().Decode(document, nil, nil)
+		decoded, err := decode(document)
 		if err != nil {
 			return nil, fmt.Errorf("read document %d: %w", n, err)
 		}
-		objs = append(objs, obj)
+		objs = append(objs, decoded...)
 	}
+}
+
+// decode decodes one document: an object, or a v1 List of objects of any kind.
+func decode(document []byte) ([]runtime.Object, error) {
+	obj, _, err := scheme.Codecs.UniversalDeserializer().Decode(document, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	list, ok := obj.(*corev1.List)
+	if !ok {
+		return []runtime.Object{obj}, nil
+	}
+	var objs []runtime.Object
+	for i := range list.Items {
+		items, err := decode(list.Items[i].Raw)
+		if err != nil {
+			return nil, fmt.Errorf("item %d: %w", i, err)
+		}
+		objs = append(objs, items...)
+	}
+	return objs, nil
 }
 
 // isEmpty tells a document of comments or white space only from one to decode.

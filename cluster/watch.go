@@ -71,10 +71,10 @@ type watched struct {
 // Err). An API server that is away for a while does not: client-go comes back
 // to it, half a minute later at most.
 func Watch(ctx context.Context, client kubernetes.Interface, opts ...Option) (*Watcher, error) {
-	return watch(ctx, client, refusalPatience, opts...)
+	return startWatch(ctx, client, refusalPatience, opts...)
 }
 
-func watch(ctx context.Context, client kubernetes.Interface, patience int, opts ...Option) (*Watcher, error) {
+func startWatch(ctx context.Context, client kubernetes.Interface, patience int, opts ...Option) (*Watcher, error) {
 	v, err := serverVersion(ctx, client)
 	if err != nil {
 		return nil, err
