@@ -13,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -196,7 +197,10 @@ func TestTrimKeepsWhatMatters(t *testing.T) {
 		},
 		Spec: corev1.PodSpec{
 			InitContainers: []corev1.Container{{Name: "sidecar", RestartPolicy: &always, Env: []corev1.EnvVar{{Name: "PASSWORD", Value: "secret"}}}},
-			Containers:     []corev1.Container{{Name: "c", Image: "i:v1", Ports: []corev1.ContainerPort{{HostPort: 80}}, Command: []string{"run"}}},
+			Containers:     []corev1.Container{{Name: "c", Image: "i:v1", Ports: []corev1.ContainerPort{{HostPort: 80}}, Command: []string{"run"}, Resources: corev1.ResourceRequirements{
+				Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")},
+				Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2"), corev1.ResourceMemory: resource.MustParse("1Gi")},
+			}}},
 		},
 		Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{
 			Name: "c", ImageID: "sha256:x", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}},
@@ -210,6 +214,9 @@ func TestTrimKeepsWhatMatters(t *testing.T) {
 	c, side := pod.Spec.Containers[0], pod.Spec.InitContainers[0]
 	if c.Image != "i:v1" || c.Ports[0].HostPort != 80 || c.Command != nil || side.Env != nil || side.RestartPolicy != &always {
 		t.Errorf("containers %+v %+v", c, side)
+	}
+	if r := c.Resources.Requests; r.Cpu().Value() != 1 || r.Memory().Value() != 1<<30 || c.Resources.Limits != nil {
+		t.Errorf("resources %+v", c.Resources)
 	}
 	if _, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]; !mirror || len(pod.Annotations) != 1 || pod.ManagedFields != nil {
 		t.Errorf("metadata %+v", pod.ObjectMeta)
