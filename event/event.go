@@ -85,6 +85,10 @@ const (
 	CauseNoRoom Cause = "no-room"
 	// CauseThrottled: the API server asked for patience (429 that is not about a budget).
 	CauseThrottled Cause = "throttled"
+	// CauseQueued: the pod's turn has not come yet.
+	CauseQueued Cause = "queued"
+	// CauseRefused: the rules of the drain neither let the pod go nor stay.
+	CauseRefused Cause = "refused"
 	// CauseError: the API server answered with an error that is retried.
 	CauseError Cause = "error"
 )
