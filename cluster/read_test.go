@@ -197,7 +197,7 @@ func TestTrimKeepsWhatMatters(t *testing.T) {
 		},
 		Spec: corev1.PodSpec{
 			InitContainers: []corev1.Container{{Name: "sidecar", RestartPolicy: &always, Env: []corev1.EnvVar{{Name: "PASSWORD", Value: "secret"}}}},
-			Containers:     []corev1.Container{{Name: "c", Image: "i:v1", Ports: []corev1.ContainerPort{{HostPort: 80}}, Command: []string{"run"}, Resources: corev1.ResourceRequirements{
+			Containers: []corev1.Container{{Name: "c", Image: "i:v1", Ports: []corev1.ContainerPort{{HostPort: 80}}, Command: []string{"run"}, Resources: corev1.ResourceRequirements{
 				Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")},
 				Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2"), corev1.ResourceMemory: resource.MustParse("1Gi")},
 			}}},
