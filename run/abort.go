@@ -1,0 +1,75 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"refit.dev/refit/drain"
+	"refit.dev/refit/event"
+)
+
+// Abort gives a run up: it uncordons the nodes that carry the run's mark (one
+// that somebody else had cordoned before stays cordoned), releases the lock if
+// the run still has it, and closes the journal. It returns the nodes that were
+// uncordoned. What was done to machines is not undone.
+func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, err error) {
+	journal, status, _, err := o.Store.open(run)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, journal.Close()) }()
+	if status.Closed() {
+		return nil, badInput("run %s was %s already: there is nothing to abort", run, status.Phase)
+	}
+	if err := o.sameCluster(ctx, status.Spec); err != nil {
+		return nil, err
+	}
+	nodes, err := o.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list the nodes: %w", err)
+	}
+	for i := range nodes.Items {
+		node := &nodes.Items[i]
+		if mark, marked := drain.MarkOf(node); !marked || mark.Run != run {
+			continue
+		}
+		changed, err := drain.Uncordon(ctx, o.Client, node.Name, run)
+		if err != nil {
+			return uncordoned, err // the run stays open: abort can be repeated
+		}
+		if changed {
+			uncordoned = append(uncordoned, node.Name)
+			o.Sink.Emit(event.Event{Time: o.Clock.Now(), Type: event.NodeUncordoned, Run: run, Node: node.Name})
+			l := &live{client: o.Client, clock: o.Clock}
+			l.Note(ctx, node, reasonUncordoned, fmt.Sprintf("refit run %s was aborted", run))
+		}
+	}
+	if err := o.releaseLeftover(ctx, run); err != nil {
+		return uncordoned, err
+	}
+	return uncordoned, journal.Append(Record{Kind: KindAborted, Reason: fmt.Sprintf("%s uncordoned", count(len(uncordoned), "node"))})
+}
+
+// releaseLeftover releases the lock if a dead process of the run left it behind.
+func (o *Operator) releaseLeftover(ctx context.Context, run string) error {
+	machine, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("find this machine's name: %w", err)
+	}
+	holder := holderOf(run, machine)
+	leases := o.Client.CoordinationV1().Leases(lockNamespace)
+	found, err := leases.Get(ctx, lockName, metav1.GetOptions{})
+	if err != nil || ptr.Deref(found.Spec.HolderIdentity, "") != holder {
+		return nil //nolint:nilerr // there is none, or it may not be read: it expires by itself
+	}
+	l := &lease{leases: leases, holder: holder, clock: o.Clock, current: found, lost: make(chan struct{})}
+	return l.release(ctx)
+}

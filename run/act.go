@@ -1,0 +1,95 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"refit.dev/refit/event"
+	"refit.dev/refit/host"
+)
+
+// settleUnknown deals with a command that a killed process had started. Whether
+// it may be run twice is not for refit to guess.
+func (w *worker) settleUnknown() error {
+	if w.status.Steps[StepCommand] != Intent || w.unknown == UnknownRerun {
+		return nil
+	}
+	if w.unknown == UnknownDone {
+		return w.record(Record{Kind: KindStep, Node: w.target.Name, Step: StepCommand, State: Done, Reason: "taken for done by the operator"})
+	}
+	return &failure{
+		reason: "the command was started by a process that was killed; whether it ran to its end is not known",
+		hint: fmt.Sprintf("look at the node, and whether the command still runs; then refit runs resume %s --on-unknown-command=rerun "+
+			"(run it again) or =done (it has done its work)", w.spec.Run),
+	}
+}
+
+// command runs the command for the node. It is not ended by the end of ctx: a
+// machine is not left in the middle of something because a person pressed
+// Ctrl-C once.
+func (w *worker) command(ctx context.Context) error {
+	node, err := w.ownCordon(ctx)
+	if err != nil {
+		return err
+	}
+	w.phase(event.PhaseWorking, "")
+	return w.step(ctx, StepCommand, Record{}, func() (Record, error) {
+		ctx := context.WithoutCancel(ctx)
+		if limit := w.spec.Timeouts.Command.Duration; limit > 0 {
+			limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w after %s", errTimeout, limit))
+			defer cancel()
+			ctx = limited
+		}
+		err := w.hosts(node).Run(ctx, w.spec.Command, func(line string) {
+			w.emit(event.Event{Type: event.CommandOutput, Node: w.target.Name, Message: line})
+		})
+		var exit *host.ExitError
+		switch {
+		case err == nil:
+			return Record{}, nil
+		case errors.As(err, &exit):
+			// That it failed is known, so that it may be tried again.
+			if err := w.record(Record{Kind: KindStep, Node: w.target.Name, Step: StepCommand, State: Lost, Reason: err.Error()}); err != nil {
+				return Record{}, err
+			}
+			return Record{}, &failure{
+				reason: err.Error(),
+				hint:   "see its output; once the cause is mended, refit runs resume " + w.spec.Run + " runs it again",
+			}
+		}
+		return Record{}, &failure{
+			reason:  err.Error() + "; how far it got is not known",
+			hint:    "look at the node; then refit runs resume " + w.spec.Run + " --on-unknown-command=rerun or =done",
+			timeout: errors.Is(err, errTimeout),
+		}
+	})
+}
+
+// reboot asks for the reboot of the node. The request is the same whenever it is
+// made, and a boot ID other than the one that was recorded before it shows that
+// it was obeyed.
+func (w *worker) reboot(ctx context.Context) error {
+	node, err := w.ownCordon(ctx)
+	if err != nil {
+		return err
+	}
+	w.phase(event.PhaseWorking, "")
+	return w.step(ctx, StepReboot, Record{BootID: node.Status.NodeInfo.BootID}, func() (Record, error) {
+		if node.Status.NodeInfo.BootID != w.status.BootID {
+			return Record{}, nil
+		}
+		err := retry(ctx, w.clock, w.spec.Timeouts.Stall.Duration, func(ctx context.Context) error {
+			return w.hosts(node).Reboot(ctx, bootRequest(w.spec.Run, w.target.UID))
+		})
+		if apierrors.IsConflict(err) {
+			return Record{}, &gone{reasonReplaced}
+		}
+		return Record{}, w.about(err)
+	})
+}

@@ -1,0 +1,87 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/event"
+	"refit.dev/refit/host"
+)
+
+// Cluster is what a run sees of its cluster, and does to it. Errors come as
+// the API server gave them, wrapped: the engine decides which to try again.
+type Cluster interface {
+	// Snapshot ties together what the watches have brought.
+	Snapshot() *cluster.Snapshot
+	// Subscribe opens a queue of what changes from now on.
+	Subscribe() Changes
+	// Done is closed when the watches were refused for good; Err says why.
+	Done() <-chan struct{}
+	Err() error
+
+	// Node asks the API server for a node; nil if there is none of that name.
+	Node(ctx context.Context, name string) (*corev1.Node, error)
+	// Cordon and Uncordon mark a node, and leave and take back the run's mark on
+	// it. They touch no other node of that name, and Uncordon no other run's mark.
+	Cordon(ctx context.Context, node *corev1.Node, run string) (changed bool, err error)
+	Uncordon(ctx context.Context, name, run string) (changed bool, err error)
+	// Drain empties a node. It returns when that is done, when ctx ends (then
+	// with ctx's cause), or when it cannot be done. What it tells of its
+	// progress goes to the sink it was made with.
+	Drain(ctx context.Context, name string) (Drained, error)
+	// Note leaves an Event on a node. That it fails is of no consequence.
+	Note(ctx context.Context, node *corev1.Node, reason, message string)
+}
+
+// Changes is a queue of changes; *cluster.Subscription is one.
+type Changes interface {
+	Ready() <-chan struct{}
+	Take() []cluster.Change
+	Close()
+}
+
+// Drained is what came of the drain of one node.
+type Drained struct {
+	event.Counts
+	// Remaining are the pods that are still there.
+	Remaining []event.Remaining
+}
+
+// Hosts returns the Host that carries a node.
+type Hosts func(node *corev1.Node) host.Host
+
+// lock is what keeps other runs away.
+type lock interface {
+	// check returns errLockLost if another run may be at work, any other error if
+	// that cannot be known.
+	check(ctx context.Context) error
+	// gone is closed when another run has it.
+	gone() <-chan struct{}
+}
+
+// Reasons of the Events that a run leaves on nodes.
+const (
+	reasonCordoned   = "RefitCordoned"
+	reasonDrained    = "RefitDrained"
+	reasonUncordoned = "RefitUncordoned"
+	reasonMaintained = "RefitMaintained"
+	reasonBlocked    = "RefitBlocked"
+)
+
+// UnknownCommand says what to do about a command that was started by a process
+// that was killed: nobody knows whether, and how far, it ran.
+type UnknownCommand string
+
+const (
+	// UnknownStop fails the node: a person has to look.
+	UnknownStop UnknownCommand = "stop"
+	// UnknownRerun runs the command again: for commands that may be repeated.
+	UnknownRerun UnknownCommand = "rerun"
+	// UnknownDone takes the command for done: a person has looked.
+	UnknownDone UnknownCommand = "done"
+)

@@ -1,0 +1,338 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/event"
+)
+
+// Outcome is how a process left a run. Result goes with an exit code of the
+// command line; Reason and Hint say why it is not ResultDone.
+type Outcome struct {
+	Run          string
+	Result       event.Result
+	Reason, Hint string
+	Status       *Status
+}
+
+// engine takes the nodes of one run through their maintenance, in one process.
+type engine struct {
+	spec    *Spec
+	log     Log
+	cluster Cluster
+	hosts   Hosts
+	lock    lock
+	clock   clock.WithTicker
+	sink    event.Sink
+	unknown UnknownCommand
+	tally   *tally // has to hear what the drains tell
+	picture *picture
+
+	stop context.CancelCauseFunc // ends the run in order, with the reason
+
+	mu        sync.Mutex // guards what follows
+	status    *Status
+	counts    event.Counts
+	remaining []event.Remaining
+}
+
+// run works until every node is finished, or none may be started any more, or
+// ctx ends. Then no node is started, those at work stop at the next point from
+// which they can be carried on, and it returns when they have.
+func (e *engine) run(ctx context.Context) Outcome {
+	begun := e.clock.Now()
+	ctx, e.stop = context.WithCancelCause(ctx)
+	defer e.stop(nil)
+	defer context.AfterFunc(ctx, e.tellInterruption)()
+
+	changes := e.cluster.Subscribe()
+	defer changes.Close()
+	e.picture = &picture{cluster: e.cluster, clock: e.clock}
+	e.picture.take()
+	var background sync.WaitGroup
+	watching, done := context.WithCancel(context.WithoutCancel(ctx))
+	defer background.Wait()
+	defer done()
+	background.Go(func() { e.picture.follow(watching, changes) })
+	background.Go(func() { e.guardRun(watching) })
+
+	names := make([]string, len(e.spec.Nodes))
+	for i, n := range e.spec.Nodes {
+		names[i] = n.Name
+	}
+	e.emit(event.Event{Type: event.RunStarted, Nodes: names})
+	e.tellFinished()
+
+	reason := e.schedule(ctx)
+	return e.close(ctx, reason, e.clock.Since(begun))
+}
+
+// guardRun stops the run when its foundations give way.
+func (e *engine) guardRun(ctx context.Context) {
+	select {
+	case <-e.cluster.Done():
+		e.stop(fmt.Errorf("the cluster cannot be watched any more: %w", e.cluster.Err()))
+	case <-e.lock.gone():
+		e.stop(errLockLost)
+	case <-ctx.Done():
+	}
+}
+
+// schedule starts nodes as slots get free and waits for them. It returns when
+// none is at work and no further one can be started: with the reason, if that
+// is not because all are finished.
+func (e *engine) schedule(ctx context.Context) (reason string) {
+	active := map[string]bool{}
+	finished := make(chan string)
+	var stalled stall
+	defer func() { stalled.end() }()
+	for {
+		snapshot, changed := e.picture.get()
+		var d Decision
+		if ctx.Err() == nil {
+			e.mu.Lock()
+			d = Next(snapshot, e.spec, Progress{Nodes: e.status.Nodes, Active: active})
+			e.mu.Unlock()
+			for _, gone := range d.Gone {
+				e.skip(gone)
+			}
+			for _, name := range d.Start {
+				active[name] = true
+				go func() {
+					e.node(ctx, name)
+					finished <- name
+				}()
+			}
+		}
+		if len(active) > 0 {
+			stalled.end()
+		} else {
+			switch left := e.left(); {
+			case left == 0:
+				return ""
+			case ctx.Err() != nil:
+				return stopReason(ctx)
+			case d.Stop != "":
+				return d.Stop
+			case len(d.Held) == left:
+				return "nodes that are not this run's to touch: " + listReasons(d.Held)
+			}
+			if stalled.begin(e.clock, e.spec.Timeouts.Stall.Duration) {
+				e.emit(event.Event{Type: event.Warning, Message: waitsForSlot(d), Hint: "bring those nodes back, or stop with Ctrl-C"})
+			}
+		}
+		done := ctx.Done()
+		if ctx.Err() != nil {
+			done = nil // known already
+		}
+		select {
+		case name := <-finished:
+			delete(active, name)
+		case <-changed:
+		case <-stalled.over():
+			return fmt.Sprintf("%s; waited for %s", waitsForSlot(d), e.spec.Timeouts.Stall.Duration)
+		case <-done:
+		}
+	}
+}
+
+// stall measures how long nothing could be started while nothing was at work.
+type stall struct{ timer clock.Timer }
+
+// begin starts the measurement; it returns false if it is under way.
+func (s *stall) begin(clk clock.WithTicker, limit time.Duration) bool {
+	if s.timer != nil {
+		return false
+	}
+	s.timer = clk.NewTimer(limit)
+	return true
+}
+
+func (s *stall) end() {
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+}
+
+func (s *stall) over() <-chan time.Time {
+	if s.timer == nil {
+		return nil
+	}
+	return s.timer.C()
+}
+
+func waitsForSlot(d Decision) string {
+	return fmt.Sprintf("no node can be started: %d may be out at once, and %s %s out: %s",
+		d.Slots, count(len(d.Out), "node"), plural(len(d.Out), "is", "are"), listReasons(d.Out))
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+func listReasons(list []NodeReason) string {
+	texts := make([]string, len(list))
+	for i, r := range list {
+		texts[i] = r.Node + " (" + r.Reason + ")"
+	}
+	return few(texts)
+}
+
+// left counts the nodes to which something is still to be done.
+func (e *engine) left() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.status.Count(Waiting) + e.status.Count(Begun)
+}
+
+// close sums the run up, in the journal and for whoever listens.
+func (e *engine) close(ctx context.Context, reason string, took time.Duration) Outcome {
+	e.mu.Lock()
+	o := e.sumUp(reason)
+	counts, remaining := e.counts, e.remaining
+	e.mu.Unlock()
+
+	r := Record{Kind: KindStopped, Result: o.Result, Reason: o.Reason}
+	if e.left() == 0 && e.status.Count(Failed) == 0 {
+		r.Kind = KindFinished
+	}
+	if err := e.record(r); err != nil {
+		// The run is over in any case; the journal merely does not say so.
+		slog.DebugContext(ctx, "the end of the run was not recorded", "err", err)
+		if o.Result == event.ResultDone {
+			o.Result, o.Reason = event.ResultUnfinished, err.Error()
+		}
+		o.Hint = "make room for the journal, then: " + o.Hint
+	}
+	o.Status = e.status
+	e.emit(event.Event{
+		Type: event.Summary, Result: o.Result, Message: o.Reason, Hint: o.Hint,
+		Counts: &counts, Seconds: took.Seconds(), Remaining: remaining,
+	})
+	return o
+}
+
+// sumUp makes the Outcome of where the nodes stand.
+func (e *engine) sumUp(reason string) Outcome {
+	o := Outcome{Run: e.spec.Run, Result: event.ResultDone}
+	var failed, timedOut, replaced, gone []string
+	for _, name := range slices.Sorted(maps.Keys(e.status.Nodes)) {
+		switch n := e.status.Nodes[name]; {
+		case n.Standing == Failed && n.Timeout:
+			timedOut = append(timedOut, name)
+		case n.Standing == Failed:
+			failed = append(failed, name)
+		case n.Standing == Skipped && n.Replaced:
+			replaced = append(replaced, name)
+		case n.Standing == Skipped:
+			gone = append(gone, name)
+		}
+	}
+	var parts []string
+	say := func(result event.Result, names []string, what string) {
+		if len(names) == 0 {
+			return
+		}
+		parts = append(parts, fmt.Sprintf("%s %s (%s)", count(len(names), "node"), what, few(names)))
+		if result == event.ResultFailed || o.Result == event.ResultDone {
+			o.Result = result
+		}
+	}
+	say(event.ResultFailed, failed, "failed")
+	say(event.ResultFailed, replaced, "replaced by another one of the same name, which was not maintained")
+	say(event.ResultUnfinished, timedOut, "timed out")
+	say(event.ResultDone, gone, "deleted meanwhile")
+	if reason != "" {
+		parts = append(parts, reason)
+		if o.Result == event.ResultDone {
+			o.Result = event.ResultUnfinished
+		}
+	}
+	o.Reason = strings.Join(parts, "; ")
+	if left := e.status.Count(Waiting) + e.status.Count(Begun); left > 0 || len(failed)+len(timedOut) > 0 {
+		o.Hint = fmt.Sprintf("carry on: refit runs resume %s; give up and uncordon: refit runs abort %s", e.spec.Run, e.spec.Run)
+	}
+	return o
+}
+
+// stopReason says why ctx ended.
+func stopReason(ctx context.Context) string {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.Canceled) {
+		return "interrupted"
+	}
+	return cause.Error()
+}
+
+// record puts r on disk and then into the status. An error means that what r
+// announces must not be done, and that the run stops.
+func (e *engine) record(r Record) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.log.Append(r); err != nil {
+		e.stop(err)
+		return err
+	}
+	r.Time = e.clock.Now().UTC()
+	e.status.add(r)
+	return nil
+}
+
+func (e *engine) emit(ev event.Event) {
+	ev.Time, ev.Run = e.clock.Now(), e.spec.Run
+	e.sink.Emit(ev)
+}
+
+// tellFinished brings whoever listens up to date with what earlier processes did.
+func (e *engine) tellFinished() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, target := range e.spec.Nodes {
+		if n := e.status.Nodes[target.Name]; n.Standing == Maintained {
+			e.emit(event.Event{Type: event.NodePhase, Node: target.Name, Phase: event.PhaseDone, Message: "by an earlier process of this run"})
+		}
+	}
+}
+
+// tellInterruption says, when the run is to stop, what is waited for.
+func (e *engine) tellInterruption() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var commands []string
+	for _, target := range e.spec.Nodes {
+		if e.status.Nodes[target.Name].Steps[StepCommand] == Intent {
+			commands = append(commands, target.Name)
+		}
+	}
+	if len(commands) > 0 {
+		e.emit(event.Event{
+			Type:    event.Warning,
+			Message: "stopping: no further node is started; waiting for the command to end for " + few(commands),
+			Hint:    "a second Ctrl-C ends refit at once; then nobody knows how far the command got",
+		})
+	}
+}
+
+// skip leaves out a node that is gone.
+func (e *engine) skip(gone NodeReason) {
+	if e.record(Record{Kind: KindNodeSkipped, Node: gone.Node, Reason: gone.Reason, Replaced: gone.Reason == reasonReplaced}) == nil {
+		e.emit(event.Event{Type: event.Warning, Node: gone.Node, Message: gone.Reason + "; the run goes on without it"})
+	}
+}

@@ -1,0 +1,231 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/internal/hint"
+)
+
+// Log takes the records of a run. Append returns once the record is on disk;
+// if it returns an error, what the record announces must not be done.
+type Log interface {
+	Append(Record) error
+}
+
+// file is what a Journal needs of an *os.File.
+type file interface {
+	io.Writer
+	Sync() error
+}
+
+// Journal is the append-only record of one run. Whoever has it open holds the
+// run: a lock on the file keeps every other process out until Close, or until
+// this one is dead. It is safe for concurrent use.
+type Journal struct {
+	path  string
+	clock clock.PassiveClock
+	close func() error
+
+	mu     sync.Mutex
+	file   file
+	seq    int   // of the last record
+	broken error // what the first write that failed said
+}
+
+const journalName = "journal.ndjson"
+
+// createJournal makes the journal of a new run in dir, which must not exist,
+// with spec as its first record. Nothing was recorded if it fails.
+func createJournal(dir string, spec *Spec, clk clock.PassiveClock) (*Journal, error) {
+	fail := func(err error) (*Journal, error) {
+		return nil, hint.Wrap(fmt.Errorf("create the journal of run %s: %w", spec.Run, err),
+			"nothing was changed; make room for the journal, or set REFIT_STATE_DIR to a directory that can be written")
+	}
+	if err := spec.validate(); err != nil {
+		return fail(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return fail(err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fail(err)
+	}
+	path := filepath.Join(dir, journalName)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fail(errors.Join(err, os.Remove(dir)))
+	}
+	j := &Journal{path: path, clock: clk, close: f.Close, file: f}
+	if err = lockFile(f, 0); err == nil {
+		err = j.Append(Record{Kind: KindCreated, Spec: spec})
+	}
+	for d := dir; err == nil && d != filepath.Dir(filepath.Dir(filepath.Dir(dir))); d = filepath.Dir(d) {
+		err = syncDir(d) // the file's name must be on disk as well as its content
+	}
+	if err != nil {
+		return fail(errors.Join(err, f.Close(), os.RemoveAll(dir)))
+	}
+	return j, nil
+}
+
+// lockPatience is how long openJournal waits for the lock: a process that only
+// looks whether somebody holds it holds it for an instant itself.
+const lockPatience = 2 * time.Second
+
+// openJournal takes up the journal in dir. It fails with errHeld while another
+// process has it. The last record may be half written, because its process was
+// killed: then torn is how many bytes were cut off.
+func openJournal(dir string, clk clock.PassiveClock) (j *Journal, records []Record, torn int, err error) {
+	path := filepath.Join(dir, journalName)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
+	if err != nil {
+		return nil, nil, 0, hint.Wrap(fmt.Errorf("open the journal: %w", err), "a run can only be carried on by a user who may write its journal")
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	if err := lockFile(f, lockPatience); err != nil {
+		return nil, nil, 0, fmt.Errorf("%s: %w", path, err)
+	}
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return nil, nil, 0, fmt.Errorf("read %s: %w", path, err)
+	}
+	records, torn, err = readable(path, data)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	if torn > 0 {
+		if err := f.Truncate(int64(len(data) - torn)); err != nil {
+			return nil, nil, 0, fmt.Errorf("cut the torn record off %s: %w", path, err)
+		}
+		if err := f.Sync(); err != nil {
+			return nil, nil, 0, fmt.Errorf("cut the torn record off %s: %w", path, err)
+		}
+	}
+	return &Journal{path: path, clock: clk, close: f.Close, file: f, seq: len(records)}, records, torn, nil
+}
+
+// readJournal reads the journal in dir without taking it.
+func readJournal(dir string) ([]Record, error) {
+	path := filepath.Join(dir, journalName)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	records, _, err := readable(path, data)
+	return records, err
+}
+
+func readable(path string, data []byte) (records []Record, torn int, err error) {
+	records, torn, err = decode(data)
+	if err != nil {
+		return nil, 0, hint.Wrap(fmt.Errorf("%s: %w", path, err),
+			"the journal was changed by something else than refit; restore the file, or uncordon by hand the nodes that carry the "+
+				"annotation refit.dev/cordon of this run and remove its directory")
+	}
+	if len(records) == 0 {
+		return nil, 0, hint.Wrap(fmt.Errorf("%s: it holds no complete record", path),
+			"the run was ended before it changed anything, or the file was emptied; if no node carries the annotation refit.dev/cordon "+
+				"of this run, remove its directory")
+	}
+	return records, torn, nil
+}
+
+// Append writes a record and waits until it is on disk. It fills in the
+// sequence number and the time. After one failure every further record is
+// refused: what is on disk is no longer known.
+func (j *Journal) Append(r Record) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.broken != nil {
+		return j.broken
+	}
+	r.Seq, r.Time = j.seq+1, j.clock.Now().UTC()
+	line, err := encode(r)
+	if err == nil {
+		_, err = j.file.Write(line)
+	}
+	if err == nil {
+		err = j.file.Sync()
+	}
+	if err != nil {
+		j.broken = &JournalError{Path: j.path, Err: err}
+		return j.broken
+	}
+	j.seq++
+	return nil
+}
+
+// Close gives the run up for other processes to take.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.broken == nil {
+		j.broken = &JournalError{Path: j.path, Err: os.ErrClosed}
+	}
+	return j.close()
+}
+
+// JournalError says that a record could not be written, so that nothing more is done.
+type JournalError struct {
+	Path string
+	Err  error
+}
+
+func (e *JournalError) Error() string { return fmt.Sprintf("write the journal %s: %v", e.Path, e.Err) }
+func (e *JournalError) Unwrap() error { return e.Err }
+
+// errHeld says that a living process has the run.
+var errHeld = errors.New("another process is working on this run")
+
+// lockFile takes the lock on f, which ends with the process.
+func lockFile(f *os.File, patience time.Duration) error {
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("lock %s: %w", f.Name(), err)
+		case !time.Now().Before(end):
+			return errHeld
+		}
+	}
+}
+
+// held tells whether a living process has the journal in dir.
+func held(dir string) (bool, error) {
+	f, err := os.Open(filepath.Join(dir, journalName))
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

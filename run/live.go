@@ -1,0 +1,119 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/drain"
+)
+
+// live is the Cluster behind an API server.
+type live struct {
+	*cluster.Watcher
+	client  kubernetes.Interface
+	drainer *drain.Drainer
+	clock   clock.PassiveClock
+}
+
+// connect watches the cluster until ctx ends.
+func connect(ctx context.Context, client kubernetes.Interface, clk clock.PassiveClock) (*cluster.Watcher, error) {
+	return cluster.Watch(ctx, client, cluster.WithClock(clk), cluster.WithKinds(
+		cluster.KindNode, cluster.KindPod, cluster.KindBudget, cluster.KindWorkload,
+		cluster.KindVolume, cluster.KindClaim, cluster.KindAttachment))
+}
+
+// options are those of package drain. What one node's drain may take is the
+// engine's to say.
+func (d Drain) options(run string, clk clock.WithTicker) (drain.Options, error) {
+	o := drain.Options{
+		Force: d.Force, IgnoreDaemonSets: d.IgnoreDaemonSets, DeleteEmptyDirData: d.DeleteEmptyDirData,
+		DisableEviction: d.DisableEviction, GracePeriod: d.GracePeriodSeconds,
+		SkipWaitForDelete: d.SkipWaitForDelete.Duration, Run: run, Clock: clk,
+	}
+	if d.PodSelector == "" {
+		return o, nil
+	}
+	selector, err := labels.Parse(d.PodSelector)
+	if err != nil {
+		return o, fmt.Errorf("--pod-selector %q: %w", d.PodSelector, err)
+	}
+	o.PodSelector = selector
+	return o, nil
+}
+
+func (l *live) Subscribe() Changes { return l.Watcher.Subscribe() }
+
+func (l *live) Node(ctx context.Context, name string) (*corev1.Node, error) {
+	node, err := l.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // as the interface says
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at node %s: %w", name, err)
+	}
+	return node, nil
+}
+
+func (l *live) Cordon(ctx context.Context, node *corev1.Node, run string) (bool, error) {
+	return drain.Cordon(ctx, l.client, node, drain.Mark{Run: run, Since: l.clock.Now()})
+}
+
+func (l *live) Uncordon(ctx context.Context, name, run string) (bool, error) {
+	return drain.Uncordon(ctx, l.client, name, run)
+}
+
+func (l *live) Drain(ctx context.Context, name string) (Drained, error) {
+	result, err := l.drainer.Drain(ctx, name)
+	var unfinished *drain.UnfinishedError
+	if errors.As(err, &unfinished) && ctx.Err() == nil {
+		// Nothing here ends a drain but ctx: it is not to look as if ctx had.
+		err = errors.New(unfinished.Error())
+	}
+	return Drained{Counts: result.Counts, Remaining: result.Remaining}, err
+}
+
+// noteLimit is how long an Event may take.
+const noteLimit = 5 * time.Second
+
+func (l *live) Note(ctx context.Context, node *corev1.Node, reason, message string) {
+	ctx, cancel := context.WithTimeout(ctx, noteLimit)
+	defer cancel()
+	now := metav1.NewTime(l.clock.Now())
+	kind := corev1.EventTypeNormal
+	if reason == reasonBlocked {
+		kind = corev1.EventTypeWarning
+	}
+	// Events about cluster-scoped objects live in the namespace default.
+	_, err := l.client.CoreV1().Events(metav1.NamespaceDefault).Create(ctx, &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{GenerateName: "refit-", Namespace: metav1.NamespaceDefault},
+		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID},
+		Reason:         reason, Message: clip(message), Type: kind, Count: 1, FirstTimestamp: now, LastTimestamp: now,
+		Source: corev1.EventSource{Component: "refit"},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		slog.DebugContext(ctx, "the event was not written", "node", node.Name, "reason", reason, "err", err)
+	}
+}
+
+// clip shortens a message to what the API server takes (1024 bytes).
+func clip(message string) string {
+	const most = 1000
+	if len(message) <= most {
+		return message
+	}
+	return message[:most] + "..."
+}

@@ -1,0 +1,217 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/drain"
+)
+
+// Progress is what Next has to know of the run: where its nodes stand.
+type Progress struct {
+	// Nodes are the nodes of the Spec.
+	Nodes map[string]*NodeStatus
+	// Active are those at work in this process.
+	Active map[string]bool
+}
+
+// NodeReason is a node and what there is to say about it.
+type NodeReason struct {
+	Node   string
+	Reason string
+}
+
+// Decision says what to do next, and explains it. All lists are in order of name
+// but Start, which is in the order in which to start.
+type Decision struct {
+	// Start are the nodes whose maintenance may begin, or go on, now.
+	Start []string
+	// Slots is how many nodes may be out at once, Out those that are.
+	Slots int
+	Out   []NodeReason
+	// Held are nodes of the run that may not be started, whatever slots there are.
+	Held []NodeReason
+	// Gone are nodes of the run that do not exist any more, or are other ones.
+	Gone []NodeReason
+	// Stop is why no further node is started; "" while that is not so.
+	Stop string
+}
+
+// Next decides which nodes may be started now. It is called again whenever
+// something changes, so that a free slot is refilled at once.
+//
+// A percentage of --max-unavailable is one of all nodes in the cluster, because
+// what it guards, capacity, is the cluster's, and because every node of the
+// cluster that is out counts against it: one that is not Ready, one that
+// somebody else cordoned, one that this run left cordoned after a failure. A
+// node that is out already costs no slot when its turn comes, but there are
+// never more nodes at work than slots.
+//
+// Nodes that an earlier process had begun come first: they are out, and every
+// minute that they stay out is lost. Then come workers and then control-plane
+// nodes, by name: what is wrong with the command shows on a worker first.
+// Control-plane nodes are out one at a time: a majority of etcd's members and
+// an API server have to stay.
+func Next(s *cluster.Snapshot, spec *Spec, p Progress) Decision {
+	d := Decision{Slots: spec.MaxUnavailable.Of(len(s.Nodes))}
+	out, outControlPlane := map[string]bool{}, 0
+	for _, n := range s.Nodes {
+		if reason := whyOut(n.Node, spec.Run, p); reason != "" {
+			d.Out = append(d.Out, NodeReason{n.Name, reason})
+			out[n.Name] = true
+			if controlPlane(n.Node) {
+				outControlPlane++
+			}
+		}
+	}
+
+	var candidates []*cluster.Node
+	failures := 0
+	for _, target := range spec.Nodes {
+		status := p.Nodes[target.Name]
+		if status.Standing == Failed {
+			failures++
+		}
+		if p.Active[target.Name] || (status.Standing != Waiting && status.Standing != Begun) {
+			continue
+		}
+		node, reason := find(s, target)
+		if node == nil {
+			d.Gone = append(d.Gone, NodeReason{target.Name, reason})
+			continue
+		}
+		if reason := whyHeld(node.Node, target, spec.Run); reason != "" && status.Standing == Waiting {
+			d.Held = append(d.Held, NodeReason{target.Name, reason})
+			continue
+		}
+		candidates = append(candidates, node)
+	}
+	if failures > spec.MaxFailures {
+		d.Stop = fmt.Sprintf("%s failed, --max-failures is %d", count(failures, "node"), spec.MaxFailures)
+		return d
+	}
+
+	begun := func(n *cluster.Node) bool { return p.Nodes[n.Name].Standing == Begun }
+	slices.SortStableFunc(candidates, func(a, b *cluster.Node) int { return rank(a, begun(a)) - rank(b, begun(b)) })
+	used, atWork := len(out), len(p.Active)
+	for _, n := range candidates {
+		counts := out[n.Name] || begun(n)
+		othersOut := outControlPlane
+		if out[n.Name] {
+			othersOut-- // itself, if it is of the control plane
+		}
+		switch {
+		case atWork >= d.Slots:
+			return d
+		case !counts && used >= d.Slots, controlPlane(n.Node) && othersOut > 0:
+			continue
+		}
+		d.Start = append(d.Start, n.Name)
+		atWork++
+		if !out[n.Name] {
+			used++
+			if controlPlane(n.Node) {
+				outControlPlane++
+			}
+		}
+	}
+	return d
+}
+
+// rank orders those that may be started: begun, workers, control plane.
+func rank(n *cluster.Node, begun bool) int {
+	switch {
+	case begun:
+		return 0
+	case controlPlane(n.Node):
+		return 2
+	}
+	return 1
+}
+
+// whyOut says why a node counts as unavailable, or "".
+func whyOut(node *corev1.Node, run string, p Progress) string {
+	if p.Active[node.Name] {
+		return "being maintained"
+	}
+	if !ready(node) {
+		return "not Ready"
+	}
+	// The caches may not show its cordon yet.
+	if n := p.Nodes[node.Name]; n != nil && n.Standing == Failed && n.Steps[StepUncordon] != Done {
+		return "failed in this run"
+	}
+	if !node.Spec.Unschedulable {
+		return ""
+	}
+	mark, marked := drain.MarkOf(node)
+	switch {
+	case marked && mark.Run == run:
+		return "cordoned by this run"
+	case marked && mark.Run != "":
+		return "cordoned by run " + mark.Run
+	}
+	return "cordoned"
+}
+
+// whyHeld says why a node that nothing was done to yet may not be touched, or "".
+func whyHeld(node *corev1.Node, target Target, run string) string {
+	mark, marked := drain.MarkOf(node)
+	switch {
+	case !node.Spec.Unschedulable || target.Unschedulable || marked && mark.Run == run:
+		return ""
+	case marked && mark.Run != "":
+		return "run " + mark.Run + " has cordoned it since this run was begun"
+	}
+	return "somebody has cordoned it since this run was begun"
+}
+
+// find returns the target's node, or why there is none.
+func find(s *cluster.Snapshot, target Target) (*cluster.Node, string) {
+	i, found := slices.BinarySearchFunc(s.Nodes, target.Name, func(n *cluster.Node, name string) int {
+		switch {
+		case n.Name < name:
+			return -1
+		case n.Name > name:
+			return 1
+		}
+		return 0
+	})
+	switch {
+	case !found:
+		return nil, reasonDeleted
+	case s.Nodes[i].UID != target.UID:
+		return nil, reasonReplaced
+	}
+	return s.Nodes[i], ""
+}
+
+// controlPlane tells by the label that kubeadm and others set.
+func controlPlane(node *corev1.Node) bool {
+	_, found := node.Labels["node-role.kubernetes.io/control-plane"]
+	return found
+}
+
+// ready tells whether the kubelet reports the node as Ready.
+func ready(node *corev1.Node) bool {
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// count writes a number of things.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

@@ -1,0 +1,362 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/drain"
+	"refit.dev/refit/event"
+	"refit.dev/refit/internal/hint"
+)
+
+// failure is the end of a node that could not be finished.
+type failure struct {
+	reason, hint string
+	timeout      bool
+}
+
+func (f *failure) Error() string { return f.reason }
+
+// gone is the end of a node that does not exist any more.
+type gone struct{ reason string }
+
+func (g *gone) Error() string { return g.reason }
+
+const (
+	reasonDeleted  = "the node was deleted"
+	reasonReplaced = "the node was replaced by another one of the same name, which is not touched"
+)
+
+// errForeignCordon says that somebody else has just cordoned a node that was not begun.
+var errForeignCordon = errors.New("somebody else has cordoned the node")
+
+// worker takes one node through its steps.
+type worker struct {
+	*engine
+	target Target
+	status *NodeStatus // written by record only, for this goroutine
+	// evicted is the tally at the end of this node's drain.
+	evicted map[types.UID]int32
+}
+
+// node does what is left to be done for a node, and records how it ended.
+func (e *engine) node(ctx context.Context, name string) {
+	e.mu.Lock()
+	w := &worker{engine: e, target: *e.spec.target(name), status: e.status.Nodes[name]}
+	e.mu.Unlock()
+	err := w.steps(ctx)
+	var (
+		failed      *failure
+		missing     *gone
+		unreachable *unreachableError
+		denied      *deniedError
+	)
+	switch {
+	case err == nil:
+		w.finish()
+	case ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, ctx.Err())), errors.Is(err, errForeignCordon):
+		// It stays as it is, and is carried on or looked at again.
+	case errors.As(err, &failed):
+		w.fail(failed)
+	case errors.As(err, &missing):
+		e.skip(NodeReason{name, missing.reason})
+	case errors.As(err, &unreachable), errors.As(err, &denied), errors.Is(err, errLockLost):
+		e.stop(err) // about the run, not about the node
+	default:
+		var journal *JournalError
+		if !errors.As(err, &journal) { // that stopped the run already
+			w.fail(&failure{reason: err.Error(), hint: hint.Of(err)})
+		}
+	}
+}
+
+// steps are the maintenance of a node. What the journal says is done, and cannot
+// have been undone since, is not done again.
+func (w *worker) steps(ctx context.Context) error {
+	act, perform := StepCommand, w.command
+	if w.spec.Reboot {
+		act, perform = StepReboot, w.reboot
+	}
+	if err := w.settleUnknown(); err != nil {
+		return err
+	}
+	if w.status.Steps[act] != Done {
+		for _, step := range []func(context.Context) error{w.cordon, w.drain, perform} {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if w.status.Steps[StepUncordon] != Done {
+		for _, step := range []func(context.Context) error{w.awaitReady, w.uncordon} {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return w.awaitRecovery(ctx)
+}
+
+// step records that a step begins, does it, and records that it is done. act
+// returns what the second record has to remember.
+func (w *worker) step(ctx context.Context, step Step, intent Record, act func() (Record, error)) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	intent.Kind, intent.Node, intent.Step, intent.State = KindStep, w.target.Name, step, Intent
+	if err := w.record(intent); err != nil {
+		return err
+	}
+	done, err := act()
+	if err != nil {
+		return err
+	}
+	done.Kind, done.Node, done.Step, done.State = KindStep, w.target.Name, step, Done
+	return w.record(done)
+}
+
+// recheck looks at the node right before something is done to it: at the API
+// server, not at the caches, and with the lock held.
+func (w *worker) recheck(ctx context.Context) (*corev1.Node, error) {
+	var node *corev1.Node
+	err := retry(ctx, w.clock, w.spec.Timeouts.Stall.Duration, func(ctx context.Context) (err error) {
+		if err := w.lock.check(ctx); err != nil {
+			return err
+		}
+		node, err = w.cluster.Node(ctx, w.target.Name)
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case node == nil:
+		return nil, &gone{reasonDeleted}
+	case node.UID != w.target.UID:
+		return nil, &gone{reasonReplaced}
+	}
+	return node, nil
+}
+
+func (w *worker) cordon(ctx context.Context) error {
+	node, err := w.recheck(ctx)
+	if err != nil {
+		return err
+	}
+	if held := whyHeld(node, w.target, w.spec.Run); held != "" {
+		if w.status.Standing == Waiting {
+			// Let the caches see it too, so that the node is not started again.
+			_ = w.picture.await(ctx, callLimit, func(s *cluster.Snapshot) (bool, error) {
+				seen, _ := find(s, w.target)
+				return seen == nil || whyHeld(seen.Node, w.target, w.spec.Run) != "", nil
+			})
+			return errForeignCordon
+		}
+		return &failure{reason: held, hint: "find out who did, and resume the run when the node is free"}
+	}
+	w.phase(event.PhaseCordoning, "")
+	return w.step(ctx, StepCordon, Record{}, func() (Record, error) {
+		changed := false
+		err := retry(ctx, w.clock, w.spec.Timeouts.Stall.Duration, func(ctx context.Context) (err error) {
+			changed, err = w.cluster.Cordon(ctx, node, w.spec.Run)
+			return err
+		})
+		if changed {
+			w.emit(event.Event{Type: event.NodeCordoned, Node: w.target.Name})
+			w.note(reasonCordoned, fmt.Sprintf("refit run %s cordoned the node", w.spec.Run))
+		}
+		return Record{}, w.about(err)
+	})
+}
+
+func (w *worker) drain(ctx context.Context) error {
+	snapshot, _ := w.picture.get()
+	intent := Record{}
+	if node, _ := find(snapshot, w.target); node != nil {
+		w.tally.know(node)
+		intent.Workloads = workloadsOn(node)
+	}
+	return w.step(ctx, StepDrain, intent, func() (Record, error) {
+		limited, cancel := context.WithTimeoutCause(ctx, w.spec.Timeouts.Drain.Duration, errTimeout)
+		defer cancel()
+		drained, err := w.cluster.Drain(limited, w.target.Name)
+		w.evicted = w.tally.mark(w.status.Workloads)
+		w.count(drained, err)
+		if err != nil && errors.Is(context.Cause(limited), errTimeout) {
+			return Record{}, w.timeout("pods are still there", describe(drained.Remaining), w.spec.Timeouts.Drain.Duration,
+				"see what they wait for, or give them longer with --drain-timeout")
+		}
+		if err == nil {
+			w.note(reasonDrained, fmt.Sprintf("refit run %s drained the node", w.spec.Run))
+		}
+		return Record{Evicted: drained.Evicted}, w.about(err)
+	})
+}
+
+// ownCordon looks at the node once more before the machine itself is touched:
+// with pods that came back to it, that would be an outage.
+func (w *worker) ownCordon(ctx context.Context) (*corev1.Node, error) {
+	node, err := w.recheck(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mark, marked := drain.MarkOf(node)
+	if !node.Spec.Unschedulable || !w.target.Unschedulable && (!marked || mark.Run != w.spec.Run) {
+		return nil, &failure{
+			reason: "somebody uncordoned the node while it was being maintained",
+			hint:   "find out who did; refit runs resume " + w.spec.Run + " cordons and drains it again",
+		}
+	}
+	return node, nil
+}
+
+func (w *worker) awaitReady(ctx context.Context) error {
+	w.phase(event.PhaseReadying, "")
+	return w.step(ctx, StepReady, Record{}, func() (Record, error) {
+		last := "it is Ready"
+		err := w.picture.await(ctx, w.spec.Timeouts.Ready.Duration, func(s *cluster.Snapshot) (bool, error) {
+			node, reason := find(s, w.target)
+			if node == nil {
+				return false, &gone{reason}
+			}
+			if w.spec.Reboot && node.Status.NodeInfo.BootID == w.status.BootID {
+				last = "it has not rebooted: its boot ID is still " + w.status.BootID
+				return false, nil
+			}
+			last = readyMessage(node.Node)
+			return ready(node.Node), nil
+		})
+		if errors.Is(err, errTimeout) {
+			err = w.timeout("the node is not Ready", last, w.spec.Timeouts.Ready.Duration,
+				"look at the machine and its kubelet; once it is Ready, resume the run")
+		}
+		return Record{}, err
+	})
+}
+
+func readyMessage(node *corev1.Node) string {
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			return fmt.Sprintf("Ready is %s: %s", c.Status, c.Message)
+		}
+	}
+	return "it reports no condition Ready"
+}
+
+func (w *worker) uncordon(ctx context.Context) error {
+	message := ""
+	if w.target.Unschedulable {
+		message = "it stays cordoned, as it was before the run"
+	}
+	w.phase(event.PhaseUncordon, message)
+	return w.step(ctx, StepUncordon, Record{}, func() (Record, error) {
+		changed := false
+		err := retry(ctx, w.clock, w.spec.Timeouts.Stall.Duration, func(ctx context.Context) (err error) {
+			changed, err = w.cluster.Uncordon(ctx, w.target.Name, w.spec.Run)
+			return err
+		})
+		if changed {
+			w.emit(event.Event{Type: event.NodeUncordoned, Node: w.target.Name})
+			w.note(reasonUncordoned, fmt.Sprintf("refit run %s uncordoned the node", w.spec.Run))
+		}
+		return Record{}, w.about(err)
+	})
+}
+
+// awaitRecovery waits until what was evicted from the node runs again, here or
+// elsewhere: only then does the node's slot get free.
+func (w *worker) awaitRecovery(ctx context.Context) error {
+	w.phase(event.PhaseRecovering, "")
+	return w.step(ctx, StepRecover, Record{}, func() (Record, error) {
+		var still []string
+		err := w.picture.await(ctx, w.spec.Timeouts.Recover.Duration, func(s *cluster.Snapshot) (bool, error) {
+			still = missing(s, w.status.Workloads, w.evicted, w.tally.mark(w.status.Workloads))
+			return len(still) == 0, nil
+		})
+		if errors.Is(err, errTimeout) {
+			err = w.timeout("evicted workloads are not back", few(still), w.spec.Timeouts.Recover.Duration,
+				"the node itself is done and uncordoned; see why their pods are not Ready, then resume the run")
+		}
+		return Record{}, err
+	})
+}
+
+func (w *worker) finish() {
+	if w.record(Record{Kind: KindNodeDone, Node: w.target.Name}) != nil {
+		return
+	}
+	w.note(reasonMaintained, fmt.Sprintf("refit run %s maintained the node", w.spec.Run))
+	w.phase(event.PhaseDone, "")
+}
+
+func (w *worker) fail(f *failure) {
+	r := Record{Kind: KindNodeFailed, Node: w.target.Name, Step: w.status.Step, Reason: f.reason, Hint: f.hint, Timeout: f.timeout}
+	if w.record(r) != nil {
+		return
+	}
+	w.note(reasonBlocked, fmt.Sprintf("refit run %s could not finish the node: %s", w.spec.Run, f.reason))
+	w.emit(event.Event{Type: event.NodeFailed, Node: w.target.Name, Message: f.reason, Hint: f.hint})
+}
+
+// about sorts an error out: a node that is gone has not failed.
+func (w *worker) about(err error) error {
+	switch {
+	case errors.Is(err, drain.ErrNodeDeleted), apierrors.IsNotFound(err):
+		return &gone{reasonDeleted}
+	case errors.Is(err, drain.ErrNodeReplaced):
+		return &gone{reasonReplaced}
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+		return &deniedError{err}
+	}
+	return err
+}
+
+func (w *worker) timeout(what, detail string, limit time.Duration, advice string) error {
+	text := fmt.Sprintf("%s after %s", what, limit)
+	if detail != "" {
+		text += ": " + detail
+	}
+	return &failure{reason: text, hint: advice, timeout: true}
+}
+
+func (w *worker) phase(p event.Phase, message string) {
+	w.emit(event.Event{Type: event.NodePhase, Node: w.target.Name, Phase: p, Message: message})
+}
+
+// note leaves an Event on the node.
+func (w *worker) note(reason, message string) {
+	snapshot, _ := w.picture.get()
+	if node, _ := find(snapshot, w.target); node != nil {
+		w.cluster.Note(context.Background(), node.Node, reason, message)
+	}
+}
+
+// count adds a drain to the run's totals.
+func (w *worker) count(d Drained, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts.Evicted += d.Evicted
+	w.counts.Gone += d.Gone
+	w.counts.Skipped += d.Skipped
+	if err != nil {
+		w.counts.Blocked += len(d.Remaining)
+		w.remaining = append(w.remaining, d.Remaining...)
+	}
+}
+
+func describe(remaining []event.Remaining) string {
+	texts := make([]string, len(remaining))
+	for i, r := range remaining {
+		texts[i] = r.Pod.String() + ": " + r.Blocker.Message
+	}
+	return few(texts)
+}

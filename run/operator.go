@@ -1,0 +1,295 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/drain"
+	"refit.dev/refit/event"
+	"refit.dev/refit/host"
+	"refit.dev/refit/internal/hint"
+)
+
+// Operator begins, resumes and aborts runs.
+type Operator struct {
+	Client kubernetes.Interface
+	// Server is the URL of the API server; it tells clusters apart where nothing better does.
+	Server string
+	Store  *Store
+	Sink   event.Sink
+	Clock  clock.WithTicker
+
+	// wrap gets between the engine and its journal; nil leaves it alone.
+	wrap func(Log) Log
+}
+
+// BlockedError says that it would not be safe to begin; nothing was changed.
+type BlockedError struct{ Err error }
+
+func (e *BlockedError) Error() string { return e.Err.Error() }
+func (e *BlockedError) Unwrap() error { return e.Err }
+
+// Prepared is a run that is ready to begin: everything that can be known
+// beforehand was looked at, and nothing was changed.
+type Prepared struct {
+	Spec *Spec
+	// Slots is how many nodes of the cluster may be out at once, Out those that are.
+	Slots, Total int
+	Out          []NodeReason
+	// Pods is how many have to leave the nodes.
+	Pods int
+	// Warnings are what is lost on the way, and what will not go well.
+	Warnings []string
+
+	operator *Operator
+	watcher  *cluster.Watcher
+	stop     context.CancelFunc
+}
+
+// Close ends what Prepare began. It is called in any case.
+func (p *Prepared) Close() { p.stop() }
+
+// Prepare looks at the cluster and says what a run for the Request would be. The
+// error is an *InputError or a *BlockedError if that is what is wrong.
+func (o *Operator) Prepare(ctx context.Context, r Request) (*Prepared, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	// It is needed beyond the end of ctx, by steps that are not cut short.
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p, err := o.prepare(ctx, watching, r)
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	p.stop = stop
+	return p, nil
+}
+
+func (o *Operator) prepare(ctx, watching context.Context, r Request) (*Prepared, error) {
+	watcher, err := o.watch(ctx, watching)
+	if err != nil {
+		return nil, err
+	}
+	id, err := o.identity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	snapshot := watcher.Snapshot()
+	spec, err := newSpec(r, snapshot, id, o.Clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	p := &Prepared{Spec: spec, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
+	if err := p.rehearse(snapshot); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// rehearse asks beforehand what would stop the run in the middle.
+func (p *Prepared) rehearse(s *cluster.Snapshot) error {
+	options, err := p.Spec.Drain.options(p.Spec.Run, p.operator.Clock)
+	if err != nil {
+		return &InputError{err}
+	}
+	drainer := drain.New(p.operator.Client, p.watcher, options, event.Discard)
+	var refused []string
+	for _, target := range p.Spec.Nodes {
+		selection := drainer.Select(target.Name)
+		if err := selection.Err(); err != nil {
+			refused = append(refused, err.Error())
+		}
+		p.Pods += len(selection.Leave)
+		for _, w := range selection.Warnings {
+			p.Warnings = append(p.Warnings, "node "+target.Name+": "+w)
+		}
+		if target.Unschedulable {
+			p.Warnings = append(p.Warnings, "node "+target.Name+" is cordoned already: it is maintained and stays cordoned")
+		}
+	}
+	if len(refused) > 0 {
+		return hint.Wrap(&BlockedError{errors.New(strings.Join(refused, "\n"))},
+			"add the flags named there if those pods may go, or leave them out with --pod-selector; nothing was changed")
+	}
+	status := statusOf([]Record{{Kind: KindCreated, Spec: p.Spec}})
+	d := Next(s, p.Spec, Progress{Nodes: status.Nodes})
+	p.Slots, p.Out = d.Slots, d.Out
+	if len(d.Start) == 0 {
+		return hint.Wrap(&BlockedError{errors.New(waitsForSlot(d))},
+			"bring those nodes back, or allow more with --max-unavailable; nothing was changed")
+	}
+	return nil
+}
+
+// Run begins the prepared run and works until it ends. The error is about the
+// beginning, and nothing was changed then: a *LockedError, or a journal that
+// cannot be written. How the run itself went is in the Outcome.
+func (p *Prepared) Run(ctx context.Context) (Outcome, error) {
+	o := p.operator
+	journal, err := o.Store.create(p.Spec)
+	if err != nil {
+		return Outcome{}, err
+	}
+	outcome, err := o.work(ctx, p.watcher, journal, statusOf([]Record{{Kind: KindCreated, Time: o.Clock.Now(), Spec: p.Spec}}), UnknownStop)
+	closed := journal.Close()
+	if err != nil { // it never began
+		return Outcome{}, errors.Join(err, closed, o.Store.remove(p.Spec.Run))
+	}
+	return outcome, closed
+}
+
+// Resume carries on a run that was killed, stopped, or had nodes that failed,
+// which are tried again. A run that is closed has nothing left to do: its
+// Outcome says so.
+func (o *Operator) Resume(ctx context.Context, run string, unknown UnknownCommand) (Outcome, error) {
+	journal, status, torn, err := o.Store.open(run)
+	if err != nil {
+		return Outcome{}, err
+	}
+	outcome, err := o.resume(ctx, journal, status, torn, unknown)
+	return outcome, errors.Join(err, journal.Close())
+}
+
+func (o *Operator) resume(ctx context.Context, journal *Journal, status *Status, torn int, unknown UnknownCommand) (Outcome, error) {
+	if status.Closed() {
+		return Outcome{
+			Run: status.Spec.Run, Result: event.ResultDone, Status: status,
+			Reason: fmt.Sprintf("run %s was %s at %s: there is nothing left to do", status.Spec.Run, status.Phase, status.Updated.Format(time.RFC3339)),
+		}, nil
+	}
+	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	watcher, err := o.watch(ctx, watching)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if err := o.sameCluster(ctx, status.Spec); err != nil {
+		return Outcome{}, err
+	}
+	if err := complete(watcher.Snapshot(), status); err != nil {
+		return Outcome{}, err
+	}
+	if torn > 0 {
+		o.Sink.Emit(event.Event{
+			Time: o.Clock.Now(), Type: event.Warning, Run: status.Spec.Run,
+			Message: fmt.Sprintf("the last record of the journal was incomplete (%d bytes); it was cut off: what it announced had not been done", torn),
+		})
+	}
+	return o.work(ctx, watcher, journal, status, unknown)
+}
+
+// complete fails if the cluster shows that the journal has lost records.
+func complete(s *cluster.Snapshot, status *Status) error {
+	for _, n := range s.Nodes {
+		mark, marked := drain.MarkOf(n.Node)
+		if !marked || mark.Run != status.Spec.Run {
+			continue
+		}
+		if known := status.Nodes[n.Name]; known == nil || known.Steps[StepCordon] == "" {
+			return hint.Wrap(fmt.Errorf("the journal of run %s has lost records: node %s carries the run's mark, and the journal does not know of it",
+				status.Spec.Run, n.Name), "refit runs abort %s uncordons what the run cordoned; then begin a new run", status.Spec.Run)
+		}
+	}
+	return nil
+}
+
+// work takes the lock and lets the engine run. An error means that nothing was done.
+func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *Journal, status *Status, unknown UnknownCommand) (Outcome, error) {
+	spec := status.Spec
+	counted := newTally()
+	options, err := spec.Drain.options(spec.Run, o.Clock)
+	if err != nil {
+		return Outcome{}, err
+	}
+	machine, err := os.Hostname()
+	if err != nil {
+		return Outcome{}, fmt.Errorf("find this machine's name: %w", err)
+	}
+	lock, err := acquireLease(ctx, o.Client, holderOf(spec.Run, machine), o.Clock)
+	if err != nil {
+		return Outcome{}, err
+	}
+	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
+	kept := make(chan struct{})
+	go func() { defer close(kept); lock.keep(keeping) }()
+	defer func() {
+		stop()
+		<-kept
+		releasing, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteLimit)
+		defer cancel()
+		_ = lock.release(releasing) // it expires by itself
+	}()
+
+	var log Log = journal
+	if o.wrap != nil {
+		log = o.wrap(journal)
+	}
+	e := &engine{
+		spec: spec, status: status, log: log, lock: lock, clock: o.Clock, sink: o.Sink, unknown: unknown, tally: counted,
+		cluster: &live{
+			Watcher: watcher, client: o.Client, clock: o.Clock,
+			drainer: drain.New(o.Client, watcher, options, event.Tee(counted, o.Sink)),
+		},
+		hosts: func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) },
+	}
+	e.stop = func(error) {}
+	if err := e.record(Record{Kind: KindOpened, Process: &Process{PID: os.Getpid(), Host: machine}}); err != nil {
+		return Outcome{}, hint.Wrap(err, "make room for the journal; nothing was changed")
+	}
+	return e.run(ctx), nil
+}
+
+// watch reads the cluster for the first time, until ctx ends, and then watches
+// it until watching ends.
+func (o *Operator) watch(ctx, watching context.Context) (*cluster.Watcher, error) {
+	both, cancel := context.WithCancelCause(watching)
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	w, err := connect(both, o.Client, o.Clock)
+	if !stop() && err == nil {
+		err = context.Cause(ctx) // it has ended the watch too
+	}
+	if err != nil {
+		cancel(err)
+		return nil, err
+	}
+	return w, nil
+}
+
+func (o *Operator) identity(ctx context.Context) (Identity, error) {
+	id := Identity{Server: o.Server}
+	ns, err := o.Client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		id.UID = ns.UID
+	case !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err):
+		return id, fmt.Errorf("identify the cluster: %w", err)
+	}
+	return id, nil
+}
+
+func (o *Operator) sameCluster(ctx context.Context, spec *Spec) error {
+	id, err := o.identity(ctx)
+	if err != nil {
+		return err
+	}
+	if !id.Same(spec.Cluster) {
+		return hint.Wrap(badInput("run %s belongs to another cluster: it was begun at %s, this is %s", spec.Run, spec.Cluster.Server, id.Server),
+			"choose that cluster with --context or --kubeconfig")
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/event"
+)
+
+// workloadsOn returns the workloads of which pods are on the node, as they are
+// now: those that have to be back after the node was drained. Left out is what
+// does not come back, or never left: bare pods, DaemonSets, and pods that are
+// not restarted for ever (Jobs and the like may be over at any moment).
+func workloadsOn(node *cluster.Node) []Workload {
+	found := map[types.UID]Workload{}
+	for _, pod := range node.Pods {
+		top := topOf(pod)
+		if top == nil || finished(pod.Pod) || pod.Spec.RestartPolicy != corev1.RestartPolicyAlways {
+			continue
+		}
+		found[top.UID] = Workload{
+			Group: top.Group, Kind: top.Kind, Namespace: top.Namespace, Name: top.Name, UID: top.UID,
+			Healthy: healthy(top), Read: top.Found,
+		}
+	}
+	list := make([]Workload, 0, len(found))
+	for _, w := range found {
+		list = append(list, w)
+	}
+	slices.SortFunc(list, func(a, b Workload) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name),
+			cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.UID, b.UID))
+	})
+	return list
+}
+
+// topOf is the topmost controller of a pod; nil if there is none or it is a DaemonSet.
+func topOf(pod *cluster.Pod) *cluster.Workload {
+	if len(pod.Controllers) == 0 {
+		return nil
+	}
+	top := pod.Controllers[len(pod.Controllers)-1]
+	if top.Kind == "DaemonSet" && top.Group == "apps" {
+		return nil
+	}
+	return top
+}
+
+// healthy counts the pods of a workload that do its work. Pods are counted, and
+// not the workload's status, which follows them with a delay: right after an
+// eviction it still says that all is well.
+func healthy(w *cluster.Workload) int32 {
+	var n int32
+	for _, pod := range w.Pods {
+		if pod.DeletionTimestamp == nil && podReady(pod.Pod) {
+			n++
+		}
+	}
+	return n
+}
+
+func podReady(pod *corev1.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+func finished(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}
+
+// tally counts, for each workload, the pods that the run has evicted.
+//
+// Nodes are drained side by side, so a workload may never be whole again until
+// the last of them is done. What a node has to wait for is that the pods that
+// it, and those before it, took away were replaced: then as many are healthy
+// as before its drain, less those that were evicted since its drain ended.
+type tally struct {
+	mu      sync.Mutex
+	of      map[string]types.UID // UID of a pod -> UID of its workload
+	evicted map[types.UID]int32
+}
+
+func newTally() *tally {
+	return &tally{of: map[string]types.UID{}, evicted: map[types.UID]int32{}}
+}
+
+// know notes whose pods are on a node that is about to be drained.
+func (t *tally) know(node *cluster.Node) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, pod := range node.Pods {
+		if top := topOf(pod); top != nil {
+			t.of[string(pod.UID)] = top.UID
+		}
+	}
+}
+
+// Emit listens to what the drains tell.
+func (t *tally) Emit(e event.Event) {
+	if e.Type != event.PodEvicted || e.Pod == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if workload, known := t.of[e.Pod.UID]; known {
+		delete(t.of, e.Pod.UID)
+		t.evicted[workload]++
+	}
+}
+
+// mark returns how many pods of each workload were evicted so far.
+func (t *tally) mark(workloads []Workload) map[types.UID]int32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	counts := make(map[types.UID]int32, len(workloads))
+	for _, w := range workloads {
+		counts[w.UID] = t.evicted[w.UID]
+	}
+	return counts
+}
+
+// missing returns those of workloads that are not back, in words. since is the
+// mark at the end of the drain, now the one of the moment.
+func missing(s *cluster.Snapshot, workloads []Workload, since, now map[types.UID]int32) []string {
+	byUID := make(map[types.UID]*cluster.Workload, len(s.Workloads))
+	for _, w := range s.Workloads {
+		byUID[w.UID] = w
+	}
+	var list []string
+	for _, before := range workloads {
+		want, have := before.Healthy, int32(0)
+		w := byUID[before.UID]
+		switch {
+		case w == nil && before.Read:
+			continue // it was deleted
+		case w != nil:
+			have = healthy(w)
+			if w.Found && w.Desired >= 0 {
+				want = min(want, w.Desired) // it was scaled down
+			}
+		}
+		others := now[before.UID] - since[before.UID]
+		if have+others < want {
+			list = append(list, fmt.Sprintf("%s has %d of %d pods ready", before, have, want))
+		}
+	}
+	return list
+}
+
+// few joins the first of a list.
+func few(list []string) string {
+	const most = 3
+	if len(list) <= most {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
+}

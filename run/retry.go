@@ -1,0 +1,99 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/internal/hint"
+)
+
+const (
+	retryFirst = 200 * time.Millisecond
+	retryMost  = 15 * time.Second
+	// callLimit bounds one request, so that a connection that went dead is noticed.
+	callLimit = 30 * time.Second
+)
+
+// unreachableError says that the API server did not answer for as long as a run waits for it.
+type unreachableError struct {
+	patience time.Duration
+	err      error
+}
+
+func (e *unreachableError) Error() string {
+	return fmt.Sprintf("the API server gave no useful answer for %s: %v", e.patience, e.err)
+}
+func (e *unreachableError) Unwrap() error { return e.err }
+
+// deniedError says that the API server refuses to deal with these credentials.
+type deniedError struct{ err error }
+
+func (e *deniedError) Error() string { return e.err.Error() }
+func (e *deniedError) Unwrap() error { return e.err }
+
+// retry calls f, which sends a request or two, until it succeeds or there is no
+// use in trying again. A request is not cut off when ctx ends, so that it is
+// always known what became of it; but none is sent after that.
+func retry(ctx context.Context, clk clock.WithTicker, patience time.Duration, f func(context.Context) error) error {
+	backoff := wait.Backoff{Duration: retryFirst, Factor: 2, Jitter: 0.2, Steps: 1 << 20, Cap: retryMost}
+	start := clk.Now()
+	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callLimit)
+		err := f(call)
+		cancel()
+		switch {
+		case err == nil:
+			return nil
+		case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):
+			return &deniedError{hint.Wrap(err, "see to it that this user has the permissions that refit needs, and resume the run")}
+		case !transient(err):
+			return err
+		case clk.Since(start) >= patience:
+			return &unreachableError{patience, err}
+		}
+		timer := clk.NewTimer(min(backoff.Step(), retryMost))
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// transient tells whether the same request may get another answer later: the
+// server is busy, restarts, or cannot be reached.
+func transient(err error) bool {
+	if errors.Is(err, errLockLost) {
+		return false
+	}
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		code := int(status.Status().Code)
+		return code == http.StatusTooManyRequests || code == http.StatusRequestTimeout || code >= http.StatusInternalServerError
+	}
+	var (
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+	)
+	if errors.As(err, &authority) || errors.As(err, &hostname) || errors.As(err, &invalid) {
+		return false
+	}
+	var network interface{ Timeout() bool } // net.Error, *url.Error
+	return errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded)
+}

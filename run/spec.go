@@ -1,0 +1,163 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Spec says what a run is to do. It is the first record of the run's journal
+// and does not change afterwards: who resumes a run resumes this.
+type Spec struct {
+	Run     string    `json:"run"`
+	Created time.Time `json:"created"`
+	Cluster Identity  `json:"cluster"`
+	// Nodes are sorted by name.
+	Nodes []Target `json:"nodes"`
+	// Command is run for each node, or the node is rebooted: one of the two.
+	Command string `json:"command,omitempty"`
+	Reboot  bool   `json:"reboot,omitempty"`
+	// MaxUnavailable is how many nodes of the cluster may be out at once.
+	MaxUnavailable Share `json:"maxUnavailable"`
+	// MaxFailures is how many nodes may fail before no new ones are started.
+	MaxFailures int      `json:"maxFailures"`
+	Drain       Drain    `json:"drain"`
+	Timeouts    Timeouts `json:"timeouts"`
+}
+
+// Identity tells clusters apart.
+type Identity struct {
+	// UID is that of the namespace kube-system; empty if it may not be read.
+	UID types.UID `json:"uid,omitempty"`
+	// Server is the URL of the API server, which the same cluster may have several of.
+	Server string `json:"server"`
+}
+
+// Same tells whether both are the same cluster, as far as can be known.
+func (c Identity) Same(other Identity) bool {
+	if c.UID != "" && other.UID != "" {
+		return c.UID == other.UID
+	}
+	return c.Server == other.Server
+}
+
+// Target is a node to be maintained: this one, and no other of its name.
+type Target struct {
+	Name string    `json:"name"`
+	UID  types.UID `json:"uid"`
+	// Unschedulable says that somebody had cordoned the node before the run: it
+	// is maintained and stays cordoned.
+	Unschedulable bool `json:"unschedulable,omitempty"`
+}
+
+// Drain is how nodes are emptied; the fields are the flags of refit drain.
+type Drain struct {
+	Force              bool   `json:"force,omitempty"`
+	IgnoreDaemonSets   bool   `json:"ignoreDaemonSets"`
+	DeleteEmptyDirData bool   `json:"deleteEmptyDirData,omitempty"`
+	DisableEviction    bool   `json:"disableEviction,omitempty"`
+	PodSelector        string `json:"podSelector,omitempty"`
+	// GracePeriodSeconds overrides the pods' own; nil leaves it to them.
+	GracePeriodSeconds *int64 `json:"gracePeriodSeconds,omitempty"`
+	// SkipWaitForDelete: pods that have been terminating for longer than this are not waited for; 0 waits for all.
+	SkipWaitForDelete metav1.Duration `json:"skipWaitForDelete,omitzero"`
+}
+
+// Timeouts bound the waits of a run. None of them but Command is 0.
+type Timeouts struct {
+	// Command is for the command on one node; 0 is no limit, because to end it
+	// in the middle is seldom better than to wait.
+	Command metav1.Duration `json:"command,omitzero"`
+	// Drain is for emptying one node.
+	Drain metav1.Duration `json:"drain"`
+	// Ready is for a node to be Ready after the command or the reboot.
+	Ready metav1.Duration `json:"ready"`
+	// Recover is for the evicted workloads of one node to be back.
+	Recover metav1.Duration `json:"recover"`
+	// Stall is for the run as a whole: how long to go on while the API cannot be
+	// reached, or while too many other nodes are out for any to be started.
+	Stall metav1.Duration `json:"stall"`
+}
+
+// DefaultTimeouts are what the command line has if nothing else is said.
+func DefaultTimeouts() Timeouts {
+	return Timeouts{
+		Drain:   metav1.Duration{Duration: time.Hour},
+		Ready:   metav1.Duration{Duration: 15 * time.Minute},
+		Recover: metav1.Duration{Duration: 15 * time.Minute},
+		Stall:   metav1.Duration{Duration: 10 * time.Minute},
+	}
+}
+
+// NewID returns an identifier for a run begun at now: runs sort by it.
+func NewID(now time.Time) string {
+	var b [2]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	return now.UTC().Format("20060102-150405") + "-" + hex.EncodeToString(b[:])
+}
+
+var idPattern = regexp.MustCompile(`^[0-9]{8}-[0-9]{6}-[0-9a-f]{4}$`)
+
+// bootRequest returns the identifier under which the run asks for the reboot of
+// a node. It has the form of a boot ID and is the same whenever it is asked
+// for, so that asking twice is asking once.
+func bootRequest(run string, node types.UID) string {
+	h := sha256.Sum256([]byte("refit reboot\n" + run + "\n" + string(node)))
+	x := hex.EncodeToString(h[:16])
+	return x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
+}
+
+// validate says what is wrong with a Spec, before anything is done for it.
+func (s *Spec) validate() error {
+	switch {
+	case !idPattern.MatchString(s.Run):
+		return fmt.Errorf("%q is not the identifier of a run", s.Run)
+	case len(s.Nodes) == 0:
+		return errors.New("no nodes to maintain")
+	case (s.Command == "") == !s.Reboot:
+		return errors.New("want either a command or a reboot")
+	case s.MaxUnavailable.number < 1:
+		return errors.New("the number of nodes that may be unavailable is missing")
+	case s.MaxFailures < 0:
+		return fmt.Errorf("%d failures: want 0 or more", s.MaxFailures)
+	}
+	for i, n := range s.Nodes {
+		if n.Name == "" || n.UID == "" {
+			return fmt.Errorf("node %q has no name or no UID", n.Name)
+		}
+		if i > 0 && s.Nodes[i-1].Name >= n.Name {
+			return fmt.Errorf("node %s: nodes are not sorted, or named twice", n.Name)
+		}
+	}
+	if s.Timeouts.Command.Duration < 0 {
+		return fmt.Errorf("the command timeout is %s: want 0 (none) or more", s.Timeouts.Command.Duration)
+	}
+	for name, d := range map[string]metav1.Duration{
+		"drain": s.Timeouts.Drain, "ready": s.Timeouts.Ready, "recover": s.Timeouts.Recover, "stall": s.Timeouts.Stall,
+	} {
+		if d.Duration <= 0 {
+			return fmt.Errorf("the %s timeout is %s: want more than 0", name, d.Duration)
+		}
+	}
+	return nil
+}
+
+// target returns the target of that name, or nil.
+func (s *Spec) target(name string) *Target {
+	for i := range s.Nodes {
+		if s.Nodes[i].Name == name {
+			return &s.Nodes[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,174 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/statedir"
+)
+
+// Store is the directory with the journals of all runs of one operator.
+type Store struct {
+	dir   string
+	clock clock.PassiveClock
+}
+
+// DefaultStore is $state/runs (see package statedir).
+func DefaultStore(clk clock.PassiveClock) (*Store, error) {
+	dir, err := statedir.Path("runs")
+	if err != nil {
+		return nil, hint.Wrap(err, "set %s to a directory that can be written; nothing was changed", statedir.Env)
+	}
+	return NewStore(dir, clk), nil
+}
+
+// NewStore returns the Store in dir, which need not exist.
+func NewStore(dir string, clk clock.PassiveClock) *Store { return &Store{dir: dir, clock: clk} }
+
+// UnknownRunError says that there is no run of that id in the store.
+type UnknownRunError struct{ Run, Dir string }
+
+func (e *UnknownRunError) Error() string {
+	return fmt.Sprintf("there is no run %q in %s", e.Run, e.Dir)
+}
+
+// Entry is one run of a list. Err is set, and Status nil, for a run whose
+// journal cannot be read.
+type Entry struct {
+	Run    string
+	Status *Status
+	Err    error
+}
+
+// List returns all runs, the oldest first: ids sort by time, and ReadDir sorts by name.
+func (s *Store) List() ([]Entry, error) {
+	dirs, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the runs: %w", err)
+	}
+	var entries []Entry
+	for _, d := range dirs {
+		if !d.IsDir() || !idPattern.MatchString(d.Name()) {
+			continue // not refit's
+		}
+		status, err := s.Read(d.Name())
+		entries = append(entries, Entry{Run: d.Name(), Status: status, Err: err})
+	}
+	return entries, nil
+}
+
+// Read returns where a run stands. It takes nothing: the run may be at work.
+func (s *Store) Read(run string) (*Status, error) {
+	dir, err := s.path(run)
+	if err != nil {
+		return nil, err
+	}
+	// Asked before the journal is read: a process that ends in between has then
+	// written how.
+	alive, err := held(dir)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: look at its journal: %w", run, err)
+	}
+	records, err := readJournal(dir)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", run, err)
+	}
+	status := statusOf(records)
+	if alive && !status.Closed() && status.Phase != PhaseStopped {
+		status.Phase = PhaseRunning
+	}
+	return status, nil
+}
+
+// OnlyUnfinished returns the one run that can be resumed or aborted, for a
+// command line that names none.
+func (s *Store) OnlyUnfinished() (string, error) {
+	entries, err := s.List()
+	if err != nil {
+		return "", err
+	}
+	var open []string
+	for _, e := range entries {
+		if e.Err != nil || !e.Status.Closed() {
+			open = append(open, e.Run)
+		}
+	}
+	switch len(open) {
+	case 0:
+		return "", hint.Wrap(&UnknownRunError{Run: "", Dir: s.dir}, "every run is finished; refit runs list shows them")
+	case 1:
+		return open[0], nil
+	}
+	return "", hint.Wrap(fmt.Errorf("%d runs are unfinished: %s", len(open), few(open)), "name one; refit runs list shows them all")
+}
+
+// path returns the directory of a run that exists.
+func (s *Store) path(run string) (string, error) {
+	unknown := hint.Wrap(&UnknownRunError{Run: run, Dir: s.dir}, "refit runs list shows the runs")
+	if !idPattern.MatchString(run) { // and so never a path to somewhere else
+		return "", unknown
+	}
+	dir := filepath.Join(s.dir, run)
+	_, err := os.Stat(filepath.Join(dir, journalName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", unknown
+	}
+	if err != nil {
+		return "", fmt.Errorf("run %s: %w", run, err)
+	}
+	return dir, nil
+}
+
+// create makes the journal of a new run.
+func (s *Store) create(spec *Spec) (*Journal, error) {
+	return createJournal(filepath.Join(s.dir, spec.Run), spec, s.clock)
+}
+
+// remove takes away a run that was created and never begun.
+func (s *Store) remove(run string) error { return os.RemoveAll(filepath.Join(s.dir, run)) }
+
+// HeldError says that a living process works on the run.
+type HeldError struct {
+	Run     string
+	Process Process
+}
+
+func (e *HeldError) Error() string {
+	text := fmt.Sprintf("run %s: another process is working on it", e.Run)
+	if e.Process.PID != 0 {
+		text += fmt.Sprintf(" (process %d on %s)", e.Process.PID, e.Process.Host)
+	}
+	return text
+}
+
+// open takes a run up. torn is how many bytes of an incomplete last record were cut off.
+func (s *Store) open(run string) (j *Journal, status *Status, torn int, err error) {
+	dir, err := s.path(run)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	j, records, torn, err := openJournal(dir, s.clock)
+	if errors.Is(err, errHeld) {
+		e := &HeldError{Run: run}
+		if status, err := s.Read(run); err == nil {
+			e.Process = status.Process
+		}
+		return nil, nil, 0, hint.Wrap(e, "wait for it to end, or end it; refit runs show %s tells what it is doing", run)
+	}
+	if err != nil {
+		return nil, nil, 0, fmt.Errorf("run %s: %w", run, err)
+	}
+	return j, statusOf(records), torn, nil
+}
