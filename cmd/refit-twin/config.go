@@ -1,0 +1,74 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+)
+
+// config is twin.json. Package refit.dev/refit/twin writes the same structure
+// (its type supervisorConfig); unknown fields are refused, so that a refit and
+// a refit-twin of different versions say so instead of behaving oddly.
+type config struct {
+	// Children are started in this order, each once the one before it is
+	// ready, and ended in the reverse order.
+	Children []childConfig `json:"children"`
+	Machines machineConfig `json:"machines"`
+}
+
+// childConfig is one program of this binary.
+type childConfig struct {
+	Name string `json:"name"` // also the name of its log, NAME.log
+	// Args start with the program's name.
+	Args []string `json:"args"`
+	// Env is added to a minimal environment.
+	Env []string `json:"env,omitempty"`
+	// ReadyURL answers 200 once the child is ready; empty if being started is enough.
+	ReadyURL string `json:"readyURL,omitempty"`
+	// CAFile verifies the child at ReadyURL, the other two are the client's certificate.
+	CAFile   string `json:"caFile,omitempty"`
+	CertFile string `json:"certFile,omitempty"`
+	KeyFile  string `json:"keyFile,omitempty"`
+}
+
+// machineConfig is what the machine controller needs. The names of labels and
+// annotations come from package refit.dev/refit/twin/simulated.
+type machineConfig struct {
+	Kubeconfig string `json:"kubeconfig"`
+	// RebootTime, a Go duration, is how long a machine is down in a reboot, unless its node says otherwise.
+	RebootTime string `json:"rebootTime"`
+	// KubeletLabel on a node is Running while its kubelet lives, Rebooting in a reboot.
+	KubeletLabel string `json:"kubeletLabel"`
+	Running      string `json:"running"`
+	Rebooting    string `json:"rebooting"`
+	// RebootAnnotation holds the boot ID that the node shall have.
+	RebootAnnotation string `json:"rebootAnnotation"`
+	// RebootTimeAnnotation overrides RebootTime; "never" for a machine that does not come back.
+	RebootTimeAnnotation string `json:"rebootTimeAnnotation"`
+	// DownSinceAnnotation is when the machine went down, RFC 3339 with nanoseconds.
+	DownSinceAnnotation string `json:"downSinceAnnotation"`
+}
+
+// readConfig reads the file path and checks what a child could not be started without.
+func readConfig(path string) (*config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the twin's configuration: %w", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	c := &config{}
+	if err := dec.Decode(c); err != nil {
+		return nil, fmt.Errorf("%s was not written for this refit-twin (run `make build`): %w", path, err)
+	}
+	for i, child := range c.Children {
+		if child.Name == "" || len(child.Args) == 0 {
+			return nil, fmt.Errorf("%s: child %d needs a name and arguments", path, i)
+		}
+	}
+	return c, nil
+}

@@ -1,0 +1,166 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+)
+
+// machines plays the computers under the simulated kubelets: it reboots the
+// ones whose Node asks for another boot ID than it has. All it knows is in the
+// Node objects, so it carries on after the supervisor was killed in the middle.
+type machines struct {
+	machineConfig
+	rebootTime time.Duration
+	client     kubernetes.Interface
+	nodes      corelisters.NodeLister
+	queue      workqueue.TypedRateLimitingInterface[string]
+	clock      clock.Clock
+}
+
+// machineWorkers is how many machines change state at the same time.
+const machineWorkers = 8
+
+// runMachines runs the machine controller until ctx ends.
+func runMachines(ctx context.Context, cfg machineConfig) error {
+	rebootTime, err := time.ParseDuration(cfg.RebootTime)
+	if err != nil {
+		return fmt.Errorf("reboot time: %w", err)
+	}
+	rest, err := clientcmd.BuildConfigFromFlags("", cfg.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	rest.QPS, rest.Burst = -1, 0 // no client-side limit, this is our own API server
+	client, err := kubernetes.NewForConfig(rest)
+	if err != nil {
+		return err
+	}
+	factory := informers.NewSharedInformerFactory(client, 0)
+	informer := factory.Core().V1().Nodes()
+	m := &machines{
+		machineConfig: cfg,
+		rebootTime:    rebootTime,
+		client:        client,
+		nodes:         informer.Lister(),
+		queue:         workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
+		clock:         clock.RealClock{},
+	}
+	_, err = informer.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    m.enqueue,
+		UpdateFunc: func(_, obj any) { m.enqueue(obj) },
+	})
+	if err != nil {
+		return err
+	}
+	// In a new twin the role that allows this comes a moment after the API
+	// server; an informer would be slow to try again.
+	for ctx.Err() == nil {
+		_, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{Limit: 1})
+		if !apierrors.IsForbidden(err) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(probeEvery):
+		}
+	}
+	factory.Start(ctx.Done())
+	defer factory.Shutdown()
+	defer m.queue.ShutDown()
+	if !cache.WaitForCacheSync(ctx.Done(), informer.Informer().HasSynced) {
+		return nil
+	}
+	slog.Info("machine controller runs", "rebootTime", rebootTime)
+	for range machineWorkers {
+		go m.work(ctx)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func (m *machines) enqueue(obj any) {
+	if node, ok := obj.(*corev1.Node); ok {
+		m.queue.Add(node.Name)
+	}
+}
+
+func (m *machines) work(ctx context.Context) {
+	for {
+		name, quit := m.queue.Get()
+		if quit {
+			return
+		}
+		again, err := m.reconcile(ctx, name)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			slog.Warn("machine not brought to its state, will try again", "node", name, "error", err)
+			m.queue.AddRateLimited(name)
+		case again > 0:
+			m.queue.Forget(name)
+			m.queue.AddAfter(name, again)
+		default:
+			m.queue.Forget(name)
+		}
+		m.queue.Done(name)
+	}
+}
+
+// reconcile takes the machine of a node one step further. The duration is
+// when to look again, 0 for not before the Node changes.
+func (m *machines) reconcile(ctx context.Context, name string) (time.Duration, error) {
+	node, err := m.nodes.Get(name)
+	if apierrors.IsNotFound(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	want := node.Annotations[m.RebootAnnotation]
+	rebooting := node.Labels[m.KubeletLabel] == m.Rebooting
+	switch {
+	case want == "" || want == node.Status.NodeInfo.BootID:
+		if rebooting { // it came up, the last step is missing
+			return 0, m.startKubelet(ctx, node)
+		}
+		return 0, nil
+	case !rebooting:
+		return 0, m.goDown(ctx, node)
+	}
+	downSince, err := time.Parse(time.RFC3339Nano, node.Annotations[m.DownSinceAnnotation])
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("annotation %s: %w", m.DownSinceAnnotation, err), m.goDown(ctx, node))
+	}
+	if err := m.postDown(ctx, node); err != nil {
+		return 0, err
+	}
+	wait := m.rebootTime
+	if v := node.Annotations[m.RebootTimeAnnotation]; v == "never" {
+		return 0, nil
+	} else if v != "" {
+		if wait, err = time.ParseDuration(v); err != nil {
+			slog.Warn("annotation is no duration, using the twin's default", "node", name, "annotation", m.RebootTimeAnnotation, "value", v)
+			wait = m.rebootTime
+		}
+	}
+	if left := downSince.Add(wait).Sub(m.clock.Now()); left > 0 {
+		return left, nil
+	}
+	return 0, m.comeUp(ctx, node, want, downSince)
+}

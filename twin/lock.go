@@ -1,0 +1,121 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package twin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// lockPoll is how often a lock that somebody else holds is tried again; the
+// system offers no wait that a context could end.
+const lockPoll = 25 * time.Millisecond
+
+// tryLock locks the file path exclusively and returns it; nil if another
+// process holds a lock on it. Closing the file unlocks it, so does the end of
+// the process, however it ends.
+func tryLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	_ = f.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("lock %s: %w", path, err)
+}
+
+// waitLock locks the file path exclusively; waiting is called once if it has to wait.
+func waitLock(ctx context.Context, path string, waiting func()) (*os.File, error) {
+	tick := time.NewTicker(lockPoll)
+	defer tick.Stop()
+	for first := true; ; first = false {
+		f, err := tryLock(path)
+		if f != nil || err != nil {
+			return f, err
+		}
+		if first && waiting != nil {
+			waiting()
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for the lock %s: %w", path, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
+}
+
+// lockName makes sure that nobody else brings the twin up or down; the
+// returned function lets others. The lock lies beside the twin's directory,
+// which comes and goes.
+func (t *Twin) lockName(ctx context.Context, progress Progress) (func(), error) {
+	root := filepath.Dir(t.dir)
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory of the twins: %w", err)
+	}
+	f, err := waitLock(ctx, filepath.Join(root, "."+t.name+".lock"), func() {
+		progress.say("waiting: twin %s is being brought up or down by another refit", t.name)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("twin %s: %w", t.name, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// supervisorPID returns the process id of the twin's supervisor, 0 if none
+// runs. A supervisor holds the lock while it lives and writes its id into it,
+// so this is never a process that merely got the same number later.
+func (t *Twin) supervisorPID() (int, error) {
+	path := t.path("supervisor.lock")
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	f, err := tryLock(path)
+	if err != nil {
+		return 0, err
+	}
+	if f != nil {
+		_ = f.Close()
+		return 0, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		return 0, fmt.Errorf("twin %s: the supervisor has not written its process id yet", t.name)
+	}
+	return pid, nil
+}
+
+// awaitEnd waits until no process of the twin is left, supervisor or child.
+func (t *Twin) awaitEnd(ctx context.Context) error {
+	f, err := waitLock(ctx, t.path("run.lock"), nil)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// detached are the attributes of a process that outlives this one: Ctrl-C in
+// its terminal is not for it.
+func detached() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
+
+func terminate(pid int) error { return syscall.Kill(pid, syscall.SIGTERM) }
+func kill(pid int) error      { return syscall.Kill(pid, syscall.SIGKILL) }
