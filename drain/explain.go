@@ -1,0 +1,253 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package drain
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"refit.dev/refit/budget"
+	"refit.dev/refit/event"
+)
+
+// overdueSlack is what a kubelet gets, after the grace period is over, to remove
+// the pod from the API.
+const overdueSlack = 5 * time.Second
+
+// overdueAt is when a terminating pod should be gone.
+func overdueAt(pod *corev1.Pod) time.Time { return pod.DeletionTimestamp.Add(overdueSlack) }
+
+// explainUnclear tells of each pod about which something changed why it stays,
+// once for each change of that.
+func (d *Drainer) explainUnclear() {
+	for _, g := range d.gates {
+		if g.dirty {
+			g.explained = nil
+			for _, p := range g.waiting {
+				d.unclear[p] = true
+			}
+			g.dirty = false
+		}
+	}
+	for _, n := range d.nodesInOrder() {
+		for _, p := range n.inOrder() {
+			if !d.unclear[p] {
+				continue
+			}
+			b, worth := d.explain(p)
+			if !worth || p.told != nil && reflect.DeepEqual(*p.told, b) {
+				continue
+			}
+			p.told = &b
+			d.tell(event.Event{Type: event.PodBlocked, Node: n.name, Pod: &p.name, Blocker: &b})
+		}
+	}
+	clear(d.unclear)
+}
+
+// remaining explains every pod that is still there, or whose volume is.
+func (d *Drainer) remaining(n *nodeDrain) []event.Remaining {
+	var rest []event.Remaining
+	for _, p := range n.inOrder() {
+		b, _ := d.explain(p)
+		if b.Cause == "" {
+			continue
+		}
+		rest = append(rest, event.Remaining{Node: n.name, Pod: p.name, Blocker: b})
+	}
+	return rest
+}
+
+// explain says why a pod is still there, and whether that is worth telling while
+// the drain goes on. The cause is empty if the pod is gone with all that it had.
+func (d *Drainer) explain(p *podDrain) (b event.Blocker, worth bool) {
+	switch p.stage {
+	case held:
+		return event.Blocker{Cause: event.CauseQueued, Message: "has a critical priority and goes after the other pods of its node"}, false
+	case queued:
+		return event.Blocker{Cause: event.CauseQueued, Message: "has not been asked for yet"}, false
+	case asking:
+		return event.Blocker{Cause: event.CauseQueued, Message: "is being asked for"}, false
+	case gated:
+		g := d.gate(p.budgets[0])
+		if g.explained == nil {
+			b := d.explainGate(g)
+			g.explained = &b
+		}
+		// A budget that allows more is only waiting for its turn.
+		return *g.explained, g.pdb != nil && (g.pdb.Status.DisruptionsAllowed <= 0 || !g.observed() || g.closed())
+	case stuck:
+		return d.explainTwo(p), true
+	case resting:
+		return explainRefusal(p.refusal), p.refusal.verdict != throttled
+	case leaving:
+		return d.explainLeaving(p)
+	case barred:
+		return event.Blocker{Cause: event.CauseRefused, Message: "came to the node during the drain, and refit cannot delete " + p.barredBy}, true
+	}
+	var attached []string
+	for pv, user := range p.node.volumes {
+		if user == p {
+			attached = append(attached, pv)
+		}
+	}
+	if len(attached) == 0 {
+		return event.Blocker{}, false
+	}
+	slices.Sort(attached)
+	return event.Blocker{
+		Cause:   event.CauseVolume,
+		Message: "is gone, but still attached to the node: volume " + strings.Join(attached, ", "),
+		Hint:    "the attach-detach controller and the volume's CSI driver detach it: look at `kubectl get volumeattachments`",
+	}, true
+}
+
+// explainGate explains a budget in the way of the pods that wait for it.
+func (d *Drainer) explainGate(g *gate) event.Blocker {
+	if g.pdb == nil {
+		return event.Blocker{Cause: event.CauseQueued, Message: "has not been asked for yet"}
+	}
+	pods := d.watcher.PodsOf(g.pdb)
+	info := budget.Explain(g.pdb, pods)
+	b := event.Blocker{Cause: event.CauseBudget, Budgets: []event.Budget{info}}
+	if !g.observed() {
+		b.Cause = event.CauseBudgetUnobserved
+		b.Message = fmt.Sprintf("budget %s was changed and not looked at since by the disruption controller", g.key)
+		b.Hint = "if this does not change within seconds, look at kube-controller-manager"
+		return b
+	}
+	b.Message = budgetMessage(info)
+	if g.closed() && info.DisruptionsAllowed > 0 {
+		b.Message += "; " + g.refusal.message
+	}
+	for _, pod := range pods {
+		if reason, homeless := unschedulable(pod); homeless {
+			b.Cause = event.CauseNoRoom
+			b.Message += fmt.Sprintf("; pod %s fits on no node: %s", nameOf(pod), reason)
+			b.Hint = "make room: uncordon or add nodes, or change what the pod asks for"
+			return b
+		}
+	}
+	if info.ExpectedPods > 0 && info.DesiredHealthy >= info.ExpectedPods {
+		b.Hint = "this budget never lets a pod go: raise maxUnavailable or lower minAvailable, or run more replicas"
+	}
+	return b
+}
+
+func budgetMessage(b event.Budget) string {
+	text := fmt.Sprintf("budget %s/%s allows %d disruptions: %d healthy of %d expected pods, %d must stay healthy",
+		b.Namespace, b.Name, b.DisruptionsAllowed, b.CurrentHealthy, b.ExpectedPods, b.DesiredHealthy)
+	if len(b.Unready) > 0 {
+		text += "; not ready: " + strings.Join(b.Unready, ", ")
+	}
+	return text
+}
+
+// unschedulable tells whether the scheduler found no place for a pod, and its words.
+func unschedulable(pod *corev1.Pod) (reason string, homeless bool) {
+	if pod.Spec.NodeName != "" || pod.DeletionTimestamp != nil {
+		return "", false
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
+			return c.Message, true
+		}
+	}
+	return "", false
+}
+
+func (d *Drainer) explainTwo(p *podDrain) event.Blocker {
+	b := event.Blocker{
+		Cause: event.CauseTwoBudgets,
+		Hint:  "change the selectors so that one budget matches the pod, or delete the others",
+	}
+	var names []string
+	for _, key := range p.budgets {
+		names = append(names, key.String())
+		if pdb := d.watcher.Budget(key.Namespace, key.Name); pdb != nil {
+			b.Budgets = append(b.Budgets, budget.Explain(pdb, d.watcher.PodsOf(pdb)))
+		}
+	}
+	b.Message = fmt.Sprintf("has %d budgets (%s), which the Eviction API refuses", len(names), strings.Join(names, ", "))
+	return b
+}
+
+// explainRefusal explains a pod that is asked for again after a while.
+func explainRefusal(a answer) event.Blocker {
+	switch a.verdict {
+	case throttled:
+		return event.Blocker{Cause: event.CauseThrottled, Message: "the API server has too much to do: " + a.message}
+	case namespaceTerminating:
+		return event.Blocker{Cause: event.CauseTerminating, Message: "its namespace is being deleted: " + a.message}
+	case budgetSaysNo:
+		return event.Blocker{Cause: event.CauseBudget, Message: a.message}
+	case budgetUnobserved:
+		return event.Blocker{Cause: event.CauseBudgetUnobserved, Message: a.message}
+	case twoBudgets:
+		return event.Blocker{Cause: event.CauseTwoBudgets, Message: a.message}
+	case webhookRefused:
+		return event.Blocker{
+			Cause: event.CauseError, Message: a.message,
+			Hint: "the webhook is asked again every now and then; see `kubectl get validatingwebhookconfigurations`",
+		}
+	}
+	return event.Blocker{Cause: event.CauseError, Message: a.message}
+}
+
+// explainLeaving explains a pod that is deleted and still there.
+func (d *Drainer) explainLeaving(p *podDrain) (event.Blocker, bool) {
+	pod := p.pod
+	if pod.DeletionTimestamp == nil {
+		return event.Blocker{Cause: event.CauseTerminating, Message: "was evicted just now"}, false
+	}
+	overdue := !d.clock.Now().Before(overdueAt(pod))
+	switch {
+	case len(pod.Finalizers) > 0 && (overdue || stopped(pod)):
+		return event.Blocker{
+			Cause:   event.CauseFinalizer,
+			Message: "is deleted and waits for its finalizers: " + strings.Join(pod.Finalizers, ", "),
+			Hint:    "whoever set them has to remove them; see whether that controller runs",
+		}, true
+	case overdue && d.kubeletSilent(pod.Spec.NodeName):
+		return event.Blocker{
+			Cause:   event.CauseKubelet,
+			Message: "is deleted, and the kubelet of node " + pod.Spec.NodeName + " does not answer",
+			Hint:    "if the machine is off for certain, taint the node node.kubernetes.io/out-of-service=nodeshutdown:NoExecute, or delete the Node",
+		}, true
+	case overdue:
+		return event.Blocker{
+			Cause:   event.CauseTerminating,
+			Message: "should have terminated by " + pod.DeletionTimestamp.UTC().Format(time.RFC3339),
+			Hint:    "look at `kubectl describe pod` and at the kubelet's log",
+		}, true
+	}
+	return event.Blocker{
+		Cause: event.CauseTerminating, Message: "has until " + pod.DeletionTimestamp.UTC().Format(time.RFC3339) + " to terminate",
+	}, false
+}
+
+// stopped tells whether nothing of a deleted pod runs any more: its kubelet has
+// confirmed the deletion, which sets the grace period to zero.
+func stopped(pod *corev1.Pod) bool {
+	return finished(pod) || pod.DeletionGracePeriodSeconds != nil && *pod.DeletionGracePeriodSeconds == 0
+}
+
+// kubeletSilent tells whether the node is not Ready.
+func (d *Drainer) kubeletSilent(name string) bool {
+	node := d.watcher.Node(name)
+	if node == nil {
+		return true
+	}
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			return c.Status != corev1.ConditionTrue
+		}
+	}
+	return true
+}

@@ -1,0 +1,127 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package drain
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"refit.dev/refit/budget"
+	"refit.dev/refit/event"
+)
+
+// gate stands before the evictions of the pods of one budget. It lets through
+// as many as the budget allows, counting those that are on their way. The API
+// server decides; the gate keeps questions from being asked whose answer is known.
+type gate struct {
+	key types.NamespacedName
+	// pdb is the budget as the cache has it; nil once it is deleted.
+	pdb *policyv1.PodDisruptionBudget
+	// waiting are the pods to let through, first come first served.
+	waiting []*podDrain
+	// passed is how many evictions were let through and have no answer yet.
+	passed int
+	// charged are the accepted evictions that the cached status may not show yet.
+	charged map[types.UID]charge
+	// closedAt is the version of the cached budget at which the server said no;
+	// the answer can be another one only once there is another version.
+	closedAt string
+	// refusal is the server's word when it closed the gate.
+	refusal answer
+	// probeAt is when to ask anyway, in case the cache misleads.
+	probeAt time.Time
+	// dirty: what there is to explain may have changed since explained was made.
+	dirty     bool
+	explained *event.Blocker
+}
+
+// charge is an accepted eviction.
+type charge struct {
+	pod *podDrain
+	// version is the version of the cached budget when the eviction was sent.
+	version string
+}
+
+// maxPassed is how many evictions of one budget are under way at once. The API
+// server counts an eviction by an optimistic write to the budget, and answers a
+// conflict by sleeping half a second before it tries again
+// (EvictionsRetry in pkg/registry/core/pod/storage/eviction.go): evictions of one
+// budget, sent together, take longer than one after the other.
+const maxPassed = 1
+
+func newGate(key types.NamespacedName) *gate {
+	return &gate{key: key, charged: map[types.UID]charge{}}
+}
+
+// observed tells whether the disruption controller has looked at the budget's
+// newest specification; until then the server refuses every eviction.
+func (g *gate) observed() bool { return g.pdb.Status.ObservedGeneration >= g.pdb.Generation }
+
+// room returns how many evictions may be let through now.
+func (g *gate) room() int {
+	if g.pdb == nil || !g.observed() || g.closed() {
+		return 0
+	}
+	allowed := int(g.pdb.Status.DisruptionsAllowed) - g.passed - len(g.charged)
+	return max(0, min(allowed, maxPassed-g.passed))
+}
+
+func (g *gate) closed() bool { return g.closedAt != "" && g.closedAt == g.version() }
+
+// close takes note that the server refused, at the version of the budget that
+// the cache had when the eviction was sent.
+func (g *gate) close(version string, refusal answer) { g.closedAt, g.refusal = version, refusal }
+
+// settle forgets the charges that the cached status shows: those that are listed
+// as disrupted, and those that were sent before the status last changed and whose
+// pods are already terminating or gone for the cache, so that the disruption
+// controller has taken them off the list. Forgetting one too early costs a refused
+// eviction; too late, a wait until the next probe.
+func (g *gate) settle() {
+	for uid, c := range g.charged {
+		if g.pdb != nil {
+			_, listed := g.pdb.Status.DisruptedPods[c.pod.name.Name]
+			processed := g.version() != c.version && (c.pod.departed() || c.pod.node.ended)
+			if !listed && !processed {
+				continue
+			}
+		}
+		delete(g.charged, uid)
+	}
+}
+
+// version is the version of the budget that the cache has.
+func (g *gate) version() string {
+	if g.pdb == nil {
+		return ""
+	}
+	return g.pdb.ResourceVersion
+}
+
+// idle tells whether nothing is known here that has to be kept.
+func (g *gate) idle() bool { return len(g.waiting) == 0 && g.passed == 0 && len(g.charged) == 0 }
+
+// passesBy tells whether the Eviction API would let pod go without asking what
+// the budget allows, going by the cache: unready pods under the policy
+// AlwaysAllow, and under IfHealthyBudget, the default, while enough others are
+// healthy (policy/v1, UnhealthyPodEvictionPolicyType).
+func passesBy(pod *corev1.Pod, pdb *policyv1.PodDisruptionBudget) bool {
+	if budget.Healthy(pod) || pdb == nil {
+		return false
+	}
+	if p := pdb.Spec.UnhealthyPodEvictionPolicy; p != nil && *p == policyv1.AlwaysAllow {
+		return true
+	}
+	return pdb.Status.CurrentHealthy >= pdb.Status.DesiredHealthy && pdb.Status.DesiredHealthy > 0
+}
+
+// unbudgeted tells whether the Eviction API does not look at budgets for pod:
+// it has not started, has finished, or is being deleted (canIgnorePDB in
+// pkg/registry/core/pod/storage/eviction.go).
+func unbudgeted(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodPending || finished(pod) || pod.DeletionTimestamp != nil
+}

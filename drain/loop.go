@@ -1,0 +1,148 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package drain
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/cluster"
+)
+
+// loop is the goroutine that decides. It wakes for changes of the cluster, for
+// answers of the API server, for Drains that begin or are interrupted, and for
+// alarms; each time it takes in all that is new, and then sends what can be sent.
+func (d *Drainer) loop(news *cluster.Subscription, quit <-chan struct{}, stopped chan<- struct{}) {
+	defer close(stopped)
+	defer news.Close()
+	wake := wakeup{clock: d.clock}
+	defer wake.stop()
+	watchEnded := d.watcher.Done()
+
+	d.review() // the cluster may have changed while nobody looked
+	for {
+		if quit == nil && d.inFlight == 0 {
+			return
+		}
+		select {
+		case <-quit:
+			quit = nil
+		case <-news.Ready():
+		case <-watchEnded:
+			watchEnded = nil
+			for _, n := range d.nodesInOrder() {
+				d.end(n, d.watchEnded(n))
+			}
+		case command := <-d.commands:
+			command()
+		case a := <-d.answers:
+			d.answered(a)
+		case <-wake.c():
+		}
+		for _, change := range news.Take() {
+			d.changed(change)
+		}
+		d.alarms.ring(d.clock.Now())
+		d.settleTouched()
+		d.pump()
+		d.explainUnclear()
+		wake.set(d.alarms.next())
+	}
+}
+
+// changed takes in one change of the cluster.
+func (d *Drainer) changed(c cluster.Change) {
+	switch c.Kind {
+	case cluster.KindNode:
+		d.nodeChanged(c.Name)
+	case cluster.KindPod:
+		d.podChanged(c)
+	case cluster.KindBudget:
+		d.budgetChanged(types.NamespacedName{Namespace: c.Namespace, Name: c.Name}, c.Verb)
+	case cluster.KindAttachment:
+		for _, n := range d.nodes {
+			if len(n.volumes) > 0 {
+				d.touched[n] = true
+			}
+		}
+	}
+}
+
+// pump lets pods through the gates that have room, and sends what is queued as
+// far as the limiter allows.
+func (d *Drainer) pump() {
+	now := d.clock.Now()
+	for _, g := range d.gatesInOrder() {
+		for len(g.waiting) > 0 && (g.room() > 0 || d.probe(g, now)) {
+			p := g.waiting[0]
+			g.waiting = g.waiting[1:]
+			g.passed++
+			p.passed = g
+			d.enqueue(p)
+		}
+	}
+	for room := d.limiter.room(d.inFlight, now); room > 0 && len(d.queue) > 0; room-- {
+		p := d.queue[0]
+		d.queue = d.queue[1:]
+		d.send(p)
+	}
+}
+
+// gatesInOrder returns the gates at which pods wait, and drops those of which
+// nothing has to be known any more.
+func (d *Drainer) gatesInOrder() []*gate {
+	var gates []*gate
+	for key, g := range d.gates {
+		switch {
+		case g.idle():
+			delete(d.gates, key)
+		case len(g.waiting) > 0:
+			gates = append(gates, g)
+		}
+	}
+	slices.SortFunc(gates, func(a, b *gate) int {
+		return cmp.Or(cmp.Compare(a.key.Namespace, b.key.Namespace), cmp.Compare(a.key.Name, b.key.Name))
+	})
+	return gates
+}
+
+func (d *Drainer) nodesInOrder() []*nodeDrain {
+	return slices.SortedFunc(maps.Values(d.nodes), func(a, b *nodeDrain) int { return cmp.Compare(a.name, b.name) })
+}
+
+// wakeup is a timer that is set anew in every round.
+type wakeup struct {
+	clock clock.WithTicker
+	timer clock.Timer
+	at    time.Time
+}
+
+func (w *wakeup) c() <-chan time.Time {
+	if w.timer == nil {
+		return nil
+	}
+	return w.timer.C()
+}
+
+func (w *wakeup) stop() {
+	if w.timer != nil {
+		w.timer.Stop()
+		w.timer = nil
+	}
+}
+
+func (w *wakeup) set(at time.Time, wanted bool) {
+	if w.timer != nil && wanted && at.Equal(w.at) && at.After(w.clock.Now()) {
+		return
+	}
+	w.stop()
+	if wanted {
+		w.timer, w.at = w.clock.NewTimer(at.Sub(w.clock.Now())), at
+	}
+}
