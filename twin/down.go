@@ -15,15 +15,15 @@ import (
 // Down ends every process of the twin and removes its data. It also removes
 // what an interrupted Up left.
 func (t *Twin) Down(ctx context.Context) error {
+	if _, err := os.Stat(t.dir); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("twin %s: %w", t.name, ErrNotFound)
+	}
 	unlock, err := t.lockName(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if _, err := os.Stat(t.dir); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("twin %s: %w", t.name, ErrNotFound)
-	}
-	return t.destroy(ctx)
+	return t.destroy(ctx) // nothing to do if somebody else was faster
 }
 
 // Down removes the twin of that name, see Twin.Down; also one that is
@@ -45,6 +45,9 @@ func Down(ctx context.Context, name string) error {
 
 // destroy is Down for who holds the twin's lock.
 func (t *Twin) destroy(ctx context.Context) error {
+	if _, err := os.Stat(t.dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	if err := t.stop(ctx); err != nil {
 		return err
 	}
