@@ -14,8 +14,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/yaml"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
 )
 
 // FromObjects makes a Snapshot of plain objects (lists of them, too), for
@@ -45,7 +46,7 @@ func FromManifests(now time.Time, r io.Reader) (*Snapshot, error) {
 // DecodeManifests reads a stream of YAML or JSON documents of built-in kinds.
 func DecodeManifests(r io.Reader) ([]runtime.Object, error) {
 	var objs []runtime.Object
-	documents := yaml.NewYAMLReader(bufio.NewReader(r))
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(r))
 	for n := 1; ; n++ {
 		document, err := documents.Read()
 		if errors.Is(err, io.EOF) {
@@ -54,9 +55,12 @@ func DecodeManifests(r io.Reader) ([]runtime.Object, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read document %d: %w", n, err)
 		}
-		if empty, err := isEmpty(document); err != nil {
+		// JSON first: the decoder takes what begins with a brace for JSON, which YAML's flow style is not.
+		document, err = yaml.YAMLToJSON(document)
+		if err != nil {
 			return nil, fmt.Errorf("read document %d: %w", n, err)
-		} else if empty {
+		}
+		if string(document) == "null" { // nothing but comments
 			continue
 		}
 		decoded, err := decode(document)
@@ -86,13 +90,6 @@ func decode(document []byte) ([]runtime.Object, error) {
 		objs = append(objs, items...)
 	}
 	return objs, nil
-}
-
-// isEmpty tells a document of comments or white space only from one to decode.
-func isEmpty(document []byte) (bool, error) {
-	var content any
-	err := yaml.Unmarshal(document, &content)
-	return content == nil, err
 }
 
 func addPlain(all *objects, obj runtime.Object) error {

@@ -1,0 +1,121 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package placement
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/component-helpers/resource"
+
+	"refit.dev/refit/budget"
+	"refit.dev/refit/cluster"
+)
+
+// Room is a Snapshot prepared for many questions. It may be used by one
+// goroutine at a time.
+type Room struct {
+	s *cluster.Snapshot
+	// pods are those that the scheduler counts: bound to a node and not finished.
+	pods map[string][]*cluster.Pod // by namespace
+	// repelling are those among them that have required anti-affinity.
+	repelling []*cluster.Pod
+	// requests of each of those pods, and what all pods on a node request together.
+	requests map[types.UID]corev1.ResourceList
+	used     map[string]corev1.ResourceList
+	counts   map[string]int64
+	// selectors caches the parsed terms of pods, which replicas share.
+	selectors selectors
+}
+
+// New prepares the snapshot.
+func New(s *cluster.Snapshot) *Room {
+	r := &Room{
+		s:        s,
+		pods:     map[string][]*cluster.Pod{},
+		requests: map[types.UID]corev1.ResourceList{},
+		used:     map[string]corev1.ResourceList{},
+		counts:   map[string]int64{},
+	}
+	for _, p := range s.Pods {
+		if p.Host == nil || budget.Finished(p.Pod) {
+			continue
+		}
+		r.pods[p.Namespace] = append(r.pods[p.Namespace], p)
+		if a := p.Spec.Affinity; a != nil && a.PodAntiAffinity != nil && len(a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution) > 0 {
+			r.repelling = append(r.repelling, p)
+		}
+		requests := resource.PodRequests(p.Pod, resource.PodResourcesOptions{})
+		r.requests[p.UID] = requests
+		used := r.used[p.Host.Name]
+		if used == nil {
+			used = corev1.ResourceList{}
+			r.used[p.Host.Name] = used
+		}
+		for name, quantity := range requests {
+			sum := used[name]
+			sum.Add(quantity)
+			used[name] = sum
+		}
+		r.counts[p.Host.Name]++
+	}
+	return r
+}
+
+// Fits returns why the replacement of pod would not be placed on node: nothing
+// if it would. The pod itself counts as gone. Reasons are sorted and speak of
+// the node, so that those of many nodes can be counted.
+func (r *Room) Fits(pod *corev1.Pod, node *cluster.Node) []string {
+	return r.ask(pod).fits(node)
+}
+
+// Anywhere returns the first node by name that the replacement of pod fits on,
+// those of the names in without left out. If there is none it returns "" and why,
+// the reason that holds for most nodes first, each with the number of nodes.
+func (r *Room) Anywhere(pod *corev1.Pod, without []string) (node string, reasons []string) {
+	q := r.ask(pod)
+	counts := map[string]int{}
+	others := 0
+	for _, n := range r.s.Nodes {
+		if slices.Contains(without, n.Name) {
+			continue
+		}
+		others++
+		why := q.fits(n)
+		if len(why) == 0 {
+			return n.Name, nil
+		}
+		for _, reason := range why {
+			counts[reason]++
+		}
+	}
+	if others == 0 {
+		return "", []string{"there is no other node"}
+	}
+	for reason := range counts {
+		reasons = append(reasons, reason)
+	}
+	slices.SortFunc(reasons, func(a, b string) int { return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b)) })
+	for i, reason := range reasons {
+		unit := "nodes"
+		if counts[reason] == 1 {
+			unit = "node"
+		}
+		reasons[i] = fmt.Sprintf("%d %s: %s", counts[reason], unit, reason)
+	}
+	return "", reasons
+}
+
+// Fits is Room.Fits for a single question.
+func Fits(s *cluster.Snapshot, pod *corev1.Pod, node *cluster.Node) []string {
+	return New(s).Fits(pod, node)
+}
+
+// Anywhere is Room.Anywhere for a single question.
+func Anywhere(s *cluster.Snapshot, pod *corev1.Pod, without []string) (node string, reasons []string) {
+	return New(s).Anywhere(pod, without)
+}
