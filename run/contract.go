@@ -34,6 +34,10 @@ type Cluster interface {
 	// with ctx's cause), or when it cannot be done. What it tells of its
 	// progress goes to the sink it was made with.
 	Drain(ctx context.Context, name string) (Drained, error)
+	// Leaving counts the pods that a Drain would still have to see to, as the API
+	// server has it: the watches may not have brought a pod that was bound to the
+	// node right before it was cordoned.
+	Leaving(ctx context.Context, name string) (int, error)
 	// Note leaves an Event on a node. That it fails is of no consequence.
 	Note(ctx context.Context, node *corev1.Node, reason, message string)
 }

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
@@ -84,6 +86,32 @@ func (l *live) Drain(ctx context.Context, name string) (Drained, error) {
 		err = errors.New(unfinished.Error())
 	}
 	return Drained{Counts: result.Counts, Remaining: result.Remaining}, err
+}
+
+func (l *live) Leaving(ctx context.Context, name string) (int, error) {
+	changes := l.Watcher.Subscribe()
+	defer changes.Close()
+	for {
+		pods, err := l.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{
+			FieldSelector: fields.OneTermEqualSelector("spec.nodeName", name).String(),
+		})
+		if err != nil {
+			return 0, fmt.Errorf("list the pods of node %s: %w", name, err)
+		}
+		if !slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool {
+			seen := l.Watcher.Pod(p.Namespace, p.Name)
+			return seen == nil || seen.UID != p.UID
+		}) {
+			s := l.drainer.Select(name)
+			return len(s.Leave) + len(s.Refused), nil
+		}
+		select {
+		case <-changes.Ready():
+			changes.Take()
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
 }
 
 // noteLimit is how long an Event may take.

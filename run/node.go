@@ -180,26 +180,45 @@ func (w *worker) cordon(ctx context.Context) error {
 
 func (w *worker) drain(ctx context.Context) error {
 	snapshot, _ := w.picture.get()
-	intent := Record{}
-	if node, _ := find(snapshot, w.target); node != nil {
-		w.tally.know(node)
-		intent.Workloads = workloadsOn(node)
+	node, reason := find(snapshot, w.target)
+	if node == nil {
+		return &gone{reason}
 	}
-	return w.step(ctx, StepDrain, intent, func() (Record, error) {
+	w.tally.know(node)
+	return w.step(ctx, StepDrain, Record{Workloads: workloadsOn(node)}, func() (Record, error) {
 		limited, cancel := context.WithTimeoutCause(ctx, w.spec.Timeouts.Drain.Duration, errTimeout)
 		defer cancel()
-		drained, err := w.cluster.Drain(limited, w.target.Name)
+		evicted, remaining, err := w.empty(limited)
 		w.evicted = w.tally.mark(w.status.Workloads)
-		w.count(drained, err)
-		if err != nil && errors.Is(context.Cause(limited), errTimeout) {
-			return Record{}, w.timeout("pods are still there", describe(drained.Remaining), w.spec.Timeouts.Drain.Duration,
+		switch {
+		case err == nil:
+			w.note(reasonDrained, fmt.Sprintf("refit run %s drained the node", w.spec.Run))
+		case errors.Is(context.Cause(limited), errTimeout):
+			err = w.timeout("pods are still there", describe(remaining), w.spec.Timeouts.Drain.Duration,
 				"see what they wait for, or give them longer with --drain-timeout")
 		}
-		if err == nil {
-			w.note(reasonDrained, fmt.Sprintf("refit run %s drained the node", w.spec.Run))
-		}
-		return Record{Evicted: drained.Evicted}, w.about(err)
+		return Record{Evicted: evicted}, w.about(err)
 	})
+}
+
+// empty drains the node until the API server, too, knows of no pod that has to leave.
+func (w *worker) empty(ctx context.Context) (evicted int, remaining []event.Remaining, err error) {
+	for {
+		drained, err := w.cluster.Drain(ctx, w.target.Name)
+		w.count(drained, err)
+		evicted += drained.Evicted
+		if err != nil {
+			return evicted, drained.Remaining, err
+		}
+		left := 0
+		err = retry(ctx, w.clock, w.spec.Timeouts.Stall.Duration, func(ctx context.Context) (err error) {
+			left, err = w.cluster.Leaving(ctx, w.target.Name)
+			return err
+		})
+		if err != nil || left == 0 {
+			return evicted, nil, err
+		}
+	}
 }
 
 // ownCordon looks at the node once more before the machine itself is touched:

@@ -6,6 +6,7 @@ package run
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"time"
@@ -131,20 +132,24 @@ func encode(r Record) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode record %d: %w", r.Seq, err)
 	}
-	sum := crc32.Checksum(body, castagnoli)
-	return fmt.Appendf(body[:len(body)-1:len(body)-1], "%s%08x\"}\n", crcKey, sum), nil
+	sum := checksum(body)
+	return append(append(body[:len(body)-1], sum...), '\n'), nil
+}
+
+// checksum returns the last member for a record, with what closes the object.
+func checksum(body []byte) []byte {
+	return fmt.Appendf(nil, "%s%08x\"}", crcKey, crc32.Checksum(body, castagnoli))
 }
 
 // decodeLine reads one line, without its line end.
 func decodeLine(line []byte) (Record, error) {
 	var r Record
-	if len(line) < crcSuffix || !bytes.HasPrefix(line[len(line)-crcSuffix:], []byte(crcKey)) {
-		return r, fmt.Errorf("no checksum at its end")
+	if len(line) < crcSuffix {
+		return r, errors.New("no checksum at its end")
 	}
 	body := append(bytes.Clone(line[:len(line)-crcSuffix]), '}')
-	want := string(line[len(line)-len(`01234567"}`) : len(line)-len(`"}`)])
-	if got := fmt.Sprintf("%08x", crc32.Checksum(body, castagnoli)); got != want {
-		return r, fmt.Errorf("checksum %s instead of %s", got, want)
+	if want := checksum(body); !bytes.HasSuffix(line, want) {
+		return r, fmt.Errorf("it does not end in its checksum, %s", want[1:len(want)-1])
 	}
 	if err := json.Unmarshal(body, &r); err != nil {
 		return r, fmt.Errorf("not a record: %w", err)
