@@ -5,6 +5,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -75,11 +76,11 @@ func head(s string, n int) string {
 func tail(s string, n int) string {
 	runes := []rune(s)
 	start := len(runes)
-	for i := len(runes) - 1; i >= 0; i-- {
-		if n -= runeCells(runes[i]); n < 0 {
+	for i, r := range slices.Backward(runes) {
+		if n -= runeCells(r); n < 0 {
 			break
 		}
-		if runeCells(runes[i]) > 0 {
+		if runeCells(r) > 0 {
 			start = i
 		}
 	}

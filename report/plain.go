@@ -68,12 +68,12 @@ func (n *narrator) podLines(e event.Event) []string {
 }
 
 // worth tells whether a log should say why a pod waits. That the numbers of a
-// budget changed, or that a pod takes the time it was given to end, fills a log
-// and helps nobody who reads it later.
+// budget changed, that a pod takes the time it was given to end, or waits for
+// its turn, fills a log and helps nobody who reads it later.
 func (n *narrator) worth(pod event.Pod, cause event.Cause) bool {
 	news := n.told[pod] != cause
 	n.told[pod] = cause
-	return n.wide || (news && cause != event.CauseTerminating)
+	return n.wide || (news && cause != event.CauseTerminating && cause != event.CauseQueued)
 }
 
 func phaseText(e event.Event, p *progress) string {

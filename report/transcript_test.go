@@ -27,7 +27,7 @@ func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * fl
 func parseEvents(t *testing.T, input string) []event.Event {
 	t.Helper()
 	var events []event.Event
-	for _, line := range strings.Split(strings.TrimSpace(input), "\n") {
+	for _, line := range strings.SplitSeq(strings.TrimSpace(input), "\n") {
 		words := split(t, line)
 		if len(words) == 0 {
 			continue
@@ -54,9 +54,8 @@ func split(t *testing.T, line string) []string {
 	t.Helper()
 	var words []string
 	for line = strings.TrimSpace(line); line != ""; line = strings.TrimSpace(line) {
-		key, rest := "", line
 		if i := strings.IndexAny(line, "= "); i >= 0 && line[i] == '=' && strings.HasPrefix(line[i+1:], `"`) {
-			key, rest = line[:i+1], line[i+1:]
+			key, rest := line[:i+1], line[i+1:]
 			quoted, err := strconv.QuotedPrefix(rest)
 			if err != nil {
 				t.Fatalf("%q: %v", line, err)
@@ -68,7 +67,7 @@ func split(t *testing.T, line string) []string {
 			words, line = append(words, key+value), rest[len(quoted):]
 			continue
 		}
-		word, after, _ := strings.Cut(rest, " ")
+		word, after, _ := strings.Cut(line, " ")
 		words, line = append(words, word), after
 	}
 	return words

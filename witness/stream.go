@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 )
 
@@ -22,15 +23,16 @@ import (
 type stream struct {
 	kind
 	*ledger
+	clock clock.Clock
 }
 
 // open lists what exists and starts the history there.
-func open(ctx context.Context, k kind) (*stream, error) {
+func open(ctx context.Context, k kind, c clock.Clock) (*stream, error) {
 	objects, revision, err := k.objects(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &stream{k, newLedger(k.name, revision, objects)}, nil
+	return &stream{k, newLedger(k.name, revision, objects), c}, nil
 }
 
 // objects lists all objects at the newest revision.
@@ -73,22 +75,20 @@ func slim(o metav1.Object) metav1.Object {
 // there on, that is an error.
 func (s *stream) follow(ctx context.Context) error {
 	backoff := wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 8, Cap: 5 * time.Second}
-	for {
+	for ctx.Err() == nil {
 		err := s.watchOnce(ctx, nil, func() bool { return false })
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err == nil:
+		if err == nil || ctx.Err() != nil {
 			continue
-		case !passing(err):
+		}
+		if !passing(err) {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-time.After(backoff.Step()):
+		case <-s.clock.After(backoff.Step()):
 		}
 	}
+	return nil
 }
 
 // catchUp adds to the history until it reaches revision. A watch of a kind of
@@ -162,7 +162,7 @@ func (s *stream) enter(e watch.Event) error {
 		s.last = revision
 		return nil
 	}
-	return s.add(change{revision, time.Now(), e.Type, slim(object)})
+	return s.add(change{revision, s.clock.Now(), e.Type, slim(object)})
 }
 
 // lostError says that a part of the history is missing for good.

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 )
 
 // Options say what to watch.
@@ -28,10 +29,13 @@ type Options struct {
 	// ControlPlane are users and groups whose deletions are no voluntary
 	// disruptions, besides those of Kubernetes itself.
 	ControlPlane []string
+	// Clock says when something was seen; nil is the real one.
+	Clock clock.WithTicker
 }
 
 // Witness watches from Start to Judge.
 type Witness struct {
+	clock   clock.WithTicker
 	started time.Time
 	streams []*stream
 	audit   *auditLog
@@ -39,9 +43,12 @@ type Witness struct {
 	watches *errgroup.Group
 }
 
-// How long Judge waits for what must come: the ends of the watches, and the
-// audit log's line of a request that was answered.
-const judgeDeadline = time.Minute
+// How long Judge waits for what must come: for the watches to reach the present,
+// and for the audit log's line of a request that was answered.
+const (
+	watchDeadline = time.Minute
+	auditDeadline = 10 * time.Second
+)
 
 // Start begins to watch. When it returns, nothing that happens escapes the
 // witness; it watches until Judge or Close.
@@ -59,15 +66,18 @@ func Start(ctx context.Context, o Options) (*Witness, error) {
 	if err != nil {
 		return nil, fmt.Errorf("witness: %w", err)
 	}
-	w := &Witness{audit: audit}
+	w := &Witness{audit: audit, clock: o.Clock}
+	if w.clock == nil {
+		w.clock = clock.RealClock{}
+	}
 	for _, k := range kinds(client) {
-		s, err := open(ctx, k)
+		s, err := open(ctx, k, w.clock)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("witness: %w", err), audit.file.Close())
 		}
 		w.streams = append(w.streams, s)
 	}
-	w.started = time.Now()
+	w.started = w.clock.Now()
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	w.stop, w.watches = stop, &errgroup.Group{}
 	for _, s := range w.streams {
@@ -108,8 +118,6 @@ func (w *Witness) judge(ctx context.Context) (*Verdict, error) {
 		return nil, errors.Join(err, w.audit.file.Close())
 	}
 	defer w.audit.file.Close()
-	ctx, cancel := context.WithTimeout(ctx, judgeDeadline)
-	defer cancel()
 	revision, err := w.complete(ctx)
 	if err != nil {
 		return nil, err
@@ -137,6 +145,8 @@ func (w *Witness) endWatches() error {
 // complete brings every stream to its end and checks it there. It returns the
 // revision up to which all of them are known.
 func (w *Witness) complete(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, watchDeadline)
+	defer cancel()
 	type end struct {
 		revision uint64
 		objects  []metav1.Object
@@ -166,7 +176,9 @@ func (w *Witness) complete(ctx context.Context) (uint64, error) {
 // blame reads the audit log until it explains every disruption. The line of a
 // request may be written a moment after its answer was sent.
 func (w *Witness) blame(ctx context.Context, r *replay) (map[*disruption]*ask, error) {
-	poll := time.NewTicker(50 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(ctx, auditDeadline)
+	defer cancel()
+	poll := w.clock.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
 	for {
 		if err := w.audit.read(); err != nil {
@@ -181,7 +193,7 @@ func (w *Witness) blame(ctx context.Context, r *replay) (map[*disruption]*ask, e
 			d := open[0]
 			return nil, fmt.Errorf("%d pods ended and the audit log does not say why, the first of them %s at %s",
 				len(open), name(d.pod), d.time.Format(time.RFC3339))
-		case <-poll.C:
+		case <-poll.C():
 		}
 	}
 }
