@@ -27,7 +27,7 @@ func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * fl
 func parseEvents(t *testing.T, input string) []event.Event {
 	t.Helper()
 	var events []event.Event
-	for _, line := range strings.SplitSeq(strings.TrimSpace(input), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(input), "\n") {
 		words := split(t, line)
 		if len(words) == 0 {
 			continue
