@@ -125,6 +125,9 @@ type Webhook struct {
 	Conditions []admissionv1.MatchCondition
 	// Service is the Service behind the webhook; empty for a URL.
 	Service types.NamespacedName
+	// ServiceFound tells whether the Service was read, ServiceSelects whether it
+	// has a selector: one without it may lead anywhere.
+	ServiceFound, ServiceSelects bool
 	// Backends are the pods that the Service selects, sorted.
 	Backends []*Pod
 }

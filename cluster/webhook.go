@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -16,7 +17,10 @@ import (
 // addWebhooks comes after pods. What a configuration leaves out is filled in as
 // the API server does: failurePolicy Fail, selectors that match everything.
 func addWebhooks(s *Snapshot, o *objects) {
-	backends := map[types.NamespacedName][]*Pod{}
+	services := map[types.NamespacedName]*service{}
+	for _, svc := range o.services {
+		services[types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}] = &service{Service: svc}
+	}
 	add := func(w *Webhook, policy *admissionv1.FailurePolicyType, client admissionv1.WebhookClientConfig, namespaces, objs *metav1.LabelSelector) {
 		w.FailurePolicy = admissionv1.Fail
 		if policy != nil {
@@ -25,12 +29,10 @@ func addWebhooks(s *Snapshot, o *objects) {
 		w.Namespaces, w.Objects = selectorOr(namespaces, labels.Everything()), selectorOr(objs, labels.Everything())
 		if svc := client.Service; svc != nil {
 			w.Service = types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}
-			pods, known := backends[w.Service]
-			if !known {
-				pods = podsOfService(s, o, w.Service)
-				backends[w.Service] = pods
+			if found := services[w.Service]; found != nil {
+				w.ServiceFound, w.ServiceSelects = true, len(found.Spec.Selector) > 0
+				w.Backends = found.backends(s)
 			}
-			w.Backends = pods
 		}
 		s.Webhooks = append(s.Webhooks, w)
 	}
@@ -51,22 +53,25 @@ func addWebhooks(s *Snapshot, o *objects) {
 	})
 }
 
-// podsOfService returns the pods that the service of that name selects; a
-// service without a selector has endpoints that nobody here knows.
-func podsOfService(s *Snapshot, o *objects, name types.NamespacedName) []*Pod {
-	var pods []*Pod
-	for _, svc := range o.services {
-		if svc.Namespace != name.Namespace || svc.Name != name.Name || len(svc.Spec.Selector) == 0 {
-			continue
-		}
-		selector := labels.SelectorFromSet(svc.Spec.Selector)
-		for _, p := range s.Pods {
-			if p.Namespace == svc.Namespace && selector.Matches(labels.Set(p.Labels)) {
-				pods = append(pods, p)
-			}
+// service is a Service with the pods that it selects, once somebody asked for them.
+type service struct {
+	*corev1.Service
+	selected []*Pod
+	asked    bool
+}
+
+func (svc *service) backends(s *Snapshot) []*Pod {
+	if svc.asked || len(svc.Spec.Selector) == 0 {
+		return svc.selected
+	}
+	svc.asked = true
+	selector := labels.SelectorFromSet(svc.Spec.Selector)
+	for _, p := range s.Pods {
+		if p.Namespace == svc.Namespace && selector.Matches(labels.Set(p.Labels)) {
+			svc.selected = append(svc.selected, p)
 		}
 	}
-	return pods
+	return svc.selected
 }
 
 func compareBool(a, b bool) int {

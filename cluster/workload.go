@@ -84,3 +84,23 @@ func (w *Workload) Top() *Workload {
 	}
 	return w
 }
+
+// Mirror tells whether the pod is the API's image of a static pod: only its
+// kubelet can stop it, and it comes back with its node.
+func (p *Pod) Mirror() bool {
+	_, ok := p.Annotations[corev1.MirrorPodAnnotationKey]
+	return ok
+}
+
+// DaemonSet tells whether a DaemonSet controls the pod: it would put it back on its node.
+func (p *Pod) DaemonSet() bool {
+	return len(p.Controllers) > 0 && p.Controllers[0].Kind == "DaemonSet" && p.Controllers[0].Group == appsv1.GroupName
+}
+
+// Owner names what answers for the pod: its topmost controller, or itself.
+func (p *Pod) Owner() Object {
+	if n := len(p.Controllers); n > 0 {
+		return p.Controllers[n-1].Object()
+	}
+	return Object{Kind: "Pod", Namespace: p.Namespace, Name: p.Name}
+}
