@@ -39,8 +39,7 @@ func exitCode(err error) int {
 	if err == nil {
 		return exitDone
 	}
-	var e *exitError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code
 	}
 	return exitFailed

@@ -71,6 +71,8 @@ func newRootCommand(a *app, argv0 string) *cobra.Command {
 	for _, add := range verbs {
 		root.AddCommand(add(a))
 	}
+	root.AddCommand(newOptionsCommand(a))
+	hideGlobalFlags(root)
 	return root
 }
 
@@ -120,8 +122,7 @@ func (a *app) client() (*rest.Config, kubernetes.Interface, error) {
 
 // usageError marks err as wrong usage or input.
 func usageError(err error) error {
-	var e *exitError
-	if err == nil || errors.As(err, &e) {
+	if _, ok := errors.AsType[*exitError](err); ok || err == nil {
 		return err
 	}
 	return exitWith(exitUsage, err)

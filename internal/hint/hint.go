@@ -27,8 +27,7 @@ func Wrap(err error, format string, args ...any) error {
 
 // Of returns the outermost hint of err, or "".
 func Of(err error) string {
-	var h *hinted
-	if errors.As(err, &h) {
+	if h, ok := errors.AsType[*hinted](err); ok {
 		return h.hint
 	}
 	return ""

@@ -1,0 +1,16 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench measures refit against kubectl on the embedded cluster and
+// writes what it saw to docs/benchmarks.md.
+//
+// Both programs do the same work on the same twin in turn, and change places
+// from round to round, so that a noisy machine is noisy for both: what is
+// compared is the ratio within a round, given as the median with the lowest
+// and the highest. kubectl is built from the same Kubernetes module as the
+// twin and needs nothing installed.
+//
+// API requests are counted from the API server's audit log, memory is the
+// largest resident set that the kernel saw, and both are read from outside the
+// program that is measured.
+package main
