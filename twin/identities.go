@@ -23,8 +23,11 @@ const (
 	maintainerUser = "refit-twin:maintainer"
 	kubeletUser    = "refit-twin:kubelets" // kwok
 	machineUser    = "refit-twin:machines" // the machine controller
-	systemGroup    = "refit-twin:system"
 )
+
+// SystemGroup is the group of the twin's own parts outside of Kubernetes: what
+// they do stands for kubelets and machines.
+const SystemGroup = "refit-twin:system"
 
 // identity is a client of the API server; name is that of its certificate and
 // of its kubeconfig file.
@@ -37,8 +40,8 @@ func identities() []identity {
 	return []identity{
 		{"kube-controller-manager", subject{user: "system:kube-controller-manager"}},
 		{"kube-scheduler", subject{user: "system:kube-scheduler"}},
-		{"kwok", subject{user: kubeletUser, groups: []string{systemGroup}}},
-		{"machines", subject{user: machineUser, groups: []string{systemGroup}}},
+		{"kwok", subject{user: kubeletUser, groups: []string{SystemGroup}}},
+		{"machines", subject{user: machineUser, groups: []string{SystemGroup}}},
 		{"admin", subject{user: adminUser, groups: []string{adminGroup}}},
 		{"maintainer", subject{user: maintainerUser}},
 	}
