@@ -1,0 +1,106 @@
+# Copyright The refit Authors.
+# SPDX-License-Identifier: Apache-2.0
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+# The embedded control plane is of the version that its module requires.
+KUBERNETES := $(shell sed -n 's/^\tk8s.io\/kubernetes \(v[0-9.]*\)$$/\1/p' cmd/refit-twin/go.mod)
+KUBERNETES_MINOR := $(word 2,$(subst ., ,$(KUBERNETES)))
+VERSION_PACKAGE := k8s.io/component-base/version
+TWIN_LDFLAGS := -s -w -X $(VERSION_PACKAGE).gitVersion=$(KUBERNETES) \
+	-X $(VERSION_PACKAGE).gitMajor=1 -X $(VERSION_PACKAGE).gitMinor=$(KUBERNETES_MINOR)
+TWIN_SOURCES := $(shell find cmd/refit-twin -type f -not -name '*_test.go')
+
+# Whatever compiles the control plane's module says -trimpath: with other flags
+# the build cache holds all of Kubernetes a second time.
+TWIN_GOFLAGS := $(shell go env GOFLAGS) -trimpath
+TWIN_ENV := cd cmd/refit-twin && GOFLAGS="$(TWIN_GOFLAGS)"
+
+# Packages whose tests need no control plane and take no time.
+PURE := $(wildcard ./skew ./budget ./check ./placement ./event ./report ./internal/hint)
+
+# How long the tests of one package may hang before they are ended.
+TEST_TIMEOUT := 30m
+
+TOOLS := bin/tools/golangci-lint
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+.PHONY: build
+build: bin/refit bin/kubectl-refit bin/refit-twin ## build bin/refit, bin/kubectl-refit (the same) and bin/refit-twin
+
+.PHONY: bin/refit
+bin/refit:
+	@go build -o $@ ./cmd/refit
+
+bin/kubectl-refit: | bin/refit
+	@ln -sf refit $@
+
+# A program that runs cannot be written to, so the new one takes its place.
+bin/refit-twin: $(TWIN_SOURCES)
+	@mkdir -p bin
+	@echo "building $@, a real control plane (kube-apiserver, controller-manager, scheduler $(KUBERNETES), etcd, kwok)" \
+		"from source: about 10 minutes the first time on 2 cores"
+	@begin=$$SECONDS; \
+		$(TWIN_ENV) go build -ldflags '$(TWIN_LDFLAGS)' -o ../../bin/.refit-twin.new .; \
+		mv bin/.refit-twin.new $@; \
+		touch $@; \
+		took=$$((SECONDS - begin)); \
+		echo "built $@ in $$((took / 60))m$$((took % 60))s"
+
+.PHONY: demo
+demo: build ## take a simulated 12-node cluster through maintenance and see that no budget breaks
+	@bin/refit demo
+
+.PHONY: test
+test: build tools ## run every test of both modules with -race; the last line says how many there were
+	@bin/tools/gotestsum --format pkgname-and-test-fails --raw-command -- tools/test -race -timeout $(TEST_TIMEOUT)
+
+.PHONY: check
+check: tools ## build, vet, lint (both modules) and the pure tests: under a minute when warm
+	@go build ./...
+	@go vet ./...
+	@$(TWIN_ENV) go vet ./...
+	@$(MAKE) --no-print-directory lint
+	@go test $(PURE)
+
+.PHONY: lint
+lint: tools ## run the linters over both modules
+	@bin/tools/golangci-lint run ./...
+	@$(TWIN_ENV) ../../bin/tools/golangci-lint run ./...
+
+.PHONY: vulns
+vulns: tools ## look for known vulnerabilities in both modules
+	@tools/vulns
+
+.PHONY: tidy
+tidy: ## complain about a go.mod or go.sum that is not tidy
+	@for module in . cmd/refit-twin tools; do \
+		go -C $$module mod tidy -diff || { echo "$$module/go.mod is not tidy: run go -C $$module mod tidy" >&2; exit 1; }; \
+	done
+
+.PHONY: bench
+bench: build ## measure refit against kubectl and write docs/benchmarks.md (about half an hour)
+	@go run ./bench
+
+.PHONY: docs
+docs: ## generate docs/reference from the program
+	@go run ./internal/docgen
+
+.PHONY: tools
+tools: $(TOOLS) ## build the pinned linters and test runner into bin/tools
+
+$(TOOLS): tools/go.mod tools/go.sum
+	@echo "building the tools that tools/go.mod pins into bin/tools: a minute or a few the first time"
+	@go -C tools build -o ../bin/tools/ tool
+	@touch $@
+
+.PHONY: clean
+clean: ## remove what was built (the build cache stays)
+	rm -rf bin
