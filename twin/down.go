@@ -51,10 +51,6 @@ func (t *Twin) destroy(ctx context.Context) error {
 	if err := t.stop(ctx); err != nil {
 		return err
 	}
-	if t.tie != nil {
-		_ = t.tie.Close()
-		t.tie = nil
-	}
 	if t.ended != nil {
 		<-t.ended // the supervisor is gone, this reaps it
 	}

@@ -4,6 +4,7 @@
 package twin
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -68,6 +69,15 @@ type Options struct {
 	// computed, what a caller sets is ignored.
 	ScenarioSum string `json:"scenarioSum,omitempty"`
 }
+
+// ErrInvalid is what the error is when the options themselves are at fault.
+var ErrInvalid = errors.New("invalid options")
+
+// invalidError marks an error as ErrInvalid without changing its text.
+type invalidError struct{ error }
+
+func (e invalidError) Unwrap() error        { return e.error }
+func (e invalidError) Is(target error) bool { return target == ErrInvalid }
 
 // release is a minor version that a twin can behave as.
 type release struct {

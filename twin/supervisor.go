@@ -87,23 +87,26 @@ func (t *Twin) spawn(bin string, tied bool) error {
 	cmd := exec.Command(bin, "supervise", "--dir", t.dir)
 	cmd.Stdout, cmd.Stderr = errors, errors
 	cmd.SysProcAttr = detached()
+	var hold *os.File
 	if tied {
-		lifeline, hold, err := os.Pipe()
-		if err != nil {
+		var lifeline *os.File
+		if lifeline, hold, err = os.Pipe(); err != nil {
 			return fmt.Errorf("start the twin's supervisor: %w", err)
 		}
 		defer lifeline.Close()
 		cmd.ExtraFiles = []*os.File{lifeline}
 		cmd.Env = append(os.Environ(), "REFIT_TWIN_LIFELINE=3")
-		t.tie = hold
 	}
 	if err := cmd.Start(); err != nil {
+		_ = hold.Close()
 		return fmt.Errorf("start the twin's supervisor: %w", err)
 	}
 	ended := make(chan struct{})
 	t.ended = ended
 	go func() {
 		_ = cmd.Wait() // status.json and the logs tell more than its exit code
+		// Not earlier, and not by the garbage collector: the supervisor ends with it.
+		_ = hold.Close()
 		close(ended)
 	}()
 	return nil

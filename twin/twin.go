@@ -35,8 +35,6 @@ type Twin struct {
 	// ended is closed when the supervisor that this process started has ended;
 	// nil if another process started it.
 	ended <-chan struct{}
-	// tie is the pipe whose end a tied supervisor notices.
-	tie *os.File
 }
 
 // record is record.json.

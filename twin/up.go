@@ -32,10 +32,11 @@ func (p Progress) say(format string, args ...any) {
 // if its processes are gone, they are started again on its data. With other
 // options it is an error: nothing is changed. What another Up left half-made
 // is removed and made anew. If Up fails, what it made itself is removed again.
+// The error wraps ErrInvalid if the options are at fault: nothing was touched.
 func Up(ctx context.Context, opts Options, progress Progress) (*Twin, error) {
 	o, sc, err := opts.complete()
 	if err != nil {
-		return nil, err
+		return nil, invalidError{err}
 	}
 	bin, err := binary()
 	if err != nil {
@@ -123,7 +124,7 @@ func (t *Twin) create(ctx context.Context, bin string, o Options, sc *scenario.S
 // resume makes sure that a twin that exists is the one that is wanted and runs.
 func (t *Twin) resume(ctx context.Context, bin string, rec *record, want Options, progress Progress) error {
 	if diff := differences(rec.Options, want); len(diff) > 0 {
-		return hint.Wrap(fmt.Errorf("it exists with other options: %s", strings.Join(diff, ", ")),
+		return hint.Wrap(invalidError{fmt.Errorf("it exists with other options: %s", strings.Join(diff, ", "))},
 			"give the same options, another --name, or remove it first with `refit twin down --name %s`", t.name)
 	}
 	pid, err := t.supervisorPID()

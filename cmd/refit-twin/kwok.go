@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	kwokconfig "sigs.k8s.io/kwok/pkg/config"
@@ -21,9 +20,10 @@ import (
 	"sigs.k8s.io/kwok/pkg/utils/signals"
 )
 
-// runKwok runs kwok's command with args. Before, it gives up the node leases
+// runKwok runs kwok's command with args. Before, it removes the node leases
 // that an earlier kwok of the twin held: every kwok has a new identity, and
 // would leave the nodes of its predecessor alone until their leases expired.
+// The node controller goes by what it saw last of a lease that is missing.
 func runKwok(args []string) error {
 	flags := pflag.NewFlagSet("global", pflag.ContinueOnError)
 	flags.ParseErrorsAllowlist.UnknownFlags = true
@@ -44,24 +44,23 @@ func runKwok(args []string) error {
 		return err
 	}
 	if path, err := command.Flags().GetString("kubeconfig"); err == nil && command.Flags().Changed("kubeconfig") {
-		if err := releaseLeases(ctx, path); err != nil {
+		if err := removeLeases(ctx, path); err != nil {
 			return err
 		}
 	}
 	return command.ExecuteContext(ctx)
 }
 
-// releaseLeases takes the holder's name off every node lease; their renewal
-// times stay, so the node controller sees nothing of it.
-func releaseLeases(ctx context.Context, kubeconfig string) error {
+// removeLeases deletes the leases of all nodes.
+func removeLeases(ctx context.Context, kubeconfig string) error {
 	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
-		return fmt.Errorf("release node leases: %w", err)
+		return fmt.Errorf("remove node leases: %w", err)
 	}
 	cfg.QPS, cfg.Burst = -1, 0 // no client-side limit, this is our own API server
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
-		return fmt.Errorf("release node leases: %w", err)
+		return fmt.Errorf("remove node leases: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -76,15 +75,11 @@ func releaseLeases(ctx context.Context, kubeconfig string) error {
 		list, err = leases.List(ctx, metav1.ListOptions{})
 	}
 	if err != nil {
-		return fmt.Errorf("release node leases: %w", err)
+		return fmt.Errorf("remove node leases: %w", err)
 	}
 	for _, lease := range list.Items {
-		if lease.Spec.HolderIdentity == nil {
-			continue
-		}
-		patch := []byte(`{"spec":{"holderIdentity":null}}`)
-		if _, err := leases.Patch(ctx, lease.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-			return fmt.Errorf("release node lease %s: %w", lease.Name, err)
+		if err := leases.Delete(ctx, lease.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("remove node lease %s: %w", lease.Name, err)
 		}
 	}
 	return nil

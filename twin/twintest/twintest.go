@@ -6,6 +6,7 @@ package twintest
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -50,7 +51,7 @@ func Start(t testing.TB, opts twin.Options) *twin.Twin {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), downDeadline)
 		defer cancel()
-		if err := tw.Down(ctx); err != nil {
+		if err := tw.Down(ctx); err != nil && !errors.Is(err, twin.ErrNotFound) { // the test may have done it
 			t.Errorf("twin: %v", err)
 		}
 	})
