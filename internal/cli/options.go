@@ -34,7 +34,7 @@ func hideGlobalFlags(root *cobra.Command) {
 Global Flags:
 {{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}`
 		local   = "{{if .HasAvailableLocalFlags}}"
-		options = "\nUse \"{{.Root.CommandPath}} options\" for the flags that all commands take.\n"
+		options = "\n{{if not .HasAvailableSubCommands}}\n{{end}}Use \"{{.Root.CommandPath}} options\" for the flags that all commands take.\n"
 	)
 	usage := root.UsageTemplate()
 	usage = strings.Replace(usage, global, "", 1)
