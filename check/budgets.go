@@ -1,0 +1,246 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package check
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"refit.dev/refit/budget"
+	"refit.dev/refit/cluster"
+)
+
+// patience is how long a pod may be on its way to readiness before it is said
+// that waiting will not help.
+const patience = 5 * time.Minute
+
+func checkBudgets(c *checker) {
+	for _, b := range c.s.Budgets {
+		c.checkBudget(b)
+	}
+}
+
+func (c *checker) checkBudget(b *cluster.Budget) {
+	object := budgetObject(b)
+	if len(b.Pods) == 0 {
+		if !c.selectsTemplate(b) {
+			c.add(BudgetSelectsNothing, object, "selects no pod and no pod template in namespace %s", b.Namespace)
+		}
+		return
+	}
+	if !slices.ContainsFunc(b.Pods, moves) {
+		return // nobody would ask it
+	}
+	members, known := membersOf(b)
+	demand, err := budget.Of(b.PodDisruptionBudget, members)
+	if err != nil {
+		c.add(BudgetSyncFailed, object, "cannot be computed: %v", err)
+		return
+	}
+	if failed := syncFailure(b.PodDisruptionBudget); failed != "" {
+		c.add(BudgetSyncFailed, object, "cannot be computed%s", failed)
+		return
+	}
+	if known && demand.AtBest(members) == 0 {
+		c.neverAllows(b, members, demand)
+		return
+	}
+	c.checkRoomNow(b)
+}
+
+func (c *checker) neverAllows(b *cluster.Budget, members budget.Members, demand budget.Demand) {
+	object, wording := budgetObject(b), wordingOf(b.PodDisruptionBudget)
+	switch {
+	case b.Spec.MaxUnavailable == nil && b.Spec.MinAvailable == nil:
+		c.add(BudgetNeverAllows, object, "never lets a pod go: it gives %s", wording)
+	case demand.Expected == 0:
+		c.add(BudgetNeverAllows, object, "never lets a pod go: %s is counted against the scale of controllers, and its %s %s none",
+			wording, count(members.Pods, "pod"), map[bool]string{true: "has", false: "have"}[members.Pods == 1])
+	case max(members.Pods, members.Scale) == 1:
+		c.add(BudgetSingleReplica, object, "never lets %s go, the only pod that it selects: %s", b.Pods[0].Name, wording)
+	default:
+		c.add(BudgetNeverAllows, object, "never lets a pod go: %s demands %d healthy pods, and there are %d", wording, demand.Desired, max(members.Pods, members.Scale))
+	}
+}
+
+// checkRoomNow looks at what the disruption controller last computed.
+func (c *checker) checkRoomNow(b *cluster.Budget) {
+	status := &b.Status
+	if status.DisruptionsAllowed > 0 || status.ExpectedPods == 0 || status.ObservedGeneration < b.Generation {
+		return
+	}
+	e := budget.Explain(b.PodDisruptionBudget, raw(b.Pods))
+	stuck := false
+	var eaters []string
+	for _, name := range e.Unready {
+		why, hopeless := c.unready(c.s.Pod(b.Namespace, name))
+		stuck = stuck || hopeless
+		eaters = append(eaters, name+why)
+	}
+	if missing := int(e.ExpectedPods) - len(live(b.Pods)); missing > 0 {
+		eaters = append(eaters, count(missing, "pod")+" that should be there and "+is(missing)+" not")
+	}
+	text := fmt.Sprintf("lets no pod go now: %d healthy, %d demanded", e.CurrentHealthy, e.DesiredHealthy)
+	if len(eaters) > 0 {
+		text += "; used up by " + some(eaters)
+	}
+	code := BudgetWaiting
+	if stuck {
+		code = BudgetExhausted
+	}
+	c.add(code, budgetObject(b), "%s", text)
+}
+
+// unready says why p is not healthy, and whether it will hardly become so by itself.
+func (c *checker) unready(p *cluster.Pod) (why string, hopeless bool) {
+	if p.DeletionTimestamp != nil {
+		return " (terminating)", false
+	}
+	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if w := s.State.Waiting; w != nil && doomed(w.Reason) {
+			return " (" + w.Reason + ")", true
+		}
+	}
+	since := p.CreationTimestamp
+	for _, condition := range p.Status.Conditions {
+		switch {
+		case condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse:
+			return " (unschedulable)", c.age(condition.LastTransitionTime) >= patience
+		case condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue:
+			return "", false // healthy: evicted a moment ago
+		case condition.Type == corev1.PodReady:
+			since = condition.LastTransitionTime
+		}
+	}
+	if age := c.since(since); age != "" {
+		return " (not ready" + age + ")", c.age(since) >= patience
+	}
+	return " (not ready)", false
+}
+
+// doomed tells whether a container that waits for that reason was tried and did not start.
+func doomed(reason string) bool {
+	return strings.HasSuffix(reason, "BackOff") || strings.HasSuffix(reason, "Error") ||
+		strings.HasPrefix(reason, "Err") || reason == "InvalidImageName"
+}
+
+// membersOf adds up the pods of b that count and the scale of their controllers.
+// known is false if a controller's scale is not.
+func membersOf(b *cluster.Budget) (members budget.Members, known bool) {
+	known = true
+	pods := live(b.Pods)
+	members.Pods = len(pods)
+	seen := map[*cluster.Workload]bool{}
+	for _, p := range pods {
+		w := scaled(p)
+		if w == nil || seen[w] {
+			continue
+		}
+		seen[w] = true
+		if w.Desired < 0 {
+			known = false
+			continue
+		}
+		members.Scale += int(w.Desired)
+	}
+	return members, known
+}
+
+// scaled is the controller whose replicas count for p: a ReplicaSet's Deployment
+// stands for it, any other controller for itself (finders in disruption.go).
+func scaled(p *cluster.Pod) *cluster.Workload {
+	if len(p.Controllers) == 0 {
+		return nil
+	}
+	w := p.Controllers[0]
+	if w.Kind == "ReplicaSet" && w.Controller != nil && w.Controller.Kind == "Deployment" && w.Controller.Group == appsv1.GroupName {
+		return w.Controller
+	}
+	return w
+}
+
+// live leaves out the pods that have finished.
+func live(pods []*cluster.Pod) []*cluster.Pod {
+	return slices.DeleteFunc(slices.Clone(pods), func(p *cluster.Pod) bool { return budget.Finished(p.Pod) })
+}
+
+// syncFailure is what the disruption controller says if it could not compute pdb.
+func syncFailure(pdb *policyv1.PodDisruptionBudget) string {
+	for _, condition := range pdb.Status.Conditions {
+		if condition.Type == policyv1.DisruptionAllowedCondition && condition.Status == metav1.ConditionFalse && condition.Reason == policyv1.SyncFailedReason {
+			return because("", condition.Message)
+		}
+	}
+	return ""
+}
+
+// selectsTemplate tells whether b would select pods of a workload that has none now.
+func (c *checker) selectsTemplate(b *cluster.Budget) bool {
+	selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(c.s.Workloads, func(w *cluster.Workload) bool {
+		return w.Namespace == b.Namespace && w.PodSpec != nil && selector.Matches(labels.Set(w.PodLabels))
+	})
+}
+
+// wordingOf quotes what the budget says.
+func wordingOf(pdb *policyv1.PodDisruptionBudget) string {
+	switch spec := &pdb.Spec; {
+	case spec.MaxUnavailable != nil:
+		return "maxUnavailable: " + spec.MaxUnavailable.String()
+	case spec.MinAvailable != nil:
+		return "minAvailable: " + spec.MinAvailable.String()
+	}
+	return "neither minAvailable nor maxUnavailable"
+}
+
+func budgetObject(b *cluster.Budget) cluster.Object {
+	return cluster.Object{Kind: "PodDisruptionBudget", Namespace: b.Namespace, Name: b.Name}
+}
+
+// checkTwoBudgets tells of pods that more than one budget selects, together for
+// each owner and set of budgets.
+func checkTwoBudgets(c *checker) {
+	type key struct {
+		owner   cluster.Object
+		budgets string
+	}
+	var found groups[key]
+	for _, p := range c.s.Pods {
+		if len(p.Budgets) < 2 || !moves(p) || budget.Ignored(p.Pod) {
+			continue
+		}
+		var names []string
+		for _, b := range p.Budgets {
+			names = append(names, b.Name)
+		}
+		found.add(key{p.Owner(), strings.Join(names, ", ")}, p)
+	}
+	for _, k := range found.keys {
+		pods := found.pods[k]
+		if k.owner.Kind == "Pod" {
+			c.add(PodTwoBudgets, k.owner, "is selected by %d budgets: %s", len(pods[0].Budgets), k.budgets)
+			continue
+		}
+		c.add(PodTwoBudgets, k.owner, "%s of it %s selected by %d budgets (%s): %s", count(len(pods), "pod"), is(len(pods)), len(pods[0].Budgets), k.budgets, some(podNames(pods)))
+	}
+}
+
+func podNames(pods []*cluster.Pod) []string {
+	names := make([]string, len(pods))
+	for i, p := range pods {
+		names[i] = p.Name
+	}
+	return names
+}

@@ -1,0 +1,127 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package check
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"refit.dev/refit/cluster"
+)
+
+// cordonAnnotation is where refit says that a cordon is its own.
+const cordonAnnotation = "refit.dev/cordon"
+
+func checkNodes(c *checker) {
+	for _, n := range c.s.Nodes {
+		c.checkReady(n)
+		c.checkCordon(n)
+		c.checkPressure(n)
+	}
+}
+
+func (c *checker) checkReady(n *cluster.Node) {
+	ready := nodeCondition(n, corev1.NodeReady)
+	if ready == nil || ready.Status == corev1.ConditionTrue {
+		return
+	}
+	var stay []string
+	for _, p := range n.Pods {
+		if moves(p) {
+			stay = append(stay, p.Namespace+"/"+p.Name)
+		}
+	}
+	why := "is not Ready" + c.since(ready.LastTransitionTime) + because(ready.Reason, ready.Message)
+	if len(stay) == 0 {
+		c.add(NodeNotReadyEmpty, nodeObject(n), "%s", why)
+		return
+	}
+	c.add(NodeNotReady, nodeObject(n), "%s; %s would have to leave it and cannot end: %s", why, count(len(stay), "pod"), some(stay))
+}
+
+func (c *checker) checkCordon(n *cluster.Node) {
+	if !n.Spec.Unschedulable {
+		return
+	}
+	text, marked := n.Annotations[cordonAnnotation]
+	if !marked {
+		c.add(NodeCordoned, nodeObject(n), "is cordoned, not by refit")
+		return
+	}
+	var mark struct {
+		Run              string      `json:"run"`
+		Since            metav1.Time `json:"since"`
+		WasUnschedulable bool        `json:"wasUnschedulable"`
+	}
+	if err := json.Unmarshal([]byte(text), &mark); err != nil {
+		c.add(NodeCordoned, nodeObject(n), "is cordoned, and the annotation %s that should say by whom cannot be read", cordonAnnotation)
+		return
+	}
+	by := "by refit cordon"
+	if mark.Run != "" {
+		by = "by run " + mark.Run
+	}
+	if mark.WasUnschedulable {
+		by += ", and by somebody else before that"
+	}
+	c.add(NodeCordoned, nodeObject(n), "is cordoned%s %s", c.since(mark.Since), by)
+}
+
+func (c *checker) checkPressure(n *cluster.Node) {
+	var pressed []string
+	for _, kind := range []corev1.NodeConditionType{
+		corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure, corev1.NodeNetworkUnavailable,
+	} {
+		if condition := nodeCondition(n, kind); condition != nil && condition.Status == corev1.ConditionTrue {
+			pressed = append(pressed, string(kind)+because(condition.Reason, condition.Message))
+		}
+	}
+	if len(pressed) > 0 {
+		c.add(NodePressure, nodeObject(n), "reports %s", strings.Join(pressed, ", "))
+	}
+}
+
+func nodeCondition(n *cluster.Node, kind corev1.NodeConditionType) *corev1.NodeCondition {
+	i := slices.IndexFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == kind })
+	if i < 0 {
+		return nil
+	}
+	return &n.Status.Conditions[i]
+}
+
+// age is how long before the snapshot t was; 0 if t is unknown or later.
+func (c *checker) age(t metav1.Time) time.Duration {
+	if t.IsZero() || c.s.Time.Before(t.Time) {
+		return 0
+	}
+	return c.s.Time.Sub(t.Time)
+}
+
+// since says " for 5m", or nothing if that is not known.
+func (c *checker) since(t metav1.Time) string {
+	if age := c.age(t); age > 0 {
+		return " for " + duration.HumanDuration(age)
+	}
+	return ""
+}
+
+// because says " (Reason: message)" of what there is.
+func because(reason, message string) string {
+	switch {
+	case reason == "" && message == "":
+		return ""
+	case message == "":
+		return " (" + reason + ")"
+	case reason == "":
+		return " (" + message + ")"
+	}
+	return fmt.Sprintf(" (%s: %s)", reason, message)
+}
