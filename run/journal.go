@@ -48,7 +48,7 @@ const journalName = "journal.ndjson"
 
 // createJournal makes the journal of a new run in dir, which must not exist,
 // with spec as its first record. Nothing was recorded if it fails.
-func createJournal(dir string, spec *Spec, clk clock.PassiveClock) (*Journal, error) {
+func createJournal(dir string, spec *Spec, clk clock.PassiveClock, wrap func(file) file) (*Journal, error) {
 	fail := func(err error) (*Journal, error) {
 		return nil, hint.Wrap(fmt.Errorf("create the journal of run %s: %w", spec.Run, err),
 			"nothing was changed; make room for the journal, or set REFIT_STATE_DIR to a directory that can be written")
@@ -67,7 +67,7 @@ func createJournal(dir string, spec *Spec, clk clock.PassiveClock) (*Journal, er
 	if err != nil {
 		return fail(errors.Join(err, os.Remove(dir)))
 	}
-	j := &Journal{path: path, clock: clk, close: f.Close, file: f}
+	j := newJournal(f, clk, wrap)
 	if err = lockFile(f, 0); err == nil {
 		err = j.Append(Record{Kind: KindCreated, Spec: spec})
 	}
@@ -80,6 +80,14 @@ func createJournal(dir string, spec *Spec, clk clock.PassiveClock) (*Journal, er
 	return j, nil
 }
 
+func newJournal(f *os.File, clk clock.PassiveClock, wrap func(file) file) *Journal {
+	j := &Journal{path: f.Name(), clock: clk, close: f.Close, file: f}
+	if wrap != nil {
+		j.file = wrap(f)
+	}
+	return j
+}
+
 // lockPatience is how long openJournal waits for the lock: a process that only
 // looks whether somebody holds it holds it for an instant itself.
 const lockPatience = 2 * time.Second
@@ -87,7 +95,7 @@ const lockPatience = 2 * time.Second
 // openJournal takes up the journal in dir. It fails with errHeld while another
 // process has it. The last record may be half written, because its process was
 // killed: then torn is how many bytes were cut off.
-func openJournal(dir string, clk clock.PassiveClock) (j *Journal, records []Record, torn int, err error) {
+func openJournal(dir string, clk clock.PassiveClock, wrap func(file) file) (j *Journal, records []Record, torn int, err error) {
 	path := filepath.Join(dir, journalName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
 	if err != nil {
@@ -117,7 +125,9 @@ func openJournal(dir string, clk clock.PassiveClock) (j *Journal, records []Reco
 			return nil, nil, 0, fmt.Errorf("cut the torn record off %s: %w", path, err)
 		}
 	}
-	return &Journal{path: path, clock: clk, close: f.Close, file: f, seq: len(records)}, records, torn, nil
+	j = newJournal(f, clk, wrap)
+	j.seq = len(records)
+	return j, records, torn, nil
 }
 
 // readJournal reads the journal in dir without taking it.

@@ -179,6 +179,7 @@ func (w *worker) cordon(ctx context.Context) error {
 }
 
 func (w *worker) drain(ctx context.Context) error {
+	w.picture.take()
 	snapshot, _ := w.picture.get()
 	node, reason := find(snapshot, w.target)
 	if node == nil {

@@ -32,9 +32,6 @@ type Operator struct {
 	Store  *Store
 	Sink   event.Sink
 	Clock  clock.WithTicker
-
-	// wrap gets between the engine and its journal; nil leaves it alone.
-	wrap func(Log) Log
 }
 
 // BlockedError says that it would not be safe to begin; nothing was changed.
@@ -235,12 +232,8 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 		_ = lock.release(releasing) // it expires by itself
 	}()
 
-	var log Log = journal
-	if o.wrap != nil {
-		log = o.wrap(journal)
-	}
 	e := &engine{
-		spec: spec, status: status, log: log, lock: lock, clock: o.Clock, sink: o.Sink, unknown: unknown, tally: counted,
+		spec: spec, status: status, log: journal, lock: lock, clock: o.Clock, sink: o.Sink, unknown: unknown, tally: counted,
 		cluster: &live{
 			Watcher: watcher, client: o.Client, clock: o.Clock,
 			drainer: drain.New(o.Client, watcher, options, event.Tee(counted, o.Sink)),

@@ -27,7 +27,8 @@ type picture struct {
 	cluster Cluster
 	clock   clock.WithTicker
 
-	mu       sync.Mutex
+	taking   sync.Mutex // so that a newer one is never replaced by an older one
+	mu       sync.Mutex // guards what follows
 	snapshot *cluster.Snapshot
 	changed  chan struct{} // closed when snapshot is replaced
 }
@@ -39,7 +40,10 @@ func (p *picture) get() (*cluster.Snapshot, <-chan struct{}) {
 	return p.snapshot, p.changed
 }
 
+// take makes a new picture, of everything that the watches have brought.
 func (p *picture) take() {
+	p.taking.Lock()
+	defer p.taking.Unlock()
 	s := p.cluster.Snapshot()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -76,11 +80,13 @@ func (p *picture) follow(ctx context.Context, changes Changes) {
 // errTimeout says that what was waited for did not happen in time.
 var errTimeout = errors.New("timed out")
 
-// await waits until test, asked about every new picture, returns true or an
-// error. It returns errTimeout after limit, and the cause of ctx's end.
+// await waits until test, asked about a picture taken now and about every newer
+// one, returns true or an error. It returns errTimeout after limit, and the
+// cause of ctx's end.
 func (p *picture) await(ctx context.Context, limit time.Duration, test func(*cluster.Snapshot) (bool, error)) error {
 	timer := p.clock.NewTimer(limit)
 	defer timer.Stop()
+	p.take() // what was seen before the last act says nothing about its effect
 	for {
 		snapshot, changed := p.get()
 		if done, err := test(snapshot); done || err != nil {

@@ -20,6 +20,8 @@ import (
 type Store struct {
 	dir   string
 	clock clock.PassiveClock
+	// wrap gets between a Journal and its file; nil leaves it alone.
+	wrap func(file) file
 }
 
 // DefaultStore is $state/runs (see package statedir).
@@ -133,7 +135,7 @@ func (s *Store) path(run string) (string, error) {
 
 // create makes the journal of a new run.
 func (s *Store) create(spec *Spec) (*Journal, error) {
-	return createJournal(filepath.Join(s.dir, spec.Run), spec, s.clock)
+	return createJournal(filepath.Join(s.dir, spec.Run), spec, s.clock, s.wrap)
 }
 
 // remove takes away a run that was created and never begun.
@@ -159,7 +161,7 @@ func (s *Store) open(run string) (j *Journal, status *Status, torn int, err erro
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	j, records, torn, err := openJournal(dir, s.clock)
+	j, records, torn, err := openJournal(dir, s.clock, s.wrap)
 	if errors.Is(err, errHeld) {
 		e := &HeldError{Run: run}
 		if status, err := s.Read(run); err == nil {

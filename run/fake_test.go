@@ -1,0 +1,395 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/drain"
+	"refit.dev/refit/event"
+	"refit.dev/refit/host"
+)
+
+// fakeCluster is a cluster in memory whose pods move to the next node, and are
+// Ready there, as soon as they are evicted. Tests get in between with its hooks.
+type fakeCluster struct {
+	t    *testing.T
+	done chan struct{}
+	sink event.Sink
+
+	mu      sync.Mutex
+	nodes   map[string]*corev1.Node
+	objs    []runtime.Object // what is neither node nor pod
+	pods    []*corev1.Pod
+	subs    map[*fakeChanges]bool
+	commits []string // what was done, in order
+	serial  int
+
+	// onNode, if set, is called before each look at a node; an error is the answer.
+	onNode func(name string) error
+	// onDrain, if set, replaces the drain of a node.
+	onDrain func(ctx context.Context, name string) (Drained, error)
+	// newPodsReady is whether pods that moved are Ready.
+	newPodsReady bool
+	err          error
+}
+
+func newFakeCluster(t *testing.T, nodes ...string) *fakeCluster {
+	c := &fakeCluster{
+		t: t, done: make(chan struct{}), sink: event.Discard, nodes: map[string]*corev1.Node{},
+		subs: map[*fakeChanges]bool{}, newPodsReady: true,
+	}
+	for _, n := range nodes {
+		c.nodes[n] = readyNode(n)
+	}
+	return c
+}
+
+type fakeChanges struct {
+	c     *fakeCluster
+	ready chan struct{}
+}
+
+func (f *fakeChanges) Ready() <-chan struct{} { return f.ready }
+func (f *fakeChanges) Take() []cluster.Change { return []cluster.Change{{}} }
+func (f *fakeChanges) Close() {
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
+	delete(f.c.subs, f)
+}
+
+func (c *fakeCluster) Subscribe() Changes {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := &fakeChanges{c, make(chan struct{}, 1)}
+	c.subs[s] = true
+	return s
+}
+
+// change changes the cluster and tells whoever listens.
+func (c *fakeCluster) change(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f()
+	for s := range c.subs {
+		select {
+		case s.ready <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (c *fakeCluster) Snapshot() *cluster.Snapshot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	objs := slices.Clone(c.objs)
+	for _, n := range c.nodes {
+		objs = append(objs, n)
+	}
+	for _, p := range c.pods {
+		objs = append(objs, p)
+	}
+	s, err := cluster.FromObjects(testTime, objs...)
+	if err != nil {
+		c.t.Error(err)
+	}
+	return s
+}
+
+func (c *fakeCluster) Done() <-chan struct{} { return c.done }
+func (c *fakeCluster) Err() error            { return c.err }
+
+func (c *fakeCluster) Node(_ context.Context, name string) (*corev1.Node, error) {
+	if c.onNode != nil {
+		if err := c.onNode(name); err != nil {
+			return nil, err
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nodes[name].DeepCopy(), nil
+}
+
+func (c *fakeCluster) did(format string, args ...any) {
+	c.commits = append(c.commits, fmt.Sprintf(format, args...))
+}
+
+func (c *fakeCluster) log() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.commits)
+}
+
+func (c *fakeCluster) Cordon(_ context.Context, node *corev1.Node, run string) (changed bool, err error) {
+	c.change(func() {
+		n := c.nodes[node.Name]
+		switch {
+		case n == nil:
+			err = drain.ErrNodeDeleted
+			return
+		case n.UID != node.UID:
+			err = drain.ErrNodeReplaced
+			return
+		}
+		if _, marked := drain.MarkOf(n); marked && n.Spec.Unschedulable {
+			return
+		}
+		n = n.DeepCopy()
+		changed = !n.Spec.Unschedulable
+		text, _ := json.Marshal(drain.Mark{Run: run, WasUnschedulable: n.Spec.Unschedulable})
+		n.Annotations = map[string]string{drain.CordonAnnotation: string(text)}
+		n.Spec.Unschedulable = true
+		c.nodes[node.Name] = n
+		c.did("cordon %s", n.Name)
+	})
+	return changed, err
+}
+
+func (c *fakeCluster) Uncordon(_ context.Context, name, run string) (changed bool, err error) {
+	c.change(func() {
+		n := c.nodes[name]
+		if n == nil {
+			return
+		}
+		mark, marked := drain.MarkOf(n)
+		if !marked || mark.Run != run {
+			return
+		}
+		n = n.DeepCopy()
+		n.Annotations = nil
+		changed = !mark.WasUnschedulable
+		n.Spec.Unschedulable = mark.WasUnschedulable
+		c.nodes[name] = n
+		c.did("uncordon %s", name)
+	})
+	return changed, nil
+}
+
+func (c *fakeCluster) Drain(ctx context.Context, name string) (Drained, error) {
+	if c.onDrain != nil {
+		return c.onDrain(ctx, name)
+	}
+	return c.drain(name), nil
+}
+
+func (c *fakeCluster) drain(name string) (d Drained) {
+	c.change(func() {
+		var stay []*corev1.Pod
+		for _, p := range c.pods {
+			if p.Spec.NodeName != name {
+				stay = append(stay, p)
+				continue
+			}
+			c.sink.Emit(event.Event{Type: event.PodEvicted, Node: name, Pod: &event.Pod{Namespace: p.Namespace, Name: p.Name, UID: string(p.UID)}})
+			d.Evicted, d.Gone = d.Evicted+1, d.Gone+1
+			stay = append(stay, c.newPod(p.OwnerReferences[0].Name, c.elsewhere(name), c.newPodsReady))
+		}
+		c.pods = stay
+		c.did("drain %s", name)
+	})
+	return d
+}
+
+func (c *fakeCluster) elsewhere(name string) string {
+	for _, n := range []string{"a", "b", "c", "d"} {
+		if node := c.nodes[n]; n != name && node != nil && !node.Spec.Unschedulable {
+			return n
+		}
+	}
+	return ""
+}
+
+func (c *fakeCluster) newPod(owner, node string, ready bool) *corev1.Pod {
+	c.serial++
+	status := corev1.ConditionFalse
+	if ready {
+		status = corev1.ConditionTrue
+	}
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: fmt.Sprintf("%s-%d", owner, c.serial),
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: owner, Controller: ptr.To(true)}},
+		},
+		Spec:   corev1.PodSpec{NodeName: node, RestartPolicy: corev1.RestartPolicyAlways},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: status}}},
+	}
+}
+
+// workload adds a ReplicaSet with a pod on each of nodes.
+func (c *fakeCluster) workload(name string, nodes ...string) {
+	c.objs = append(c.objs, &appsv1.ReplicaSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
+		Spec:       appsv1.ReplicaSetSpec{Replicas: ptr.To(int32(len(nodes)))},
+	})
+	for _, n := range nodes {
+		c.pods = append(c.pods, c.newPod(name, n, true))
+	}
+}
+
+func (c *fakeCluster) Leaving(_ context.Context, name string) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, p := range c.pods {
+		if p.Spec.NodeName == name {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (c *fakeCluster) Note(_ context.Context, node *corev1.Node, reason, _ string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.did("note %s %s", node.Name, reason)
+}
+
+// fakeHost is a machine of a fakeCluster.
+type fakeHost struct {
+	c    *fakeCluster
+	node string
+	run  func(ctx context.Context, node string) error
+}
+
+func (h fakeHost) Run(ctx context.Context, command string, out host.Output) error {
+	h.c.change(func() { h.c.did("run %s", h.node) })
+	out(command)
+	if h.run != nil {
+		return h.run(ctx, h.node)
+	}
+	return nil
+}
+
+func (h fakeHost) Reboot(_ context.Context, id string) error {
+	h.c.change(func() {
+		n := h.c.nodes[h.node].DeepCopy()
+		if n.Status.NodeInfo.BootID != id {
+			h.c.did("reboot %s", h.node)
+		}
+		n.Status.NodeInfo.BootID = id
+		h.c.nodes[h.node] = n
+	})
+	return nil
+}
+
+// fakeLock is held until it is taken away.
+type fakeLock struct {
+	lost chan struct{}
+	err  error
+}
+
+func (l *fakeLock) gone() <-chan struct{}       { return l.lost }
+func (l *fakeLock) check(context.Context) error { return l.err }
+
+// memoryLog is a journal in memory.
+type memoryLog struct {
+	mu      sync.Mutex
+	records []Record
+	// fail, if set, says which records cannot be written.
+	fail func(Record) error
+}
+
+func (l *memoryLog) Append(r Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil {
+		if err := l.fail(r); err != nil {
+			return &JournalError{Path: "memory", Err: err}
+		}
+	}
+	r.Seq = len(l.records) + 1
+	l.records = append(l.records, r)
+	return nil
+}
+
+// trial is an engine with everything around it.
+type trial struct {
+	*engine
+	cluster *fakeCluster
+	log     *memoryLog
+	lock    *fakeLock
+
+	mu     sync.Mutex
+	events []event.Event
+}
+
+func newTrial(t *testing.T, c *fakeCluster, spec *Spec) *trial {
+	t.Helper()
+	tr := &trial{cluster: c, lock: &fakeLock{lost: make(chan struct{})}}
+	tr.log = &memoryLog{records: []Record{{Seq: 1, Kind: KindCreated, Spec: spec}}}
+	tr.engine = tr.next(t, UnknownStop)
+	return tr
+}
+
+// next is the engine of the next process.
+func (tr *trial) next(t *testing.T, unknown UnknownCommand) *engine {
+	t.Helper()
+	spec := tr.log.records[0].Spec
+	if err := spec.validate(); err != nil {
+		t.Fatal(err)
+	}
+	e := &engine{
+		spec: spec, status: statusOf(tr.log.records), log: tr.log, cluster: tr.cluster, lock: tr.lock,
+		clock: clock.RealClock{}, sink: event.SinkFunc(tr.emit), unknown: unknown, tally: newTally(),
+		hosts: func(node *corev1.Node) host.Host { return fakeHost{c: tr.cluster, node: node.Name} },
+	}
+	tr.cluster.sink = e.tally
+	e.stop = func(error) {}
+	if err := e.record(Record{Kind: KindOpened}); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func (tr *trial) emit(e event.Event) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.events = append(tr.events, e)
+}
+
+func (tr *trial) hosted(run func(ctx context.Context, node string) error) {
+	tr.hosts = func(node *corev1.Node) host.Host { return fakeHost{c: tr.cluster, node: node.Name, run: run} }
+}
+
+// last returns the last event, which has to be the summary.
+func (tr *trial) last(t *testing.T) event.Event {
+	t.Helper()
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if len(tr.events) == 0 || tr.events[len(tr.events)-1].Type != event.Summary {
+		t.Fatalf("the last event is no summary: %+v", tr.events)
+	}
+	return tr.events[len(tr.events)-1]
+}
+
+func (tr *trial) warned(text string) bool {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return slices.ContainsFunc(tr.events, func(e event.Event) bool {
+		return e.Type == event.Warning && contains(e.Message, text)
+	})
+}
+
+// deadline is a guard against hanging.
+func deadline(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("the test hangs"))
+	t.Cleanup(cancel)
+	return ctx
+}
