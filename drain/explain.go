@@ -235,7 +235,7 @@ func (d *Drainer) explainLeaving(p *podDrain) (event.Blocker, bool) {
 // stopped tells whether nothing of a deleted pod runs any more: its kubelet has
 // confirmed the deletion, which sets the grace period to zero.
 func stopped(pod *corev1.Pod) bool {
-	return finished(pod) || pod.DeletionGracePeriodSeconds != nil && *pod.DeletionGracePeriodSeconds == 0
+	return budget.Finished(pod) || pod.DeletionGracePeriodSeconds != nil && *pod.DeletionGracePeriodSeconds == 0
 }
 
 // kubeletSilent tells whether the node is not Ready.

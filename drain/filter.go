@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+
+	"refit.dev/refit/budget"
 )
 
 // Reasons for which a pod stays by rule, as they stand in PodSkipped events.
@@ -101,7 +103,7 @@ func (o Options) filterTerminating(pod *corev1.Pod, now time.Time, _ podFacts) j
 
 func (o Options) filterDaemonSet(pod *corev1.Pod, _ time.Time, facts podFacts) judgement {
 	switch {
-	case !ofDaemonSet(pod) || finished(pod):
+	case !ofDaemonSet(pod) || budget.Finished(pod):
 		return judgement{}
 	case facts.daemonSetMissing && o.Force:
 		return judgement{warnings: []string{warnOrphan}}
@@ -122,7 +124,7 @@ func (o Options) filterMirror(pod *corev1.Pod, _ time.Time, _ podFacts) judgemen
 
 func (o Options) filterLocalData(pod *corev1.Pod, _ time.Time, _ podFacts) judgement {
 	switch {
-	case !hasLocalData(pod) || finished(pod):
+	case !hasLocalData(pod) || budget.Finished(pod):
 		return judgement{}
 	case !o.DeleteEmptyDirData:
 		return judgement{fate: refuse, message: refuseLocalData}
@@ -132,7 +134,7 @@ func (o Options) filterLocalData(pod *corev1.Pod, _ time.Time, _ podFacts) judge
 
 func (o Options) filterUnmanaged(pod *corev1.Pod, _ time.Time, _ podFacts) judgement {
 	switch {
-	case metav1.GetControllerOf(pod) != nil || finished(pod):
+	case metav1.GetControllerOf(pod) != nil || budget.Finished(pod):
 		return judgement{}
 	case !o.Force:
 		return judgement{fate: refuse, message: refuseUnmanaged}
@@ -143,11 +145,6 @@ func (o Options) filterUnmanaged(pod *corev1.Pod, _ time.Time, _ podFacts) judge
 func ofDaemonSet(pod *corev1.Pod) bool {
 	ref := metav1.GetControllerOf(pod)
 	return ref != nil && ref.Kind == "DaemonSet" && ref.APIVersion == appsv1.SchemeGroupVersion.String()
-}
-
-// finished pods have nothing left to lose.
-func finished(pod *corev1.Pod) bool {
-	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
 func hasLocalData(pod *corev1.Pod) bool {

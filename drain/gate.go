@@ -118,10 +118,3 @@ func passesBy(pod *corev1.Pod, pdb *policyv1.PodDisruptionBudget) bool {
 	}
 	return pdb.Status.CurrentHealthy >= pdb.Status.DesiredHealthy && pdb.Status.DesiredHealthy > 0
 }
-
-// unbudgeted tells whether the Eviction API does not look at budgets for pod:
-// it has not started, has finished, or is being deleted (canIgnorePDB in
-// pkg/registry/core/pod/storage/eviction.go).
-func unbudgeted(pod *corev1.Pod) bool {
-	return pod.Status.Phase == corev1.PodPending || finished(pod) || pod.DeletionTimestamp != nil
-}

@@ -121,16 +121,21 @@ type wakeup struct {
 	clock clock.WithTicker
 	timer clock.Timer
 	at    time.Time
+	due   chan time.Time // receives at once; nil unless the time has come
 }
 
 func (w *wakeup) c() <-chan time.Time {
-	if w.timer == nil {
-		return nil
+	switch {
+	case w.due != nil:
+		return w.due
+	case w.timer != nil:
+		return w.timer.C()
 	}
-	return w.timer.C()
+	return nil
 }
 
 func (w *wakeup) stop() {
+	w.due = nil
 	if w.timer != nil {
 		w.timer.Stop()
 		w.timer = nil
@@ -138,11 +143,18 @@ func (w *wakeup) stop() {
 }
 
 func (w *wakeup) set(at time.Time, wanted bool) {
-	if w.timer != nil && wanted && at.Equal(w.at) && at.After(w.clock.Now()) {
+	if w.timer != nil && w.due == nil && wanted && at.Equal(w.at) && at.After(w.clock.Now()) {
 		return
 	}
 	w.stop()
-	if wanted {
-		w.timer, w.at = w.clock.NewTimer(at.Sub(w.clock.Now())), at
+	if !wanted {
+		return
+	}
+	w.timer, w.at = w.clock.NewTimer(at.Sub(w.clock.Now())), at
+	// Looked at after the timer is set: a clock that is moved by hand may have
+	// been moved in between.
+	if !at.After(w.clock.Now()) {
+		w.due = make(chan time.Time)
+		close(w.due)
 	}
 }

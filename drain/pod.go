@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 )
@@ -169,7 +170,7 @@ func (d *Drainer) place(p *podDrain) {
 	default:
 		g := d.gate(p.budgets[0])
 		askedAlready := p.askedPod == p.pod.ResourceVersion && p.askedBudget == g.version()
-		if (unbudgeted(p.pod) || passesBy(p.pod, g.pdb)) && !askedAlready {
+		if (budget.Ignored(p.pod) || passesBy(p.pod, g.pdb)) && !askedAlready {
 			d.enqueue(p)
 			return
 		}

@@ -22,10 +22,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 
+	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 )
@@ -57,6 +60,7 @@ type world struct {
 	asked    []string // pods, one entry for each eviction request
 	refusals int      // evictions that a budget refused
 	answers  map[string]func(n int) error
+	watches  map[schema.GroupVersionResource]bool // that are open
 	// terminate removes an evicted pod at once; without it the pod gets a
 	// deletion timestamp and stays.
 	terminate bool
@@ -70,8 +74,9 @@ func newWorld(t *testing.T, objects ...runtime.Object) *world {
 	t.Helper()
 	x := &world{
 		t: t, client: fake.NewClientset(), clock: clocktesting.NewFakeClock(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)),
-		answers: map[string]func(int) error{}, terminate: true, observe: true,
+		answers: map[string]func(int) error{}, watches: map[schema.GroupVersionResource]bool{}, terminate: true, observe: true,
 	}
+	x.client.PrependWatchReactor("*", x.openWatch)
 	x.changed = sync.NewCond(&x.mu)
 	for _, obj := range objects {
 		x.create(obj)
@@ -90,8 +95,27 @@ func (x *world) watch() *cluster.Watcher {
 		}
 		x.t.Cleanup(w.Stop)
 		x.watcher = w
+		// The fake clientset forgets what happens between a list and its watch.
+		x.until("the watches to be open", func() bool {
+			for _, r := range []schema.GroupVersionResource{nodesResource, podsResource, budgetsResource, attachmentsResource} {
+				if !x.watches[r] {
+					return false
+				}
+			}
+			return true
+		})
 	}
 	return x.watcher
+}
+
+// openWatch is the reactor that opens a watch and takes note of it.
+func (x *world) openWatch(action clienttesting.Action) (bool, watch.Interface, error) {
+	w, err := x.client.Tracker().Watch(action.GetResource(), action.GetNamespace())
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.watches[action.GetResource()] = true
+	x.changed.Broadcast()
+	return true, w, err
 }
 
 // drainer returns a Drainer in this world.
@@ -405,7 +429,7 @@ func (x *world) Evict(ctx context.Context, asked *corev1.Pod, options EvictOptio
 	if pod.UID != asked.UID {
 		return replacedError()
 	}
-	if !unbudgeted(pod) {
+	if !budget.Ignored(pod) {
 		if err := x.chargeLocked(pod, options.DryRun); err != nil {
 			x.refusals++
 			return err
