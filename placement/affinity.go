@@ -166,7 +166,7 @@ func (r *Room) findTogether(q *question) together {
 		return true
 	}
 	t.found = make([]map[string]bool, len(t.terms))
-	any := false
+	found := false
 	r.each(&t.terms[0], q.self, func(p *cluster.Pod) {
 		if !matchesAll(p.Pod) {
 			return
@@ -177,11 +177,11 @@ func (r *Room) findTogether(q *question) together {
 					t.found[i] = map[string]bool{}
 				}
 				t.found[i][value] = true
-				any = true
+				found = true
 			}
 		}
 	})
-	t.first = !any && matchesAll(q.pod)
+	t.first = !found && matchesAll(q.pod)
 	return t
 }
 

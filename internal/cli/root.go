@@ -78,6 +78,7 @@ func newRootCommand(a *app, argv0 string) *cobra.Command {
 
 // verbs makes the commands, in the order of the help.
 var verbs = []func(*app) *cobra.Command{
+	newCheckCommand,
 	newDemoCommand,
 	newVersionCommand,
 }
