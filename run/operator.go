@@ -164,6 +164,9 @@ func (o *Operator) Resume(ctx context.Context, run string, unknown UnknownComman
 
 func (o *Operator) resume(ctx context.Context, journal *Journal, status *Status, torn int, unknown UnknownCommand) (Outcome, error) {
 	if status.Closed() {
+		// Its process may have been killed right after the last record. The lock
+		// expires by itself if it cannot be released, and no other cluster has it.
+		_ = o.releaseLeftover(ctx, status.Spec.Run)
 		return Outcome{
 			Run: status.Spec.Run, Result: event.ResultDone, Status: status,
 			Reason: fmt.Sprintf("run %s was %s at %s: there is nothing left to do", status.Spec.Run, status.Phase, status.Updated.Format(time.RFC3339)),
