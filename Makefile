@@ -18,7 +18,7 @@ TWIN_SOURCES := $(shell find cmd/refit-twin -type f -not -name '*_test.go')
 # Whatever compiles the control plane's module says -trimpath: with other flags
 # the build cache holds all of Kubernetes a second time.
 TWIN_GOFLAGS := $(shell go env GOFLAGS) -trimpath
-TWIN_ENV := cd cmd/refit-twin && GOFLAGS="$(TWIN_GOFLAGS)"
+TWIN_ENV := cd cmd/refit-twin; GOFLAGS="$(TWIN_GOFLAGS)"
 
 # Packages whose tests need no control plane and take no time.
 PURE := $(wildcard ./skew ./budget ./check ./placement ./event ./report ./internal/hint)
@@ -48,7 +48,7 @@ bin/refit-twin: $(TWIN_SOURCES)
 	@echo "building $@, a real control plane (kube-apiserver, controller-manager, scheduler $(KUBERNETES), etcd, kwok)" \
 		"from source: about 10 minutes the first time on 2 cores"
 	@begin=$$SECONDS; \
-		$(TWIN_ENV) go build -ldflags '$(TWIN_LDFLAGS)' -o ../../bin/.refit-twin.new .; \
+		($(TWIN_ENV) go build -ldflags '$(TWIN_LDFLAGS)' -o ../../bin/.refit-twin.new .); \
 		mv bin/.refit-twin.new $@; \
 		touch $@; \
 		took=$$((SECONDS - begin)); \
