@@ -4,6 +4,7 @@
 package drain
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -102,7 +103,7 @@ func checkOptions(t *testing.T, got, want metav1.DeleteOptions) {
 	got.TypeMeta = metav1.TypeMeta{}
 	a, _ := json.Marshal(got)
 	b, _ := json.Marshal(want)
-	if string(a) != string(b) {
+	if !bytes.Equal(a, b) {
 		t.Errorf("options %s\nwant    %s", a, b)
 	}
 }

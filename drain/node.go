@@ -92,7 +92,7 @@ func (d *Drainer) skip(n *nodeDrain, s Skipped) {
 }
 
 // adopt makes a pod one of those that have to leave.
-func (d *Drainer) adopt(n *nodeDrain, pod *corev1.Pod) *podDrain {
+func (d *Drainer) adopt(n *nodeDrain, pod *corev1.Pod) {
 	p := &podDrain{
 		name: nameOf(pod), node: n, pod: pod,
 		controllers: d.watcher.Controllers(pod), volumes: d.volumesOf(pod), budgets: d.budgetsOf(pod),
@@ -101,10 +101,9 @@ func (d *Drainer) adopt(n *nodeDrain, pod *corev1.Pod) *podDrain {
 	if critical(pod) {
 		p.stage = held
 		d.unclear[p] = true
-		return p
+		return
 	}
 	d.place(p)
-	return p
 }
 
 func (d *Drainer) forget(p *podDrain) {

@@ -14,7 +14,7 @@ import (
 func (d *Drainer) volumesOf(pod *corev1.Pod) []string {
 	var volumes []string
 	for _, v := range pod.Spec.Volumes {
-		claim := ""
+		var claim string
 		switch {
 		case v.PersistentVolumeClaim != nil:
 			claim = v.PersistentVolumeClaim.ClaimName

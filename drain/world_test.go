@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 
@@ -122,7 +123,7 @@ func (x *world) openWatch(action clienttesting.Action) (bool, watch.Interface, e
 func (x *world) drainer(edit ...func(*Options)) *Drainer {
 	x.t.Helper()
 	options := DefaultOptions()
-	options.Clock, options.Evictor = x.clock, x
+	options.Clock, options.Evictor = tickingClock{x.clock, x}, x
 	for _, e := range edit {
 		e(&options)
 	}
@@ -220,14 +221,22 @@ func (x *world) timesAsked(pod string) int {
 // step lets time pass once somebody waits for it.
 func (x *world) step(d time.Duration) {
 	x.t.Helper()
-	deadline := time.Now().Add(patience)
-	for !x.clock.HasWaiters() {
-		if time.Now().After(deadline) {
-			x.t.Fatalf("nobody waits for the clock; events:\n%s", x.log())
-		}
-		time.Sleep(time.Millisecond)
-	}
+	x.until("somebody to wait for the clock", x.clock.HasWaiters)
 	x.clock.Step(d)
+}
+
+// tickingClock tells the world when a timer is set.
+type tickingClock struct {
+	*clocktesting.FakeClock
+	x *world
+}
+
+func (c tickingClock) NewTimer(d time.Duration) clock.Timer {
+	timer := c.FakeClock.NewTimer(d)
+	c.x.mu.Lock()
+	defer c.x.mu.Unlock()
+	c.x.changed.Broadcast()
+	return timer
 }
 
 func (x *world) log() string {
