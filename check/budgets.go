@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
@@ -190,7 +189,7 @@ func (c *checker) selectsTemplate(b *cluster.Budget) bool {
 		return false
 	}
 	return slices.ContainsFunc(c.s.Workloads, func(w *cluster.Workload) bool {
-		return w.Namespace == b.Namespace && w.PodSpec != nil && selector.Matches(labels.Set(w.PodLabels))
+		return w.Namespace == b.Namespace && w.PodSpec != nil && selector.Matches(w.PodLabels)
 	})
 }
 

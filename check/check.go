@@ -38,9 +38,9 @@ func Run(s *cluster.Snapshot) []cluster.Finding {
 	} {
 		check(c)
 	}
-	findings := append(c.findings, s.Unread...)
-	cluster.SortFindings(findings)
-	return findings
+	c.findings = append(c.findings, s.Unread...)
+	cluster.SortFindings(c.findings)
+	return c.findings
 }
 
 // checker collects findings.

@@ -94,7 +94,7 @@ func (c *checker) checkWebhook(h *cluster.Webhook) {
 
 // sees says what of r the webhook is asked about: "evictions in shop", or nothing.
 func (c *checker) sees(h *cluster.Webhook, r request) string {
-	if !slices.ContainsFunc(h.Rules, func(rule admissionv1.RuleWithOperations) bool { return r.under(rule) }) {
+	if !slices.ContainsFunc(h.Rules, r.under) {
 		return ""
 	}
 	matches := func(namespace string) bool {
@@ -127,7 +127,7 @@ func (c *checker) seesOwnPods(h *cluster.Webhook) bool {
 			continue
 		}
 		return h.Namespaces.Matches(c.namespaceLabels(h.Service.Namespace)) &&
-			slices.ContainsFunc(h.Rules, func(rule admissionv1.RuleWithOperations) bool { return r.under(rule) }) &&
+			slices.ContainsFunc(h.Rules, r.under) &&
 			slices.ContainsFunc(h.Backends, func(p *cluster.Pod) bool { return h.Objects.Matches(labels.Set(p.Labels)) })
 	}
 	return false

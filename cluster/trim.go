@@ -9,7 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 const (
@@ -28,8 +28,8 @@ const (
 // It is safe to call twice; objects of other types pass through. It has the form
 // of an informer's transform, which hands over objects that are not shared yet.
 func trim(obj any) (any, error) {
-	m, err := meta.Accessor(obj)
-	if err != nil {
+	m, ok := obj.(metav1.Object)
+	if !ok {
 		return obj, nil // a tombstone: its object was trimmed when it was stored
 	}
 	if m.GetManagedFields() != nil {
