@@ -32,13 +32,20 @@ const (
 	reboot         = 4 * time.Second
 )
 
+// MinNodes is how many nodes the shop needs at least: no two of its checkout's
+// pods go on one node, and one node is out.
+const MinNodes = 6
+
+// upLimit is how long bringing the cluster up may take; it takes seconds.
+const upLimit = 5 * time.Minute
+
 // cleanup is how long taking the twin down may last after an interruption.
 const cleanup = time.Minute
 
 // Options say what to show.
 type Options struct {
-	// Nodes is how many nodes the cluster has, MaxUnavailable how many of them
-	// may be out at once.
+	// Nodes is how many nodes the cluster has, MinNodes at least; MaxUnavailable
+	// how many of them may be out at once.
 	Nodes          int
 	MaxUnavailable run.Share
 	// Keep leaves the cluster running.
@@ -56,6 +63,9 @@ type Options struct {
 // went. Whatever happens, the twin is taken down, unless it is to be kept. When
 // ctx ends, maintenance stops in order before that.
 func Run(ctx context.Context, o Options) (out *Outcome, err error) {
+	if o.Nodes < MinNodes {
+		return nil, fmt.Errorf("%d nodes: the demo needs %d at least", o.Nodes, MinNodes)
+	}
 	unlock, err := lock()
 	if err != nil {
 		return nil, err
@@ -64,10 +74,7 @@ func Run(ctx context.Context, o Options) (out *Outcome, err error) {
 	if err := o.removeOld(ctx); err != nil {
 		return nil, err
 	}
-	tw, err := twin.Up(ctx, twin.Options{
-		Name: Name, Scenario: "shop", Nodes: o.Nodes, Wait: true, Tied: !o.Keep,
-		PodReady: podReady, PodTermination: podTermination, Reboot: reboot,
-	}, o.Say)
+	tw, err := o.up(ctx)
 	if err != nil {
 		// Up removes what it could not make, but not what it waited for in vain.
 		return nil, errors.Join(err, o.down(ctx, func(ctx context.Context) error { return twin.Down(ctx, Name) }))
@@ -77,6 +84,15 @@ func Run(ctx context.Context, o Options) (out *Outcome, err error) {
 		defer func() { err = errors.Join(err, o.down(ctx, tw.Down)) }()
 	}
 	return o.show(ctx, tw)
+}
+
+func (o *Options) up(ctx context.Context) (*twin.Twin, error) {
+	ctx, cancel := context.WithTimeout(ctx, upLimit)
+	defer cancel()
+	return twin.Up(ctx, twin.Options{
+		Name: Name, Scenario: "shop", Nodes: o.Nodes, Wait: true, Tied: !o.Keep,
+		PodReady: podReady, PodTermination: podTermination, Reboot: reboot,
+	}, o.Say)
 }
 
 // removeOld takes away what a demo left that was killed, or that was to be kept.
@@ -155,7 +171,7 @@ func (o *Options) store(tw *twin.Twin) (*run.Store, error) {
 func (o *Options) maintain(ctx context.Context, client kubernetes.Interface, config *rest.Config, store *run.Store) (*Outcome, error) {
 	watch := &stopwatch{}
 	operator := &run.Operator{
-		Client: client, Server: config.Host, Store: store, Sink: event.Tee(watch, o.Sink), Clock: o.Clock,
+		Client: client, Server: config.Host, Store: store, Sink: event.Tee(watch, o.sink()), Clock: o.Clock,
 	}
 	prepared, err := operator.Prepare(ctx, run.Request{
 		All: true, Reboot: true, MaxUnavailable: o.MaxUnavailable, Timeouts: run.DefaultTimeouts(),
@@ -178,4 +194,18 @@ func (o *Options) maintain(ctx context.Context, client kubernetes.Interface, con
 		Nodes: len(prepared.Spec.Nodes), Run: outcome,
 		Took: o.Clock.Since(begun), OneByOne: watch.sum(),
 	}, nil
+}
+
+// sink is o.Sink, but for the advice to carry on with a run whose cluster is
+// about to go.
+func (o *Options) sink() event.Sink {
+	if o.Keep {
+		return o.Sink
+	}
+	return event.SinkFunc(func(e event.Event) {
+		if e.Type == event.Summary {
+			e.Hint = ""
+		}
+		o.Sink.Emit(e)
+	})
 }

@@ -74,4 +74,9 @@ func (o *Outcome) Summary() []string {
 		fmt.Sprintf("broken budgets %d", v.BrokenBudgets()))
 }
 
-func seconds(d time.Duration) string { return d.Round(100 * time.Millisecond).String() }
+func seconds(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}

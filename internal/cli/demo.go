@@ -42,10 +42,13 @@ func newDemoCommand(a *app) *cobra.Command {
 			if err != nil {
 				return usageError(fmt.Errorf("--max-unavailable %w", err))
 			}
+			if nodes < demo.MinNodes {
+				return usageError(fmt.Errorf("--nodes %d: the demo needs %d at least", nodes, demo.MinNodes))
+			}
 			return a.demo(cmd.Context(), demo.Options{Nodes: nodes, MaxUnavailable: share, Keep: keep})
 		},
 	}
-	cmd.Flags().IntVar(&nodes, "nodes", 12, "how many nodes the cluster has, 3 at least")
+	cmd.Flags().IntVar(&nodes, "nodes", 12, fmt.Sprintf("how many nodes the cluster has, %d at least", demo.MinNodes))
 	cmd.Flags().StringVar(&maxUnavailable, "max-unavailable", "25%", "how many nodes may be out at once, a number or a percentage")
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave the cluster running")
 	return cmd
@@ -66,6 +69,8 @@ func (a *app) demo(ctx context.Context, o demo.Options) error {
 	switch {
 	case errors.Is(err, demo.ErrRunning):
 		return exitWith(exitLocked, err)
+	case err != nil && ctx.Err() != nil:
+		return exitWith(exitUnfinished, err)
 	case err != nil:
 		return err
 	}
