@@ -51,6 +51,9 @@ func runKwok(args []string) error {
 	return command.ExecuteContext(ctx)
 }
 
+// allowedPoll is how often it is tried whether the role is there.
+const allowedPoll = 50 * time.Millisecond
+
 // removeLeases deletes the leases of all nodes.
 func removeLeases(ctx context.Context, kubeconfig string) error {
 	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
@@ -70,7 +73,7 @@ func removeLeases(ctx context.Context, kubeconfig string) error {
 	for apierrors.IsForbidden(err) && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case <-time.After(probeEvery):
+		case <-time.After(allowedPoll):
 		}
 		list, err = leases.List(ctx, metav1.ListOptions{})
 	}

@@ -24,6 +24,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -39,6 +41,8 @@ import (
 	_ "k8s.io/component-base/logs/json/register"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
+
+	"refit.dev/refit/cmd/refit-twin/internal/supervise"
 )
 
 const usage = `usage: refit-twin PROGRAM [ARGUMENT...]
@@ -55,7 +59,7 @@ func main() {
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)
 	}
-	if err := holdLifeline(); err != nil {
+	if err := supervise.HoldLifeline(); err != nil {
 		fmt.Fprintf(os.Stderr, "refit-twin %s: %v\n", os.Args[1], err)
 		os.Exit(1)
 	}
@@ -84,6 +88,18 @@ func main() {
 		fmt.Fprintf(os.Stderr, "refit-twin: no program %q\n\n%s", program, usage)
 		os.Exit(2)
 	}
+}
+
+func runSupervise(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("supervise", flag.ContinueOnError)
+	dir := flags.String("dir", "", "directory of the twin")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *dir == "" || flags.NArg() != 0 {
+		return errors.New("want: supervise --dir DIR")
+	}
+	return supervise.Run(ctx, *dir)
 }
 
 // exitOn ends the process with code 1 when there is an error to tell.

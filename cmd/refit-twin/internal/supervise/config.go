@@ -1,13 +1,15 @@
 // Copyright The refit Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package supervise
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
+
+	"refit.dev/refit/cmd/refit-twin/internal/machine"
 )
 
 // config is twin.json. Package refit.dev/refit/twin writes the same structure
@@ -16,8 +18,8 @@ import (
 type config struct {
 	// Children are started in this order, each once the one before it is
 	// ready, and ended in the reverse order.
-	Children []childConfig `json:"children"`
-	Machines machineConfig `json:"machines"`
+	Children []childConfig  `json:"children"`
+	Machines machine.Config `json:"machines"`
 }
 
 // childConfig is one program of this binary.
@@ -33,24 +35,6 @@ type childConfig struct {
 	CAFile   string `json:"caFile,omitempty"`
 	CertFile string `json:"certFile,omitempty"`
 	KeyFile  string `json:"keyFile,omitempty"`
-}
-
-// machineConfig is what the machine controller needs. The names of labels and
-// annotations come from package refit.dev/refit/twin/simulated.
-type machineConfig struct {
-	Kubeconfig string `json:"kubeconfig"`
-	// RebootTime, a Go duration, is how long a machine is down in a reboot, unless its node says otherwise.
-	RebootTime string `json:"rebootTime"`
-	// KubeletLabel on a node is Running while its kubelet lives, Rebooting in a reboot.
-	KubeletLabel string `json:"kubeletLabel"`
-	Running      string `json:"running"`
-	Rebooting    string `json:"rebooting"`
-	// RebootAnnotation holds the boot ID that the node shall have.
-	RebootAnnotation string `json:"rebootAnnotation"`
-	// RebootTimeAnnotation overrides RebootTime; "never" for a machine that does not come back.
-	RebootTimeAnnotation string `json:"rebootTimeAnnotation"`
-	// DownSinceAnnotation is when the machine went down, RFC 3339 with nanoseconds.
-	DownSinceAnnotation string `json:"downSinceAnnotation"`
 }
 
 // readConfig reads the file path and checks what a child could not be started without.

@@ -1,12 +1,14 @@
 // Copyright The refit Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package supervise keeps the programs of a twin running: it starts them in
+// order, again when they die, and ends them in reverse order. It does not
+// know what they are, that is in twin.json.
+package supervise
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,31 +18,25 @@ import (
 	"time"
 
 	"k8s.io/klog/v2"
+
+	"refit.dev/refit/cmd/refit-twin/internal/machine"
 )
 
-// runSupervise runs the twin in a directory until ctx ends. Files there:
+// Run runs the twin in the directory dir until ctx ends. Files there:
 //
 //	twin.json        what to run, see config
 //	supervisor.lock  locked exclusively while a supervisor lives, holds its pid
 //	run.lock         locked shared by the supervisor and every child
 //	status.json      see status
 //	logs/            a log per child, and supervisor.log
-func runSupervise(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("supervise", flag.ContinueOnError)
-	dir := flags.String("dir", "", "directory of the twin")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	if *dir == "" || flags.NArg() != 0 {
-		return errors.New("want: supervise --dir DIR")
-	}
-	cfg, err := readConfig(filepath.Join(*dir, "twin.json"))
+func Run(ctx context.Context, dir string) error {
+	cfg, err := readConfig(filepath.Join(dir, "twin.json"))
 	if err != nil {
 		return err
 	}
-	held, err := lock(filepath.Join(*dir, "supervisor.lock"), syscall.LOCK_EX)
+	held, err := lock(filepath.Join(dir, "supervisor.lock"), syscall.LOCK_EX)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return fmt.Errorf("another supervisor runs the twin in %s", *dir)
+		return fmt.Errorf("another supervisor runs the twin in %s", dir)
 	}
 	if err != nil {
 		return err
@@ -49,14 +45,14 @@ func runSupervise(ctx context.Context, args []string) error {
 	if err := writePID(held); err != nil {
 		return err
 	}
-	runLock := filepath.Join(*dir, "run.lock")
+	runLock := filepath.Join(dir, "run.lock")
 	running, err := lock(runLock, syscall.LOCK_SH)
 	if err != nil {
 		return err
 	}
 	defer running.Close()
 
-	log, err := openLog(filepath.Join(*dir, "logs", "supervisor.log"))
+	log, err := openLog(filepath.Join(dir, "logs", "supervisor.log"))
 	if err != nil {
 		return err
 	}
@@ -64,17 +60,17 @@ func runSupervise(ctx context.Context, args []string) error {
 	slog.SetDefault(logger)
 	klog.SetSlogLogger(logger)
 
-	board, err := newBoard(*dir, cfg.Children, time.Now())
+	board, err := newBoard(dir, cfg.Children, time.Now())
 	if err != nil {
 		return err
 	}
-	children, err := makeChildren(cfg, *dir, runLock, board)
+	children, err := makeChildren(cfg, dir, runLock, board)
 	if err != nil {
 		return err
 	}
 	slog.Info("supervisor started", "pid", os.Getpid(), "children", len(children))
 	superviseAll(ctx, children, func() {
-		if err := runMachines(ctx, cfg.Machines); err != nil {
+		if err := machine.Run(ctx, cfg.Machines); err != nil {
 			slog.Error("machine controller", "error", err)
 		}
 	})

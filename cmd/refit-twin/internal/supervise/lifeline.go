@@ -1,7 +1,7 @@
 // Copyright The refit Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package supervise
 
 import (
 	"fmt"
@@ -21,10 +21,11 @@ const (
 	lockEnv     = "REFIT_TWIN_RUNLOCK"  // file that is locked, shared, while the process lives
 )
 
-// holdLifeline makes this process end with its parent, if the parent handed it
+// HoldLifeline makes this process end with its parent, if the parent handed it
 // a lifeline, and locks the run file, so that whoever can lock that file
-// exclusively knows that no process of the twin is left.
-func holdLifeline() error {
+// exclusively knows that no process of the twin is left. Every program of
+// refit-twin calls it first.
+func HoldLifeline() error {
 	var running *os.File
 	if path := os.Getenv(lockEnv); path != "" {
 		var err error

@@ -1,7 +1,8 @@
 // Copyright The refit Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package machine plays the computers under the simulated kubelets.
+package machine
 
 import (
 	"context"
@@ -22,11 +23,11 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// machines plays the computers under the simulated kubelets: it reboots the
+// controller plays the computers under the simulated kubelets: it reboots the
 // ones whose Node asks for another boot ID than it has. All it knows is in the
 // Node objects, so it carries on after the supervisor was killed in the middle.
-type machines struct {
-	machineConfig
+type controller struct {
+	Config
 	rebootTime time.Duration
 	client     kubernetes.Interface
 	nodes      corelisters.NodeLister
@@ -34,11 +35,14 @@ type machines struct {
 	clock      clock.Clock
 }
 
-// machineWorkers is how many machines change state at the same time.
-const machineWorkers = 8
+// allowedPoll is how often it is tried whether the role is there.
+const allowedPoll = 50 * time.Millisecond
 
-// runMachines runs the machine controller until ctx ends.
-func runMachines(ctx context.Context, cfg machineConfig) error {
+// workers is how many machines change state at the same time.
+const workers = 8
+
+// Run runs the machine controller until ctx ends.
+func Run(ctx context.Context, cfg Config) error {
 	rebootTime, err := time.ParseDuration(cfg.RebootTime)
 	if err != nil {
 		return fmt.Errorf("reboot time: %w", err)
@@ -54,13 +58,13 @@ func runMachines(ctx context.Context, cfg machineConfig) error {
 	}
 	factory := informers.NewSharedInformerFactory(client, 0)
 	informer := factory.Core().V1().Nodes()
-	m := &machines{
-		machineConfig: cfg,
-		rebootTime:    rebootTime,
-		client:        client,
-		nodes:         informer.Lister(),
-		queue:         workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
-		clock:         clock.RealClock{},
+	m := &controller{
+		Config:     cfg,
+		rebootTime: rebootTime,
+		client:     client,
+		nodes:      informer.Lister(),
+		queue:      workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
+		clock:      clock.RealClock{},
 	}
 	_, err = informer.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    m.enqueue,
@@ -78,7 +82,7 @@ func runMachines(ctx context.Context, cfg machineConfig) error {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(probeEvery):
+		case <-time.After(allowedPoll):
 		}
 	}
 	factory.Start(ctx.Done())
@@ -88,20 +92,20 @@ func runMachines(ctx context.Context, cfg machineConfig) error {
 		return nil
 	}
 	slog.Info("machine controller runs", "rebootTime", rebootTime)
-	for range machineWorkers {
+	for range workers {
 		go m.work(ctx)
 	}
 	<-ctx.Done()
 	return nil
 }
 
-func (m *machines) enqueue(obj any) {
+func (m *controller) enqueue(obj any) {
 	if node, ok := obj.(*corev1.Node); ok {
 		m.queue.Add(node.Name)
 	}
 }
 
-func (m *machines) work(ctx context.Context) {
+func (m *controller) work(ctx context.Context) {
 	for {
 		name, quit := m.queue.Get()
 		if quit {
@@ -124,7 +128,7 @@ func (m *machines) work(ctx context.Context) {
 
 // reconcile takes the machine of a node one step further. The duration is
 // when to look again, 0 for not before the Node changes.
-func (m *machines) reconcile(ctx context.Context, name string) (time.Duration, error) {
+func (m *controller) reconcile(ctx context.Context, name string) (time.Duration, error) {
 	node, err := m.nodes.Get(name)
 	if apierrors.IsNotFound(err) {
 		return 0, nil

@@ -1,7 +1,7 @@
 // Copyright The refit Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package machine
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const reasonDown = "KubeletNotReady"
 // goDown ends the node's kubelet: without the label's running value kwok no
 // longer manages the node, and the API server refuses what kwok had still
 // planned for it. Ready=False follows when the change is seen.
-func (m *machines) goDown(ctx context.Context, node *corev1.Node) error {
+func (m *controller) goDown(ctx context.Context, node *corev1.Node) error {
 	slog.Info("machine goes down", "node", node.Name)
 	return m.patch(ctx, node, map[string]any{"metadata": map[string]any{
 		"labels":      map[string]any{m.KubeletLabel: m.Rebooting},
@@ -32,7 +32,7 @@ func (m *machines) goDown(ctx context.Context, node *corev1.Node) error {
 }
 
 // postDown posts Ready=False once, as a kubelet does when its machine shuts down.
-func (m *machines) postDown(ctx context.Context, node *corev1.Node) error {
+func (m *controller) postDown(ctx context.Context, node *corev1.Node) error {
 	for _, c := range node.Status.Conditions {
 		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionFalse {
 			return nil
@@ -46,7 +46,7 @@ func (m *machines) postDown(ctx context.Context, node *corev1.Node) error {
 // comeUp boots the machine: containers are to be started again, the node has
 // its new boot ID and is Ready. The kubelet is started last: everything before
 // is repeated if the supervisor dies in between.
-func (m *machines) comeUp(ctx context.Context, node *corev1.Node, bootID string, downSince time.Time) error {
+func (m *controller) comeUp(ctx context.Context, node *corev1.Node, bootID string, downSince time.Time) error {
 	if err := m.restartPods(ctx, node.Name, downSince); err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (m *machines) comeUp(ctx context.Context, node *corev1.Node, bootID string,
 }
 
 // startKubelet hands the node back to kwok.
-func (m *machines) startKubelet(ctx context.Context, node *corev1.Node) error {
+func (m *controller) startKubelet(ctx context.Context, node *corev1.Node) error {
 	return m.patch(ctx, node, map[string]any{"metadata": map[string]any{
 		"labels":      map[string]any{m.KubeletLabel: m.Running},
 		"annotations": map[string]any{m.DownSinceAnnotation: nil},
@@ -72,7 +72,7 @@ func (m *machines) startKubelet(ctx context.Context, node *corev1.Node) error {
 // restartPods puts the containers that ran when the machine went down into the
 // state a kubelet finds them in after a boot: terminated, about to be started
 // again, counted as a restart. kwok then makes the pods Ready.
-func (m *machines) restartPods(ctx context.Context, node string, downSince time.Time) error {
+func (m *controller) restartPods(ctx context.Context, node string, downSince time.Time) error {
 	pods, err := m.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", node).String(),
 	})
@@ -139,7 +139,7 @@ func restarted(statuses []corev1.ContainerStatus, downSince, now time.Time) []co
 	return out
 }
 
-func (m *machines) ready(status corev1.ConditionStatus, reason, message string) corev1.NodeCondition {
+func (m *controller) ready(status corev1.ConditionStatus, reason, message string) corev1.NodeCondition {
 	now := metav1.NewTime(m.clock.Now())
 	return corev1.NodeCondition{
 		Type: corev1.NodeReady, Status: status, Reason: reason, Message: message,
@@ -148,7 +148,7 @@ func (m *machines) ready(status corev1.ConditionStatus, reason, message string) 
 }
 
 // patch changes the node, unless it was replaced by another of its name.
-func (m *machines) patch(ctx context.Context, node *corev1.Node, change map[string]any, subresource ...string) error {
+func (m *controller) patch(ctx context.Context, node *corev1.Node, change map[string]any, subresource ...string) error {
 	meta, _ := change["metadata"].(map[string]any)
 	if meta == nil {
 		meta = map[string]any{}

@@ -1,7 +1,7 @@
 // Copyright The refit Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package supervise
 
 import (
 	"fmt"

@@ -1,0 +1,22 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package machine
+
+// Config is what the controller needs. The names of labels and annotations
+// come from package refit.dev/refit/twin/simulated.
+type Config struct {
+	Kubeconfig string `json:"kubeconfig"`
+	// RebootTime, a Go duration, is how long a machine is down in a reboot, unless its node says otherwise.
+	RebootTime string `json:"rebootTime"`
+	// KubeletLabel on a node is Running while its kubelet lives, Rebooting in a reboot.
+	KubeletLabel string `json:"kubeletLabel"`
+	Running      string `json:"running"`
+	Rebooting    string `json:"rebooting"`
+	// RebootAnnotation holds the boot ID that the node shall have.
+	RebootAnnotation string `json:"rebootAnnotation"`
+	// RebootTimeAnnotation overrides RebootTime; "never" for a machine that does not come back.
+	RebootTimeAnnotation string `json:"rebootTimeAnnotation"`
+	// DownSinceAnnotation is when the machine went down, RFC 3339 with nanoseconds.
+	DownSinceAnnotation string `json:"downSinceAnnotation"`
+}
