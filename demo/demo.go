@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -15,6 +16,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/utils/clock"
 
+	"refit.dev/refit/check"
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 	"refit.dev/refit/run"
 	"refit.dev/refit/twin"
@@ -137,6 +140,9 @@ func (o *Options) show(ctx context.Context, tw *twin.Twin) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.check(ctx, client); err != nil {
+		return nil, err
+	}
 	watching, err := witness.Start(ctx, witness.Options{
 		Config: admin, AuditLog: tw.AuditLog(), ControlPlane: []string{twin.SystemGroup}, Clock: o.Clock,
 	})
@@ -156,6 +162,43 @@ func (o *Options) show(ctx context.Context, tw *twin.Twin) (*Outcome, error) {
 		return nil, err
 	}
 	return out, nil
+}
+
+// check does what `refit check` does, in a line for each sort of finding.
+func (o *Options) check(ctx context.Context, client kubernetes.Interface) error {
+	snapshot, err := cluster.Read(ctx, client)
+	if err != nil {
+		return err
+	}
+	type sort struct{ severity, code string }
+	var sorts []sort
+	objects := map[sort][]string{}
+	blocked := false
+	for _, f := range check.Run(snapshot) {
+		s := sort{f.Severity.String(), f.Code}
+		if objects[s] == nil {
+			sorts = append(sorts, s)
+		}
+		objects[s] = append(objects[s], f.Object.String())
+		blocked = blocked || f.Severity == cluster.Blocker
+	}
+	o.Say(fmt.Sprintf("checked %d nodes, %d pods, %d budgets:", len(snapshot.Nodes), len(snapshot.Pods), len(snapshot.Budgets)))
+	for _, s := range sorts {
+		o.Say(fmt.Sprintf("  %-8s %-24s %s", s.severity, s.code, few(objects[s])))
+	}
+	if blocked {
+		return errors.New("the check found what makes maintenance unsafe: nothing was changed")
+	}
+	return nil
+}
+
+// few names the first of many.
+func few(names []string) string {
+	const most = 2
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 // store is where the journal of the run goes: away with the cluster, or where
