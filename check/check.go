@@ -76,7 +76,7 @@ func podObject(p *cluster.Pod) cluster.Object {
 }
 
 // most is how many names a message lists before it counts the rest.
-const most = 5
+const most = 3
 
 // some lists names, the rest of many as a number.
 func some(names []string) string {
