@@ -61,6 +61,10 @@ func explain(err error, what string) error {
 	return wrapped
 }
 
+// Explain adds to err, with which reading what failed, a hint about what can be
+// done, for those who read without Read or Watch. A nil err stays nil.
+func Explain(err error, what string) error { return explain(err, what) }
+
 // explainResource is explain for one resource, whose permission it names if that is what is missing.
 func explainResource(err error, resource schema.GroupResource) error {
 	if apierrors.IsForbidden(err) {

@@ -6,7 +6,7 @@
 //
 // Its parts, from the outside in:
 //
-//   - Nodes is the whole of `refit drain`: cordon, drain, undo what failed.
+//   - Drainer.Nodes is the whole of `refit drain`: cordon, drain, undo what failed.
 //   - Drainer empties nodes, many at once. One goroutine decides, fed by the
 //     watches of a cluster.Watcher; workers send the evictions. There is no
 //     polling and no sleeping: a pod that a budget holds back waits for that

@@ -1,0 +1,241 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package drain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+
+	"refit.dev/refit/event"
+	"refit.dev/refit/internal/hint"
+)
+
+// undoLimit is what taking back a cordon may take once the drain was
+// interrupted: somebody waits for the program to end.
+const undoLimit = 10 * time.Second
+
+// Nodes is the whole of `refit drain`: look at all nodes, cordon all of them, so
+// that no pod moves from one to the next, drain them at the same time, and
+// uncordon again those that could not be drained - if it was this call that
+// cordoned them, and unless keepCordon. mark says under which name.
+//
+// If the pods of one node may not be evicted under the options, none is touched.
+// It tells its sink everything, and ends with the Summary that it returns; the
+// error is nil if every node was drained.
+func (d *Drainer) Nodes(ctx context.Context, nodes []*corev1.Node, mark string, keepCordon bool) (event.Event, error) {
+	o := &operation{
+		Drainer: d, ctx: ctx, nodes: nodes, keepCordon: keepCordon, started: d.clock.Now(),
+		mark: Mark{Run: mark, Since: d.clock.Now()}, results: make([]Result, len(nodes)), errs: make([]error, len(nodes)), cordoned: make([]bool, len(nodes)),
+	}
+	names := make([]string, 0, len(nodes))
+	for _, n := range nodes {
+		names = append(names, n.Name)
+	}
+	d.tell(event.Event{Type: event.RunStarted, Nodes: names})
+	if err := o.refusals(); err != nil {
+		return o.summary(err, err), err
+	}
+	if err := o.cordonAll(); err != nil {
+		o.each(func(i int) { o.undo(i) })
+		return o.summary(err, err), err
+	}
+	o.each(o.drainOne)
+	err := errors.Join(o.errs...)
+	return o.summary(err, nil), err
+}
+
+// operation is one call of Nodes. Slices have an entry for each node.
+type operation struct {
+	*Drainer
+	ctx        context.Context //nolint:containedctx // of the call
+	nodes      []*corev1.Node
+	mark       Mark
+	keepCordon bool
+	started    time.Time
+
+	cordoned []bool // by this call
+	results  []Result
+	errs     []error
+}
+
+// each does f for every node at the same time.
+func (o *operation) each(f func(i int)) {
+	var group errgroup.Group
+	for i := range o.nodes {
+		group.Go(func() error {
+			f(i)
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
+// refusals are the reasons for which nothing is to be touched at all.
+func (o *operation) refusals() error {
+	var errs []error
+	for _, n := range o.nodes {
+		errs = append(errs, o.Select(n.Name).Err())
+	}
+	return errors.Join(errs...)
+}
+
+func (o *operation) cordonAll() error {
+	o.each(func(i int) { o.errs[i] = o.cordonOne(i) })
+	return errors.Join(o.errs...)
+}
+
+func (o *operation) cordonOne(i int) error {
+	node := o.nodes[i]
+	var changed bool
+	var err error
+	switch o.options.DryRun {
+	case DryRunClient:
+		changed = !node.Spec.Unschedulable
+	case DryRunServer:
+		changed, err = TryCordon(o.ctx, o.client, node, o.mark)
+	case DryRunNone:
+		changed, err = Cordon(o.ctx, o.client, node, o.mark)
+		o.cordoned[i] = err == nil && changed
+	}
+	if err != nil {
+		if cause := context.Cause(o.ctx); cause != nil {
+			return &UnfinishedError{Node: node.Name, Cause: cause}
+		}
+		return hint.Wrap(err, "refit needs to get and patch nodes")
+	}
+	if changed {
+		o.tell(event.Event{Type: event.NodeCordoned, Node: node.Name})
+	}
+	return nil
+}
+
+// drainOne drains a node, and uncordons it if that did not work out.
+func (o *operation) drainOne(i int) {
+	node := o.nodes[i]
+	if o.cordoned[i] {
+		o.note(i, NoteCordoned, "cordoned to be drained")
+	}
+	o.results[i], o.errs[i] = o.Drain(o.ctx, node.Name)
+	err := o.errs[i]
+	if err == nil {
+		o.note(i, NoteDrained, fmt.Sprintf("%d pods evicted in %s", o.results[i].Evicted, o.results[i].Elapsed.Round(100*time.Millisecond)))
+		return
+	}
+	if u := (*UnfinishedError)(nil); errors.As(err, &u) {
+		o.note(i, NoteBlocked, u.Error())
+	}
+	state := "it stays cordoned"
+	if o.undo(i) {
+		state = "it is uncordoned again"
+	}
+	if errors.Is(err, ErrNodeDeleted) || errors.Is(err, ErrNodeReplaced) {
+		state = "there is nothing more to do for it"
+	}
+	o.tell(event.Event{Type: event.NodeFailed, Node: node.Name, Message: shortly(err) + "; " + state, Hint: hint.Of(err)})
+}
+
+// shortly leaves out what the summary lists.
+func shortly(err error) string {
+	if u := (*UnfinishedError)(nil); errors.As(err, &u) {
+		return fmt.Sprintf("not drained (%v)", u.Cause)
+	}
+	return err.Error()
+}
+
+// undo uncordons a node that this call cordoned, also when its context has ended.
+// It tells whether the node is schedulable again.
+func (o *operation) undo(i int) bool {
+	if !o.cordoned[i] || o.keepCordon {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(o.ctx), undoLimit)
+	defer cancel()
+	name := o.nodes[i].Name
+	changed, err := Uncordon(ctx, o.client, name, o.mark.Run)
+	if err != nil {
+		o.tell(event.Event{
+			Type: event.Warning, Node: name, Message: "stays cordoned: " + err.Error(),
+			Hint: "once the API server answers: refit uncordon " + name,
+		})
+		return false
+	}
+	if changed {
+		o.tell(event.Event{Type: event.NodeUncordoned, Node: name})
+		o.note(i, NoteUncordoned, "uncordoned again, because it could not be drained")
+	}
+	return changed
+}
+
+func (o *operation) note(i int, reason, message string) {
+	if o.options.DryRun == DryRunNone {
+		Note(context.WithoutCancel(o.ctx), o.client, o.clock.Now(), o.nodes[i], reason, message)
+	}
+}
+
+// summary ends the story with err, the outcome of the whole. untold is what no
+// other event has told.
+func (o *operation) summary(err, untold error) event.Event {
+	var counts event.Counts
+	var remaining []event.Remaining
+	for _, r := range o.results {
+		counts.Evicted += r.Evicted
+		counts.Gone += r.Gone
+		counts.Skipped += r.Skipped
+		counts.Blocked += r.Blocked
+		remaining = append(remaining, r.Remaining...)
+	}
+	slices.SortFunc(remaining, compareRemaining)
+	e := event.Event{
+		Type: event.Summary, Result: o.result(err, counts), Counts: &counts, Remaining: remaining,
+		Seconds: o.clock.Since(o.started).Seconds(),
+	}
+	if untold != nil {
+		e.Message, e.Hint = strings.ReplaceAll(untold.Error(), "\n", "; "), hint.Of(untold)
+	}
+	o.tell(e)
+	return e
+}
+
+// result says how the whole ended: as the worst of its nodes.
+func (o *operation) result(err error, counts event.Counts) event.Result {
+	if err == nil {
+		if o.options.DryRun != DryRunNone && counts.Blocked > 0 {
+			return event.ResultBlocked
+		}
+		return event.ResultDone
+	}
+	if context.Cause(o.ctx) != nil {
+		return event.ResultUnfinished
+	}
+	worst := event.ResultBlocked
+	for _, err := range leaves(err) {
+		var unfinished *UnfinishedError
+		var refused *RefusedError
+		switch {
+		case errors.As(err, &unfinished):
+			worst = event.ResultUnfinished
+		case !errors.As(err, &refused):
+			return event.ResultFailed
+		}
+	}
+	if worst == event.ResultBlocked && counts.Evicted > 0 {
+		return event.ResultUnfinished // something was changed, and the rest waits for a decision
+	}
+	return worst
+}
+
+// leaves are the errors that were joined.
+func leaves(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
