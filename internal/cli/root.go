@@ -79,6 +79,9 @@ func newRootCommand(a *app, argv0 string) *cobra.Command {
 // verbs makes the commands, in the order of the help.
 var verbs = []func(*app) *cobra.Command{
 	newCheckCommand,
+	newCordonCommand,
+	newUncordonCommand,
+	newDrainCommand,
 	newDemoCommand,
 	newVersionCommand,
 }

@@ -1,0 +1,134 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/drain"
+	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/report"
+)
+
+// marking is what cordon and uncordon have in common.
+type marking struct {
+	verb, done, note, reason string
+	apply                    func(ctx context.Context, client kubernetes.Interface, node *corev1.Node, dryRun drain.DryRun) (changed bool, err error)
+}
+
+func newCordonCommand(a *app) *cobra.Command {
+	m := marking{verb: "cordon", done: "cordoned", reason: drain.NoteCordoned, note: "cordoned by hand", apply: cordonByHand}
+	cmd := a.markingCommand(m)
+	cmd.Short = "Mark nodes unschedulable"
+	cmd.Long = "Mark nodes unschedulable, so that no new pods come to them, and record on them that it was\n" +
+		"refit, by hand. Pods that are there stay."
+	cmd.Example = "  # No new pods for node-01\n" +
+		"  refit cordon node-01"
+	return cmd
+}
+
+func newUncordonCommand(a *app) *cobra.Command {
+	m := marking{verb: "uncordon", done: "uncordoned", reason: drain.NoteUncordoned, note: "uncordoned by hand", apply: uncordonByHand}
+	cmd := a.markingCommand(m)
+	cmd.Short = "Mark nodes schedulable again"
+	cmd.Long = "Mark nodes schedulable again, whoever cordoned them, and take refit's mark off them."
+	cmd.Example = "  # Let pods come to node-01 again\n" +
+		"  refit uncordon node-01"
+	return cmd
+}
+
+func cordonByHand(ctx context.Context, client kubernetes.Interface, node *corev1.Node, dryRun drain.DryRun) (bool, error) {
+	mark := drain.Mark{Since: clock.RealClock{}.Now()}
+	switch dryRun {
+	case drain.DryRunClient:
+		return !node.Spec.Unschedulable, nil
+	case drain.DryRunServer:
+		return drain.TryCordon(ctx, client, node, mark)
+	case drain.DryRunNone:
+	}
+	return drain.Cordon(ctx, client, node, mark)
+}
+
+func uncordonByHand(ctx context.Context, client kubernetes.Interface, node *corev1.Node, dryRun drain.DryRun) (bool, error) {
+	if dryRun == drain.DryRunClient {
+		return node.Spec.Unschedulable, nil
+	}
+	return drain.UncordonByHand(ctx, client, node, dryRun == drain.DryRunServer)
+}
+
+func (a *app) markingCommand(m marking) *cobra.Command {
+	var (
+		nodes  nodeArgs
+		dryRun string
+	)
+	cmd := &cobra.Command{
+		Use:               m.verb + " NODE... | -l SELECTOR",
+		ValidArgsFunction: a.completeNodes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			names, selector, err := nodes.parse(args)
+			if err != nil {
+				return err
+			}
+			how, err := parseDryRun(dryRun)
+			if err != nil {
+				return err
+			}
+			return a.mark(cmd.Context(), m, names, selector, how)
+		},
+	}
+	nodes.add(cmd)
+	dryRunFlag(cmd.Flags(), &dryRun)
+	a.yesFlag(cmd)
+	return cmd
+}
+
+func (a *app) mark(ctx context.Context, m marking, names []string, selector labels.Selector, dryRun drain.DryRun) error {
+	_, client, err := a.client()
+	if err != nil {
+		return err
+	}
+	nodes, err := resolve(ctx, client, names, selector)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	if selector != nil && dryRun == drain.DryRunNone {
+		fmt.Fprintf(a.ErrOut, "%s %s\n", m.verb, report.Printable(list(nodes)))
+		if err := a.confirm(ctx, "Go ahead?"); err != nil {
+			return err
+		}
+	}
+	suffix := map[drain.DryRun]string{drain.DryRunClient: " (dry run)", drain.DryRunServer: " (server dry run)"}[dryRun]
+	var errs []error
+	for _, node := range nodes {
+		changed, err := m.apply(ctx, client, node, dryRun)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		done := m.done
+		if !changed {
+			done = "already " + m.done
+		} else if dryRun == drain.DryRunNone {
+			drain.Note(ctx, client, clock.RealClock{}.Now(), node, m.reason, m.note)
+		}
+		if _, err := fmt.Fprintf(a.Out, "node/%s %s%s\n", report.Printable(node.Name), done, suffix); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		if ctx.Err() != nil {
+			return exitWith(exitUnfinished, err)
+		}
+		return hint.Wrap(err, "the other nodes are %s, as listed; refit needs to get and patch nodes", m.done)
+	}
+	return nil
+}
