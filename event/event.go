@@ -141,22 +141,22 @@ type Remaining struct {
 
 // Event is one thing that happened. Fields that a Type does not use are zero and left out of the JSON.
 type Event struct {
-	Time      time.Time   `json:"time"`
-	Type      Type        `json:"type"`
-	Run       string      `json:"run,omitempty"`
-	Node      string      `json:"node,omitempty"`
-	Nodes     []string    `json:"nodes,omitempty"`
-	Phase     Phase       `json:"phase,omitempty"`
-	Pods      int         `json:"pods,omitempty"` // how many pods have to leave the node
-	Pod       *Pod        `json:"pod,omitempty"`
-	Reason    string      `json:"reason,omitempty"`
-	Message   string      `json:"message,omitempty"`
-	Hint      string      `json:"hint,omitempty"`
-	Blocker   *Blocker    `json:"blocker,omitempty"`
-	Result    Result      `json:"result,omitempty"`
+	Time      time.Time   `json:"time"`              // RFC 3339, with fractions of a second
+	Type      Type        `json:"type"`              // what happened
+	Run       string      `json:"run,omitempty"`     // the run that it belongs to; none for a plain drain
+	Node      string      `json:"node,omitempty"`    // the node that it is about
+	Nodes     []string    `json:"nodes,omitempty"`   // the nodes of a run
+	Phase     Phase       `json:"phase,omitempty"`   // the phase that was entered
+	Pods      int         `json:"pods,omitempty"`    // how many pods have to leave the node
+	Pod       *Pod        `json:"pod,omitempty"`     // the pod that it is about
+	Reason    string      `json:"reason,omitempty"`  // by which rule, in one word
+	Message   string      `json:"message,omitempty"` // ready to be read
+	Hint      string      `json:"hint,omitempty"`    // what can be done about it
+	Blocker   *Blocker    `json:"blocker,omitempty"` // why the pod is still there
+	Result    Result      `json:"result,omitempty"`  // how it ended
 	*Counts               // evicted, gone, skipped, blocked at the top level
-	Seconds   float64     `json:"seconds,omitempty"` // wall time of what the event closes
-	Remaining []Remaining `json:"remaining,omitempty"`
+	Seconds   float64     `json:"seconds,omitempty"`   // wall time of what the event closes
+	Remaining []Remaining `json:"remaining,omitempty"` // the pods left behind, and why
 }
 
 // Sink takes events. Implementations are safe for concurrent use and do not block

@@ -1,0 +1,23 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"refit.dev/refit/check"
+)
+
+// findings is the reference of what `refit check` can find.
+func findings() string {
+	var b strings.Builder
+	b.WriteString("# Findings\n\n" +
+		"`refit check` tells what it finds under these codes, which never change. A blocker makes the exit code 3.\n\n" +
+		"| code | severity | meaning | what to do |\n|---|---|---|---|\n")
+	for _, c := range check.Codes() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, c.Severity, cell(c.Meaning), cell(c.Do))
+	}
+	return b.String()
+}
