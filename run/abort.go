@@ -32,12 +32,12 @@ func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, 
 	if err := o.sameCluster(ctx, status.Spec); err != nil {
 		return nil, err
 	}
-	nodes, err := o.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	list, err := o.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list the nodes: %w", err)
 	}
-	for i := range nodes.Items {
-		node := &nodes.Items[i]
+	for i := range list.Items {
+		node := &list.Items[i]
 		if mark, marked := drain.MarkOf(node); !marked || mark.Run != run {
 			continue
 		}
@@ -55,7 +55,7 @@ func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, 
 	if err := o.releaseLeftover(ctx, run); err != nil {
 		return uncordoned, err
 	}
-	return uncordoned, journal.Append(Record{Kind: KindAborted, Reason: fmt.Sprintf("%s uncordoned", count(len(uncordoned), "node"))})
+	return uncordoned, journal.Append(Record{Kind: KindAborted, Reason: fmt.Sprintf("%s uncordoned", nodes(len(uncordoned)))})
 }
 
 // releaseLeftover releases the lock if a dead process of the run left it behind.

@@ -26,6 +26,8 @@ type Outcome struct {
 	Result       event.Result
 	Reason, Hint string
 	Status       *Status
+	// NothingLeft: the run was closed before, so that nothing was done and no summary told.
+	NothingLeft bool
 }
 
 // engine takes the nodes of one run through their maintenance, in one process.
@@ -177,7 +179,7 @@ func (s *stall) over() <-chan time.Time {
 
 func waitsForSlot(d Decision) string {
 	return fmt.Sprintf("no node can be started: %d may be out at once, and %s %s out: %s",
-		d.Slots, count(len(d.Out), "node"), plural(len(d.Out), "is", "are"), listReasons(d.Out))
+		d.Slots, nodes(len(d.Out)), plural(len(d.Out), "is", "are"), listReasons(d.Out))
 }
 
 func plural(n int, one, many string) string {
@@ -250,7 +252,7 @@ func (e *engine) sumUp(reason string) Outcome {
 		if len(names) == 0 {
 			return
 		}
-		parts = append(parts, fmt.Sprintf("%s %s (%s)", count(len(names), "node"), what, few(names)))
+		parts = append(parts, fmt.Sprintf("%s %s (%s)", nodes(len(names)), what, few(names)))
 		if result == event.ResultFailed || o.Result == event.ResultDone {
 			o.Result = result
 		}

@@ -260,9 +260,7 @@ func TestEngineInterruptedDuringCommand(t *testing.T) {
 	ctx, cancel := context.WithCancel(deadline(t))
 	tr.hosted(func(run context.Context, _ string) error {
 		cancel()
-		for !tr.warned("waiting for the command to end for a") {
-			time.Sleep(time.Millisecond)
-		}
+		tr.awaitWarning(run, "waiting for the command to end for a")
 		return run.Err()
 	})
 	o := tr.run(ctx)

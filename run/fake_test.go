@@ -327,11 +327,12 @@ type trial struct {
 
 	mu     sync.Mutex
 	events []event.Event
+	more   chan struct{} // closed when there is another event
 }
 
 func newTrial(t *testing.T, c *fakeCluster, spec *Spec) *trial {
 	t.Helper()
-	tr := &trial{cluster: c, lock: &fakeLock{lost: make(chan struct{})}}
+	tr := &trial{cluster: c, more: make(chan struct{}), lock: &fakeLock{lost: make(chan struct{})}}
 	tr.log = &memoryLog{records: []Record{{Seq: 1, Kind: KindCreated, Spec: spec}}}
 	tr.engine = tr.next(t, UnknownStop)
 	return tr
@@ -361,6 +362,8 @@ func (tr *trial) emit(e event.Event) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.events = append(tr.events, e)
+	close(tr.more)
+	tr.more = make(chan struct{})
 }
 
 func (tr *trial) hosted(run func(ctx context.Context, node string) error) {
@@ -384,6 +387,23 @@ func (tr *trial) warned(text string) bool {
 	return slices.ContainsFunc(tr.events, func(e event.Event) bool {
 		return e.Type == event.Warning && contains(e.Message, text)
 	})
+}
+
+// awaitWarning waits for a warning with that text in it.
+func (tr *trial) awaitWarning(ctx context.Context, text string) {
+	for {
+		tr.mu.Lock()
+		more := tr.more
+		tr.mu.Unlock()
+		if tr.warned(text) {
+			return
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // deadline is a guard against hanging.

@@ -9,8 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/utils/clock"
@@ -68,7 +68,7 @@ func createJournal(dir string, spec *Spec, clk clock.PassiveClock, wrap func(fil
 		return fail(errors.Join(err, os.Remove(dir)))
 	}
 	j := newJournal(f, clk, wrap)
-	if err = lockFile(f, 0); err == nil {
+	if err = lockFile(f); err == nil {
 		err = j.Append(Record{Kind: KindCreated, Spec: spec})
 	}
 	for d := dir; err == nil && d != filepath.Dir(filepath.Dir(filepath.Dir(dir))); d = filepath.Dir(d) {
@@ -88,10 +88,6 @@ func newJournal(f *os.File, clk clock.PassiveClock, wrap func(file) file) *Journ
 	return j
 }
 
-// lockPatience is how long openJournal waits for the lock: a process that only
-// looks whether somebody holds it holds it for an instant itself.
-const lockPatience = 2 * time.Second
-
 // openJournal takes up the journal in dir. It fails with errHeld while another
 // process has it. The last record may be half written, because its process was
 // killed: then torn is how many bytes were cut off.
@@ -106,7 +102,7 @@ func openJournal(dir string, clk clock.PassiveClock, wrap func(file) file) (j *J
 			err = errors.Join(err, f.Close())
 		}
 	}()
-	if err := lockFile(f, lockPatience); err != nil {
+	if err := lockFile(f); err != nil {
 		return nil, nil, 0, fmt.Errorf("%s: %w", path, err)
 	}
 	data, err := io.ReadAll(f)
@@ -203,18 +199,38 @@ func (e *JournalError) Unwrap() error { return e.Err }
 // errHeld says that a living process has the run.
 var errHeld = errors.New("another process is working on this run")
 
-// lockFile takes the lock on f, which ends with the process.
-func lockFile(f *os.File, patience time.Duration) error {
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return nil
-		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
-			return fmt.Errorf("lock %s: %w", f.Name(), err)
-		case !time.Now().Before(end):
-			return errHeld
+// lockFile takes the lock on f, which ends with the process. Those who only look
+// whether somebody holds it share it for an instant; they are not in the way.
+func lockFile(f *os.File) error {
+	const attempts = 1000
+	for range attempts {
+		err := flock(f, unix.LOCK_EX)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
 		}
+		if err := flock(f, unix.LOCK_SH); errors.Is(err, unix.EWOULDBLOCK) {
+			return errHeld // not shared: by somebody who works on the run
+		} else if err != nil {
+			return err
+		}
+		if err := flock(f, unix.LOCK_UN); err != nil {
+			return err
+		}
+		runtime.Gosched()
+	}
+	return errHeld
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		return err
 	}
 }
 
@@ -225,7 +241,7 @@ func held(dir string) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	err = flock(f, unix.LOCK_SH)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return true, nil
 	}

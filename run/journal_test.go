@@ -199,8 +199,7 @@ func TestJournalIsHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, _, err = s.open(testSpec().Run)
-	var held *HeldError
-	if !errors.As(err, &held) {
+	if _, held := errors.AsType[*HeldError](err); !held {
 		t.Errorf("got %v", err)
 	}
 	if status, err := s.Read(testSpec().Run); err != nil || status.Phase != PhaseRunning {

@@ -82,8 +82,7 @@ func TestLockTakenOverBySameRun(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := acquireLease(t.Context(), client, strings.Replace(us, "desk", "other", 1), clocktesting.NewFakeClock(testTime))
-	var locked *LockedError
-	if !errors.As(err, &locked) {
+	if _, locked := errors.AsType[*LockedError](err); !locked {
 		t.Errorf("the same run on another machine: got %v", err)
 	}
 }
@@ -151,8 +150,7 @@ func TestLockExpiredAndRenewed(t *testing.T) {
 		}
 		conflict = true // what the API server says to a stale resource version
 	})
-	var locked *LockedError
-	if !errors.As(err, &locked) {
+	if _, locked := errors.AsType[*LockedError](err); !locked {
 		t.Errorf("got %v", err)
 	}
 }

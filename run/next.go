@@ -93,7 +93,7 @@ func Next(s *cluster.Snapshot, spec *Spec, p Progress) Decision {
 		candidates = append(candidates, node)
 	}
 	if failures > spec.MaxFailures {
-		d.Stop = fmt.Sprintf("%s failed, --max-failures is %d", count(failures, "node"), spec.MaxFailures)
+		d.Stop = fmt.Sprintf("%s failed, --max-failures is %d", nodes(failures), spec.MaxFailures)
 		return d
 	}
 
@@ -208,10 +208,7 @@ func ready(node *corev1.Node) bool {
 	return false
 }
 
-// count writes a number of things.
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
+// nodes writes a number of them.
+func nodes(n int) string {
+	return fmt.Sprintf("%d %s", n, plural(n, "node", "nodes"))
 }

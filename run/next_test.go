@@ -155,10 +155,12 @@ func TestNextNeverTooMany(t *testing.T) {
 		spec.MaxFailures = rapid.IntRange(0, 3).Draw(rt, "failures")
 		var lines []string
 		for i := range rapid.IntRange(1, 30).Draw(rt, "nodes") {
-			words := []string{fmt.Sprintf("n%02d", i)}
-			words = append(words, rapid.SampledFrom([]string{"", "", "", "control-plane"}).Draw(rt, "role"))
-			words = append(words, rapid.SampledFrom([]string{"", "", "", "not-ready", "cordoned", "cordoned-by=us", "cordoned-by=x", "other-uid", "deleted"}).Draw(rt, "state"))
-			words = append(words, rapid.SampledFrom([]string{"", "waiting", "waiting", "begun", "active", "done", "failed", "skipped"}).Draw(rt, "standing"))
+			words := []string{
+				fmt.Sprintf("n%02d", i),
+				rapid.SampledFrom([]string{"", "", "", "control-plane"}).Draw(rt, "role"),
+				rapid.SampledFrom([]string{"", "", "", "not-ready", "cordoned", "cordoned-by=us", "cordoned-by=x", "other-uid", "deleted"}).Draw(rt, "state"),
+				rapid.SampledFrom([]string{"", "waiting", "waiting", "begun", "active", "done", "failed", "skipped"}).Draw(rt, "standing"),
+			}
 			lines = append(lines, strings.Join(words, " "))
 		}
 		snapshot, p := parseCluster(t, strings.Join(lines, "\n"), spec)

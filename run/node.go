@@ -63,19 +63,18 @@ func (e *engine) node(ctx context.Context, name string) {
 	)
 	switch {
 	case err == nil:
-		w.finish()
+		w.finish(ctx)
 	case ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, ctx.Err())), errors.Is(err, errForeignCordon):
 		// It stays as it is, and is carried on or looked at again.
 	case errors.As(err, &failed):
-		w.fail(failed)
+		w.fail(ctx, failed)
 	case errors.As(err, &missing):
 		e.skip(NodeReason{name, missing.reason})
 	case errors.As(err, &unreachable), errors.As(err, &denied), errors.Is(err, errLockLost):
 		e.stop(err) // about the run, not about the node
 	default:
-		var journal *JournalError
-		if !errors.As(err, &journal) { // that stopped the run already
-			w.fail(&failure{reason: err.Error(), hint: hint.Of(err)})
+		if _, journal := errors.AsType[*JournalError](err); !journal { // that stopped the run already
+			w.fail(ctx, &failure{reason: err.Error(), hint: hint.Of(err)})
 		}
 	}
 }
@@ -172,7 +171,7 @@ func (w *worker) cordon(ctx context.Context) error {
 		})
 		if changed {
 			w.emit(event.Event{Type: event.NodeCordoned, Node: w.target.Name})
-			w.note(reasonCordoned, fmt.Sprintf("refit run %s cordoned the node", w.spec.Run))
+			w.note(ctx, reasonCordoned, fmt.Sprintf("refit run %s cordoned the node", w.spec.Run))
 		}
 		return Record{}, w.about(err)
 	})
@@ -193,7 +192,7 @@ func (w *worker) drain(ctx context.Context) error {
 		w.evicted = w.tally.mark(w.status.Workloads)
 		switch {
 		case err == nil:
-			w.note(reasonDrained, fmt.Sprintf("refit run %s drained the node", w.spec.Run))
+			w.note(ctx, reasonDrained, fmt.Sprintf("refit run %s drained the node", w.spec.Run))
 		case errors.Is(context.Cause(limited), errTimeout):
 			err = w.timeout("pods are still there", describe(remaining), w.spec.Timeouts.Drain.Duration,
 				"see what they wait for, or give them longer with --drain-timeout")
@@ -286,7 +285,7 @@ func (w *worker) uncordon(ctx context.Context) error {
 		})
 		if changed {
 			w.emit(event.Event{Type: event.NodeUncordoned, Node: w.target.Name})
-			w.note(reasonUncordoned, fmt.Sprintf("refit run %s uncordoned the node", w.spec.Run))
+			w.note(ctx, reasonUncordoned, fmt.Sprintf("refit run %s uncordoned the node", w.spec.Run))
 		}
 		return Record{}, w.about(err)
 	})
@@ -310,20 +309,20 @@ func (w *worker) awaitRecovery(ctx context.Context) error {
 	})
 }
 
-func (w *worker) finish() {
+func (w *worker) finish(ctx context.Context) {
 	if w.record(Record{Kind: KindNodeDone, Node: w.target.Name}) != nil {
 		return
 	}
-	w.note(reasonMaintained, fmt.Sprintf("refit run %s maintained the node", w.spec.Run))
+	w.note(ctx, reasonMaintained, fmt.Sprintf("refit run %s maintained the node", w.spec.Run))
 	w.phase(event.PhaseDone, "")
 }
 
-func (w *worker) fail(f *failure) {
+func (w *worker) fail(ctx context.Context, f *failure) {
 	r := Record{Kind: KindNodeFailed, Node: w.target.Name, Step: w.status.Step, Reason: f.reason, Hint: f.hint, Timeout: f.timeout}
 	if w.record(r) != nil {
 		return
 	}
-	w.note(reasonBlocked, fmt.Sprintf("refit run %s could not finish the node: %s", w.spec.Run, f.reason))
+	w.note(ctx, reasonBlocked, fmt.Sprintf("refit run %s could not finish the node: %s", w.spec.Run, f.reason))
 	w.emit(event.Event{Type: event.NodeFailed, Node: w.target.Name, Message: f.reason, Hint: f.hint})
 }
 
@@ -353,10 +352,10 @@ func (w *worker) phase(p event.Phase, message string) {
 }
 
 // note leaves an Event on the node.
-func (w *worker) note(reason, message string) {
+func (w *worker) note(ctx context.Context, reason, message string) {
 	snapshot, _ := w.picture.get()
 	if node, _ := find(snapshot, w.target); node != nil {
-		w.cluster.Note(context.Background(), node.Node, reason, message)
+		w.cluster.Note(context.WithoutCancel(ctx), node.Node, reason, message)
 	}
 }
 

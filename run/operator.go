@@ -168,7 +168,7 @@ func (o *Operator) resume(ctx context.Context, journal *Journal, status *Status,
 		// expires by itself if it cannot be released, and no other cluster has it.
 		_ = o.releaseLeftover(ctx, status.Spec.Run)
 		return Outcome{
-			Run: status.Spec.Run, Result: event.ResultDone, Status: status,
+			Run: status.Spec.Run, Result: event.ResultDone, Status: status, NothingLeft: true,
 			Reason: fmt.Sprintf("run %s was %s at %s: there is nothing left to do", status.Spec.Run, status.Phase, status.Updated.Format(time.RFC3339)),
 		}, nil
 	}

@@ -94,6 +94,18 @@ func (s *Store) Read(run string) (*Status, error) {
 	return status, nil
 }
 
+// Newest returns the run that was begun last.
+func (s *Store) Newest() (string, error) {
+	entries, err := s.List()
+	if err != nil {
+		return "", err
+	}
+	if len(entries) == 0 {
+		return "", hint.Wrap(&UnknownRunError{Dir: s.dir}, "there were no runs yet on this machine")
+	}
+	return entries[len(entries)-1].Run, nil
+}
+
 // OnlyUnfinished returns the one run that can be resumed or aborted, for a
 // command line that names none.
 func (s *Store) OnlyUnfinished() (string, error) {
@@ -109,7 +121,7 @@ func (s *Store) OnlyUnfinished() (string, error) {
 	}
 	switch len(open) {
 	case 0:
-		return "", hint.Wrap(&UnknownRunError{Run: "", Dir: s.dir}, "every run is finished; refit runs list shows them")
+		return "", hint.Wrap(&UnknownRunError{Dir: s.dir}, "every run is finished; refit runs list shows them")
 	case 1:
 		return open[0], nil
 	}

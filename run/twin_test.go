@@ -150,13 +150,14 @@ type boots struct {
 	seen map[string][]string
 	out  map[string]bool // nodes cordoned or not Ready now
 	most int             // the most of them at once
+	more chan struct{}   // closed when there is more
 }
 
 // watchBoots is a witness that asks the API server itself. It is up to date
 // with everything that happened before a call of settle.
 func (s *site) watchBoots(t *testing.T) *boots {
 	t.Helper()
-	b := &boots{seen: map[string][]string{}, out: map[string]bool{}}
+	b := &boots{more: make(chan struct{}), seen: map[string][]string{}, out: map[string]bool{}}
 	list, err := s.admin.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -194,20 +195,25 @@ func (b *boots) add(n *corev1.Node) {
 		}
 	}
 	b.most = max(b.most, count)
+	close(b.more)
+	b.more = make(chan struct{})
 }
 
 // of waits until the witness has seen the boot ID that node has now, and
 // returns how often it was rebooted.
 func (b *boots) of(t *testing.T, n *corev1.Node) int {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+	ctx := deadline(t)
+	for {
 		b.mu.Lock()
-		seen := b.seen[n.Name]
+		seen, more := b.seen[n.Name], b.more
 		b.mu.Unlock()
 		if seen[len(seen)-1] == n.Status.NodeInfo.BootID {
 			return len(seen) - 1
 		}
-		if time.Now().After(end) {
+		select {
+		case <-more:
+		case <-ctx.Done():
 			t.Fatalf("the witness has not seen the boot of %s", n.Name)
 		}
 	}
@@ -270,8 +276,7 @@ func TestTwinMaintain(t *testing.T) {
 			r := request(names[0])
 			change(&r)
 			_, err := s.operator.Prepare(t.Context(), r)
-			var input *InputError
-			if !errors.As(err, &input) {
+			if _, input := errors.AsType[*InputError](err); !input {
 				t.Errorf("%s: got %v", what, err)
 			}
 		}

@@ -82,6 +82,8 @@ var verbs = []func(*app) *cobra.Command{
 	newCordonCommand,
 	newUncordonCommand,
 	newDrainCommand,
+	newMaintainCommand,
+	newRunsCommand,
 	newDemoCommand,
 	newVersionCommand,
 }

@@ -1,0 +1,212 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/drain"
+	"refit.dev/refit/event"
+	"refit.dev/refit/report"
+	"refit.dev/refit/run"
+)
+
+// maintainFlags are those of refit maintain, as given.
+type maintainFlags struct {
+	request        run.Request
+	maxUnavailable string
+	gracePeriod    int64
+	skipWait       int
+	dryRun         bool
+}
+
+func newMaintainCommand(a *app) *cobra.Command {
+	var f maintainFlags
+	cmd := &cobra.Command{
+		Use:   "maintain (NODE... | -l SELECTOR | --all) (--command CMD | --reboot)",
+		Short: "Take nodes through maintenance, many at once, within the budgets",
+		Long: "Cordon each node, drain it, run a command for it or reboot it, wait until it is Ready, uncordon\n" +
+			"it and wait until the workloads that had to move are back. Several nodes are worked on at once,\n" +
+			"never more than --max-unavailable: nodes that are cordoned already or not Ready count.\n\n" +
+			"Everything is recorded before it is done. Ctrl-C stops in order; after that, or after a crash,\n" +
+			"refit runs resume carries on, and refit runs abort uncordons what the run had cordoned. A node\n" +
+			"that fails stays cordoned, and no new ones are started after --max-failures.\n\n" +
+			"The command runs in the shell of this machine, with REFIT_NODE, REFIT_NODE_UID,\n" +
+			"REFIT_NODE_ADDRESS and REFIT_RUN in its environment.",
+		Example: "  # Reboot every node of the embedded cluster, a tenth of them at a time\n" +
+			"  refit maintain --all --reboot\n\n" +
+			"  # Upgrade the packages of two nodes, one after the other\n" +
+			"  refit maintain node-01 node-02 --max-unavailable 1 --command 'ssh $REFIT_NODE apt-get -y upgrade'\n\n" +
+			"  # See what would be done to the nodes of a pool\n" +
+			"  refit maintain -l pool=web --reboot --dry-run",
+		ValidArgsFunction: a.completeNodes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.request.Names = args
+			if err := f.complete(cmd.Flags()); err != nil {
+				return usageError(err)
+			}
+			return a.maintain(cmd.Context(), f.request, f.dryRun)
+		},
+	}
+	f.add(cmd.Flags())
+	a.yesFlag(cmd)
+	a.outputFlag(cmd, "text", "wide", "json", "yaml")
+	return cmd
+}
+
+func (f *maintainFlags) add(flags *pflag.FlagSet) {
+	r, d, t := &f.request, &f.request.Drain, &f.request.Timeouts
+	*t = run.DefaultTimeouts()
+	flags.StringVarP(&r.Selector, "selector", "l", "", "take the nodes with these labels")
+	flags.BoolVar(&r.All, "all", false, "take all nodes")
+	flags.StringVar(&r.Command, "command", "", "run this shell command for each node")
+	flags.BoolVar(&r.Reboot, "reboot", false, "reboot each node")
+	flags.StringVar(&f.maxUnavailable, "max-unavailable", "10%", "how many nodes of the cluster may be out at once: a number, or a percentage of all nodes (one at least)")
+	flags.IntVar(&r.MaxFailures, "max-failures", 0, "how many nodes may fail before no new ones are started")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be done, and change nothing")
+
+	flags.BoolVar(&d.Force, "force", false, "also evict pods that no controller would replace")
+	flags.BoolVar(&d.IgnoreDaemonSets, "ignore-daemonsets", true, "leave DaemonSet pods alone")
+	flags.BoolVar(&d.DeleteEmptyDirData, "delete-emptydir-data", false, "also evict pods with emptyDir volumes, whose data is lost")
+	flags.BoolVar(&d.DisableEviction, "disable-eviction", false, "delete pods instead of evicting them, which passes by their disruption budgets")
+	flags.StringVar(&d.PodSelector, "pod-selector", "", "evict only pods with these labels")
+	flags.Int64Var(&f.gracePeriod, "grace-period", -1, "seconds that each pod gets to terminate; negative: what the pod says")
+	flags.IntVar(&f.skipWait, "skip-wait-for-delete-timeout", 0, "do not wait for pods that were deleted longer ago than so many seconds; 0 waits for all")
+
+	flags.DurationVar(&t.Drain.Duration, "drain-timeout", t.Drain.Duration, "how long the drain of one node may take")
+	flags.DurationVar(&t.Command.Duration, "command-timeout", 0, "how long the command may take for one node; 0 is no limit")
+	flags.DurationVar(&t.Ready.Duration, "ready-timeout", t.Ready.Duration, "how long a node may take to be Ready afterwards")
+	flags.DurationVar(&t.Recover.Duration, "recover-timeout", t.Recover.Duration, "how long the workloads of a node may take to be back")
+	flags.DurationVar(&t.Stall.Duration, "stall-timeout", t.Stall.Duration, "how long to go on while the API server cannot be reached, or other nodes leave no room")
+}
+
+// complete puts into the request what flags of other types say.
+func (f *maintainFlags) complete(flags *pflag.FlagSet) (err error) {
+	if f.request.MaxUnavailable, err = run.ParseShare(f.maxUnavailable); err != nil {
+		return fmt.Errorf("--max-unavailable %w", err)
+	}
+	if f.request.MaxFailures < 0 {
+		return fmt.Errorf("--max-failures %d: want 0 or more", f.request.MaxFailures)
+	}
+	if f.gracePeriod >= 0 {
+		f.request.Drain.GracePeriodSeconds = &f.gracePeriod
+	}
+	if f.skipWait < 0 {
+		return fmt.Errorf("--skip-wait-for-delete-timeout %d: want 0 or more", f.skipWait)
+	}
+	f.request.Drain.SkipWaitForDelete = metav1.Duration{Duration: time.Duration(f.skipWait) * time.Second}
+	for _, name := range []string{"drain-timeout", "ready-timeout", "recover-timeout", "stall-timeout"} {
+		if d, err := flags.GetDuration(name); err == nil && d <= 0 {
+			return fmt.Errorf("--%s %s: want more than 0", name, d)
+		}
+	}
+	if d := f.request.Timeouts.Command.Duration; d < 0 {
+		return fmt.Errorf("--command-timeout %s: want 0 (no limit) or more", d)
+	}
+	return f.request.Validate()
+}
+
+func (a *app) maintain(ctx context.Context, request run.Request, dryRun bool) error {
+	operator, reporter, err := a.operator()
+	if err != nil {
+		return err
+	}
+	outcome, err := a.maintainWith(ctx, operator, request, dryRun)
+	return a.outcome(outcome, errors.Join(err, reporter.Close()))
+}
+
+func (a *app) maintainWith(ctx context.Context, operator *run.Operator, request run.Request, dryRun bool) (run.Outcome, error) {
+	prepared, err := operator.Prepare(ctx, request)
+	if err != nil {
+		return run.Outcome{}, interrupted(ctx, err)
+	}
+	defer prepared.Close()
+	if dryRun {
+		return a.showOnly(operator, prepared)
+	}
+	if err := writePlan(a.ErrOut, prepared); err != nil {
+		return run.Outcome{}, err
+	}
+	if err := a.confirm(ctx, "Go ahead?"); err != nil {
+		return run.Outcome{}, err
+	}
+	return prepared.Run(ctx)
+}
+
+// showOnly is the end of a dry run: the plan is its data.
+func (a *app) showOnly(operator *run.Operator, p *run.Prepared) (run.Outcome, error) {
+	if a.output == "text" || a.output == "wide" {
+		return run.Outcome{Result: event.ResultDone}, writePlan(a.Out, p)
+	}
+	names := make([]string, len(p.Spec.Nodes))
+	for i, n := range p.Spec.Nodes {
+		names[i] = n.Name
+	}
+	now := operator.Clock.Now()
+	operator.Sink.Emit(event.Event{Time: now, Type: event.RunStarted, Reason: "dry-run", Nodes: names, Pods: p.Pods})
+	for _, w := range p.Warnings {
+		operator.Sink.Emit(event.Event{Time: now, Type: event.Warning, Message: w})
+	}
+	operator.Sink.Emit(event.Event{Time: now, Type: event.Summary, Reason: "dry-run", Result: event.ResultDone, Message: "dry run: nothing was changed"})
+	return run.Outcome{Result: event.ResultDone}, nil
+}
+
+// operator makes a run.Operator from the flags of the command line, that tells
+// a reporter, which has to be closed.
+func (a *app) operator() (*run.Operator, report.Reporter, error) {
+	config, client, err := a.client()
+	if err != nil {
+		return nil, nil, err
+	}
+	clk := clock.RealClock{}
+	store, err := run.DefaultStore(clk)
+	if err != nil {
+		return nil, nil, err
+	}
+	reporter, err := a.reporter(drain.DryRunNone)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &run.Operator{Client: client, Server: config.Host, Store: store, Sink: reporter, Clock: clk}, reporter, nil
+}
+
+// outcome turns how a run went into an exit code. What there is to say about an
+// Outcome was in its summary event.
+func (a *app) outcome(o run.Outcome, err error) error {
+	if err != nil {
+		return runError(err)
+	}
+	if code := resultCode(o.Result); code != exitDone {
+		return exitWith(code, nil)
+	}
+	return nil
+}
+
+// runError gives the errors of package run their exit codes.
+func runError(err error) error {
+	var (
+		input   *run.InputError
+		unknown *run.UnknownRunError
+		blocked *run.BlockedError
+		locked  *run.LockedError
+		held    *run.HeldError
+	)
+	switch {
+	case errors.As(err, &input), errors.As(err, &unknown):
+		return usageError(err)
+	case errors.As(err, &blocked):
+		return exitWith(exitBlocked, err)
+	case errors.As(err, &locked), errors.As(err, &held):
+		return exitWith(exitLocked, err)
+	}
+	return err
+}

@@ -1,0 +1,58 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"refit.dev/refit/report"
+	"refit.dev/refit/run"
+)
+
+// writePlan writes what a run is going to do, for a person to read before it does it.
+func writePlan(w io.Writer, p *run.Prepared) error {
+	s := p.Spec
+	var b strings.Builder
+	fmt.Fprintf(&b, "maintain %s of %d", things(len(s.Nodes), "node"), p.Total)
+	if at := things(p.Slots, "node"); p.Slots < p.Total {
+		fmt.Fprintf(&b, ", %s of the cluster out at a time at most (--max-unavailable %s)", at, s.MaxUnavailable)
+	}
+	b.WriteString(":\n")
+	line := " "
+	for _, n := range s.Nodes {
+		if len(line)+1+len(n.Name) > 90 {
+			fmt.Fprintln(&b, line)
+			line = " "
+		}
+		line += " " + n.Name
+	}
+	fmt.Fprintln(&b, line)
+	act := "reboot"
+	if !s.Reboot {
+		act = fmt.Sprintf("run %q for it", s.Command)
+	}
+	fmt.Fprintf(&b, "each: cordon, drain (%s in all), %s, wait until it is Ready, uncordon, wait until its workloads are back\n",
+		things(p.Pods, "pod"), act)
+	if s.Drain.DisableEviction {
+		b.WriteString("warning: with --disable-eviction pods are deleted, whatever their disruption budgets say\n")
+	}
+	for _, o := range p.Out {
+		fmt.Fprintf(&b, "out already: %s, %s\n", o.Node, o.Reason)
+	}
+	for _, warning := range p.Warnings {
+		fmt.Fprintf(&b, "warning: %s\n", warning)
+	}
+	_, err := io.WriteString(w, report.Printable(b.String()))
+	return err
+}
+
+// things writes a number of them.
+func things(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

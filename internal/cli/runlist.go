@@ -1,0 +1,131 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"refit.dev/refit/report"
+	"refit.dev/refit/run"
+)
+
+// unreadable is what a list says in JSON and YAML of a run whose journal cannot be read.
+type unreadable struct {
+	Run   string `json:"run"`
+	Error string `json:"error"`
+}
+
+func writeRuns(w io.Writer, format string, entries []run.Entry) error {
+	if format != "text" {
+		list := struct {
+			Runs       []*run.Status `json:"runs"`
+			Unreadable []unreadable  `json:"unreadable,omitempty"`
+		}{Runs: []*run.Status{}}
+		for _, e := range entries {
+			if e.Err != nil {
+				list.Unreadable = append(list.Unreadable, unreadable{e.Run, e.Err.Error()})
+				continue
+			}
+			list.Runs = append(list.Runs, e.Status)
+		}
+		return writeData(w, format, list)
+	}
+	return writeTable(w, func(row func(cells ...any)) {
+		row("RUN", "PHASE", "NODES", "DONE", "FAILED", "WHAT", "MESSAGE")
+		for _, e := range entries {
+			if e.Err != nil {
+				row(e.Run, "unreadable", "-", "-", "-", "-", e.Err)
+				continue
+			}
+			s := e.Status
+			row(e.Run, s.Phase, len(s.Spec.Nodes), s.Count(run.Maintained), s.Count(run.Failed), act(s.Spec), s.Reason)
+		}
+	})
+}
+
+func writeRun(w io.Writer, format string, s *run.Status) error {
+	if format != "text" {
+		return writeData(w, format, s)
+	}
+	head := []string{
+		"run:              " + s.Spec.Run,
+		"phase:            " + string(s.Phase),
+		"created:          " + s.Spec.Created.Format(time.RFC3339),
+		"cluster:          " + s.Spec.Cluster.Server,
+		"what:             " + act(s.Spec),
+		"max unavailable:  " + s.Spec.MaxUnavailable.String(),
+	}
+	if s.Phase == run.PhaseRunning {
+		head = append(head, fmt.Sprintf("process:          %d on %s", s.Process.PID, s.Process.Host))
+	}
+	if s.Reason != "" {
+		head = append(head, "message:          "+s.Reason)
+	}
+	if _, err := io.WriteString(w, report.Printable(strings.Join(head, "\n"))+"\n\n"); err != nil {
+		return err
+	}
+	return writeTable(w, func(row func(cells ...any)) {
+		row("NODE", "STANDING", "STEP", "EVICTED", "TOOK", "REASON")
+		for _, target := range s.Spec.Nodes {
+			n := s.Nodes[target.Name]
+			row(target.Name, n.Standing, dash(string(n.Step)), n.Evicted, took(n), n.Reason)
+		}
+	})
+}
+
+func act(s *run.Spec) string {
+	if s.Reboot {
+		return "reboot"
+	}
+	return "command: " + s.Command
+}
+
+func took(n *run.NodeStatus) string {
+	if n.Started.IsZero() || n.Ended.IsZero() {
+		return "-"
+	}
+	return n.Ended.Sub(n.Started).Round(time.Second / 10).String()
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// writeTable aligns the cells of rows; each row is one line, whatever is in it.
+func writeTable(w io.Writer, rows func(row func(cells ...any))) error {
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	rows(func(cells ...any) {
+		texts := make([]string, len(cells))
+		for i, c := range cells {
+			texts[i] = strings.NewReplacer("\n", " ", "\t", " ").Replace(report.Printable(fmt.Sprint(c)))
+		}
+		fmt.Fprintln(t, strings.TrimRight(strings.Join(texts, "\t"), "\t"))
+	})
+	return t.Flush()
+}
+
+// writeData writes one JSON or YAML document.
+func writeData(w io.Writer, format string, v any) error {
+	if format == "yaml" {
+		text, err := yaml.Marshal(v)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(text)
+		return err
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

@@ -1,0 +1,215 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/event"
+	"refit.dev/refit/report"
+	"refit.dev/refit/run"
+)
+
+func newRunsCommand(a *app) *cobra.Command {
+	list := newRunsListCommand(a)
+	cmd := &cobra.Command{
+		Use:   "runs",
+		Short: "Show, resume and abort runs of maintenance",
+		Long: "Every run of refit maintain has a journal in the state directory of this machine: what was\n" +
+			"about to be done, and what was done. These commands read it, carry a run on, or give it up.",
+		Example: "  # What did refit do?\n" +
+			"  refit runs list\n\n" +
+			"  # Carry on after a crash, a Ctrl-C or a failure that was mended\n" +
+			"  refit runs resume\n\n" +
+			"  # Give a run up, and uncordon what it had cordoned\n" +
+			"  refit runs abort 20261122-150405-abcd",
+		Args: usageArgs(cobra.NoArgs),
+		RunE: list.RunE,
+	}
+	a.outputFlag(cmd, "text", "json", "yaml")
+	cmd.AddCommand(list, newRunsShowCommand(a), newRunsResumeCommand(a), newRunsAbortCommand(a))
+	return cmd
+}
+
+func newRunsListCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List the runs, the oldest first",
+		Example: "  refit runs list\n  refit runs list -o json | jq -r '.runs[] | select(.phase == \"stopped\") | .spec.run'",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			store, err := run.DefaultStore(clock.RealClock{})
+			if err != nil {
+				return err
+			}
+			entries, err := store.List()
+			if err != nil {
+				return err
+			}
+			return writeRuns(a.Out, a.output, entries)
+		},
+	}
+	a.outputFlag(cmd, "text", "json", "yaml")
+	return cmd
+}
+
+func newRunsShowCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "show [RUN]",
+		Short:   "Show where the nodes of a run stand",
+		Long:    "Show a run as its journal has it: what it was to do, and where each node stands.\nWithout a name it is the newest run.",
+		Example: "  refit runs show\n  refit runs show 20261122-150405-abcd -o yaml",
+		Args:    usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns,
+		RunE: func(_ *cobra.Command, args []string) error {
+			store, err := run.DefaultStore(clock.RealClock{})
+			if err != nil {
+				return err
+			}
+			id, err := named(args, store.Newest)
+			if err != nil {
+				return runError(err)
+			}
+			status, err := store.Read(id)
+			if err != nil {
+				return runError(err)
+			}
+			return writeRun(a.Out, a.output, status)
+		},
+	}
+	a.outputFlag(cmd, "text", "json", "yaml")
+	return cmd
+}
+
+func newRunsResumeCommand(a *app) *cobra.Command {
+	unknown := string(run.UnknownStop)
+	cmd := &cobra.Command{
+		Use:   "resume [RUN]",
+		Short: "Carry on a run that was killed, stopped, or had failures",
+		Long: "Look at the cluster again and carry on where the run was left; what is done is not done again.\n" +
+			"Nodes that failed are tried again. Without a name it is the only run that is not finished.\n\n" +
+			"A command that was under way when refit was killed may have run to its end, or not: with\n" +
+			"--on-unknown-command=stop its node fails, so that a person looks; rerun runs the command\n" +
+			"again, for commands that may be repeated; done takes it for done.",
+		Example: "  refit runs resume\n  refit runs resume 20261122-150405-abcd --on-unknown-command=rerun",
+		Args:    usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			policy := run.UnknownCommand(unknown)
+			switch policy {
+			case run.UnknownStop, run.UnknownRerun, run.UnknownDone:
+			default:
+				return usageError(fmt.Errorf("--on-unknown-command %q: want stop, rerun or done", unknown))
+			}
+			return a.resume(cmd.Context(), args, policy)
+		},
+	}
+	cmd.Flags().StringVar(&unknown, "on-unknown-command", unknown, "what to do about a command of which nobody knows how far it got: stop, rerun or done")
+	a.outputFlag(cmd, "text", "wide", "json", "yaml")
+	return cmd
+}
+
+func (a *app) resume(ctx context.Context, args []string, unknown run.UnknownCommand) error {
+	operator, reporter, err := a.operator()
+	if err != nil {
+		return err
+	}
+	outcome, err := func() (run.Outcome, error) {
+		id, err := named(args, operator.Store.OnlyUnfinished)
+		if err != nil {
+			return run.Outcome{}, err
+		}
+		outcome, err := operator.Resume(ctx, id, unknown)
+		if err == nil && outcome.NothingLeft {
+			operator.Sink.Emit(event.Event{
+				Time: operator.Clock.Now(), Type: event.Summary, Run: id, Result: outcome.Result, Message: outcome.Reason,
+			})
+		}
+		return outcome, err
+	}()
+	return a.outcome(outcome, errors.Join(err, reporter.Close()))
+}
+
+func newRunsAbortCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "abort [RUN]",
+		Short: "Give a run up and uncordon what it had cordoned",
+		Long: "Uncordon the nodes that the run cordoned - those that somebody else had cordoned before stay\n" +
+			"so -, release the lock and close the journal. What was done to the machines is not undone.\n" +
+			"Without a name it is the only run that is not finished.",
+		Example: "  refit runs abort 20261122-150405-abcd",
+		Args:    usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.abort(cmd.Context(), args)
+		},
+	}
+	a.outputFlag(cmd, "text", "json", "yaml")
+	return cmd
+}
+
+func (a *app) abort(ctx context.Context, args []string) error {
+	operator, reporter, err := a.operator()
+	if err != nil {
+		return err
+	}
+	if a.output == "text" { // what a reporter makes of it is about maintenance
+		operator.Sink = event.Discard
+	}
+	err = a.abortWith(ctx, operator, args)
+	return a.outcome(run.Outcome{Result: event.ResultDone}, errors.Join(err, reporter.Close()))
+}
+
+func (a *app) abortWith(ctx context.Context, operator *run.Operator, args []string) error {
+	id, err := named(args, operator.Store.OnlyUnfinished)
+	if err != nil {
+		return err
+	}
+	uncordoned, err := operator.Abort(ctx, id)
+	if a.output == "text" {
+		for _, name := range uncordoned {
+			fmt.Fprintf(a.Out, "node/%s uncordoned\n", report.Printable(name))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	message := fmt.Sprintf("run %s is aborted; %s uncordoned", id, things(len(uncordoned), "node"))
+	if a.output == "text" {
+		fmt.Fprintln(a.ErrOut, message)
+	}
+	operator.Sink.Emit(event.Event{
+		Time: operator.Clock.Now(), Type: event.Summary, Run: id, Result: event.ResultDone, Message: message,
+	})
+	return nil
+}
+
+// completeRuns offers the runs of this machine, the newest first.
+func completeRuns(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	directive := cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	store, err := run.DefaultStore(clock.RealClock{})
+	if err != nil || len(args) > 0 {
+		return nil, directive
+	}
+	entries, err := store.List()
+	if err != nil {
+		return nil, directive
+	}
+	var names []string
+	for _, e := range slices.Backward(entries) {
+		names = append(names, e.Run)
+	}
+	return names, directive
+}
+
+// named returns the argument, or what there is without one.
+func named(args []string, otherwise func() (string, error)) (string, error) {
+	if len(args) == 1 {
+		return args[0], nil
+	}
+	return otherwise()
+}
