@@ -86,7 +86,8 @@ func TestTheSchedulerAgrees(t *testing.T) {
 		default:
 			bound++
 		}
-		if node := seen.Spec.NodeName; node == "" || random.IntN(3) == 0 {
+		// Most pods go again: a full cluster, or one full of pods that repel others, has nothing to tell.
+		if node := seen.Spec.NodeName; node == "" || random.IntN(5) > 0 {
 			if err := pods.Delete(ctx, pod.Name, *metav1.NewDeleteOptions(0)); err != nil {
 				t.Fatal(err)
 			}
@@ -94,7 +95,7 @@ func TestTheSchedulerAgrees(t *testing.T) {
 		}
 	}
 	t.Logf("%d bound, %d fit nowhere", bound, pending)
-	if bound < rounds/5 || pending < rounds/10 {
+	if bound < rounds/10 || pending < rounds/10 {
 		t.Errorf("%d bound and %d pending pods try too little", bound, pending)
 	}
 }
