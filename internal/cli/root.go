@@ -84,6 +84,7 @@ var verbs = []func(*app) *cobra.Command{
 	newDrainCommand,
 	newMaintainCommand,
 	newRunsCommand,
+	newTwinCommand,
 	newDemoCommand,
 	newVersionCommand,
 }
