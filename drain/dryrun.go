@@ -36,7 +36,7 @@ func (d *Drainer) rehearse(ctx context.Context, node string) (Result, error) {
 	}
 	d.tell(event.Event{Type: event.NodePhase, Node: node, Phase: event.PhaseDraining, Pods: len(selection.Leave), Reason: ReasonDryRun})
 	for _, w := range selection.Warnings {
-		d.tell(event.Event{Type: event.Warning, Node: node, Message: w})
+		d.tell(event.Event{Type: event.Warning, Node: node, Reason: event.ReasonAllowed, Message: w})
 	}
 	for _, s := range selection.Skip {
 		name := nameOf(s.Pod)

@@ -72,7 +72,7 @@ func (d *Drainer) begin(n *nodeDrain) {
 	d.touched[n] = true
 	d.tell(event.Event{Type: event.NodePhase, Node: n.name, Phase: event.PhaseDraining, Pods: len(selection.Leave)})
 	for _, w := range selection.Warnings {
-		d.tell(event.Event{Type: event.Warning, Node: n.name, Message: w})
+		d.tell(event.Event{Type: event.Warning, Node: n.name, Reason: event.ReasonAllowed, Message: w})
 	}
 	for _, s := range selection.Skip {
 		d.skip(n, s)

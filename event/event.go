@@ -38,6 +38,10 @@ const (
 	Summary Type = "summary"
 )
 
+// ReasonAllowed is the Reason of a Warning about a loss that the operator has
+// allowed by a flag: pods that nobody would replace, local data.
+const ReasonAllowed = "allowed"
+
 // Phase is where a node stands in its maintenance.
 type Phase string
 

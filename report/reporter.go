@@ -180,6 +180,18 @@ func (r *reporter) show(e event.Event) {
 	}
 }
 
+// lasting tells whether e is to stay on the screen above the table. What a run
+// was allowed by flags is no news: it was shown when the run was planned.
+func (r *reporter) lasting(e event.Event) bool {
+	switch e.Type {
+	case event.Warning:
+		return r.progress.run == "" || e.Reason != event.ReasonAllowed
+	case event.NodeFailed, event.CommandOutput:
+		return true
+	}
+	return false
+}
+
 func (r *reporter) showText(e event.Event) {
 	text, data := "", result(e, r.progress)
 	if data != "" && r.DryRun != "" {
@@ -194,7 +206,7 @@ func (r *reporter) showText(e event.Event) {
 		if lines := r.narrator.lines(e, r.progress); len(lines) > 0 {
 			text = stamp(e.Time.Sub(r.progress.started), lines)
 		}
-	case e.Type == event.Warning || e.Type == event.NodeFailed || e.Type == event.CommandOutput:
+	case r.lasting(e):
 		// The table has no place for what has to be read later; it moves down.
 		for _, line := range r.narrator.lines(e, r.progress) {
 			text += line + "\n"

@@ -112,6 +112,8 @@ func set(t *testing.T, e *event.Event, pairs []string) {
 			e.Pod = &event.Pod{Namespace: namespace, Name: name}
 		case "message":
 			e.Message = value
+		case "reason":
+			e.Reason = value
 		case "hint":
 			e.Hint = value
 		case "seconds":
