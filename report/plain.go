@@ -14,12 +14,17 @@ import (
 
 // narrator puts events into words.
 type narrator struct {
-	wide bool                      // a line for each pod that left or stayed, too
-	told map[event.Pod]event.Cause // what was last said of a pod that waits
+	wide   bool                      // a line for each pod that left or stayed, too
+	dryRun string                    // " (dry run)", if it is one
+	told   map[event.Pod]event.Cause // what was last said of a pod that waits
 }
 
-func newNarrator(wide bool) *narrator {
-	return &narrator{wide: wide, told: map[event.Pod]event.Cause{}}
+func newNarrator(wide bool, dryRun string) *narrator {
+	n := &narrator{wide: wide, told: map[event.Pod]event.Cause{}}
+	if dryRun != "" {
+		n.dryRun = " (" + dryRun + ")"
+	}
+	return n
 }
 
 // lines returns the lines of a log that e is worth, without their times. p is
@@ -37,7 +42,7 @@ func (n *narrator) lines(e event.Event, p *progress) []string {
 		}
 		return nil
 	case event.NodeDrained:
-		return []string{fmt.Sprintf("%s  drained in %s%s", printableLine(e.Node), seconds(e.Seconds), tally(e.Counts))}
+		return []string{fmt.Sprintf("%s  drained in %s%s", printableLine(e.Node), seconds(e.Seconds), tally(e.Counts)) + n.dryRun}
 	case event.NodeFailed:
 		return withHint(printableLine(e.Node)+"  failed: "+printableLine(e.Message), e.Hint)
 	case event.CommandOutput:
@@ -56,7 +61,7 @@ func (n *narrator) podLines(e event.Event) []string {
 	pod := printableLine(e.Pod.String())
 	switch {
 	case e.Type == event.PodEvicted:
-		return []string{line + "evicted " + pod}
+		return []string{line + "evicted " + pod + n.dryRun}
 	case e.Type == event.PodBlocked && e.Blocker != nil && n.worth(*e.Pod, e.Blocker.Cause):
 		return withHint(line+pod+" waits: "+printableLine(e.Blocker.Message), e.Blocker.Hint)
 	case e.Type == event.PodGone && n.wide:

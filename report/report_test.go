@@ -73,6 +73,7 @@ func writeLog(t *testing.T, d *datadriven.TestData, events []event.Event) string
 	}
 	if d.HasArg("dry-run") {
 		d.ScanArgs(t, "dry-run", &o.DryRun)
+		o.DryRun = strings.ReplaceAll(o.DryRun, "-", " ")
 	}
 	r := New(o)
 	for _, e := range events {
@@ -121,7 +122,7 @@ type player struct {
 
 func newPlayer(columns, lines int) *player {
 	s, clock := newScreen(columns, lines), testclock.NewFakeClock(start)
-	r := &reporter{progress: newProgress(), narrator: newNarrator(false)}
+	r := &reporter{progress: newProgress(), narrator: newNarrator(false, "")}
 	r.Options = Options{Out: s, Err: s, Format: "text", Clock: clock}
 	r.live = &live{term: s, color: true, size: func() (int, int) { return s.columns, s.lines }}
 	return &player{r, clock, s}

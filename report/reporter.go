@@ -79,7 +79,7 @@ func New(o Options) Reporter {
 		o.Clock = clock.RealClock{}
 	}
 	r := &reporter{
-		Options: o, progress: newProgress(), narrator: newNarrator(o.Format == "wide"),
+		Options: o, progress: newProgress(), narrator: newNarrator(o.Format == "wide", o.DryRun),
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	if o.Live && o.Format != "json" && o.Format != "yaml" {
@@ -199,7 +199,7 @@ func (r *reporter) showText(e event.Event) {
 	}
 	switch {
 	case e.Type == event.Summary:
-		for _, line := range summarize(e, r.progress) {
+		for _, line := range summarize(e, r.progress, r.DryRun) {
 			text += line + "\n"
 		}
 	case r.live == nil:

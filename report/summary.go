@@ -12,14 +12,17 @@ import (
 
 // summarize puts the last event into the lines that stand at the end of a text
 // report: what was done, and what is left and why.
-func summarize(e event.Event, p *progress) []string {
+func summarize(e event.Event, p *progress, dryRun string) []string {
 	done, failed, _, _ := p.counts()
 	verb := "drained"
 	if p.run != "" {
 		verb = "maintained"
 	}
 	var lines []string
-	if len(p.nodes) > 0 {
+	switch {
+	case len(p.nodes) > 0 && dryRun != "":
+		lines = append(lines, fmt.Sprintf("%s of %s%s; nothing was changed", dryRun, plural(len(p.nodes), "node"), tally(e.Counts)))
+	case len(p.nodes) > 0:
 		text := fmt.Sprintf("%d of %s %s in %s%s", done, plural(len(p.nodes), "node"), verb, seconds(e.Seconds), tally(e.Counts))
 		if failed > 0 {
 			text += fmt.Sprintf("; %d failed", failed)
