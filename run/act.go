@@ -38,7 +38,6 @@ func (w *worker) command(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.phase(event.PhaseWorking, "")
 	return w.step(ctx, StepCommand, Record{}, func() (Record, error) {
 		ctx := context.WithoutCancel(ctx)
 		if limit := w.spec.Timeouts.Command.Duration; limit > 0 {
@@ -79,7 +78,6 @@ func (w *worker) reboot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.phase(event.PhaseWorking, "")
 	return w.step(ctx, StepReboot, Record{BootID: node.Status.NodeInfo.BootID}, func() (Record, error) {
 		if node.Status.NodeInfo.BootID != w.status.BootID {
 			return Record{}, nil

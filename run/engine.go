@@ -5,12 +5,7 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
-	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,17 +13,6 @@ import (
 
 	"refit.dev/refit/event"
 )
-
-// Outcome is how a process left a run. Result goes with an exit code of the
-// command line; Reason and Hint say why it is not ResultDone.
-type Outcome struct {
-	Run          string
-	Result       event.Result
-	Reason, Hint string
-	Status       *Status
-	// NothingLeft: the run was closed before, so that nothing was done and no summary told.
-	NothingLeft bool
-}
 
 // engine takes the nodes of one run through their maintenance, in one process.
 type engine struct {
@@ -58,7 +42,6 @@ func (e *engine) run(ctx context.Context) Outcome {
 	begun := e.clock.Now()
 	ctx, e.stop = context.WithCancelCause(ctx)
 	defer e.stop(nil)
-	defer context.AfterFunc(ctx, e.tellInterruption)()
 
 	changes := e.cluster.Subscribe()
 	defer changes.Close()
@@ -99,12 +82,18 @@ func (e *engine) guardRun(ctx context.Context) {
 func (e *engine) schedule(ctx context.Context) (reason string) {
 	active := map[string]bool{}
 	finished := make(chan string)
+	stopping := false
 	var stalled stall
 	defer func() { stalled.end() }()
 	for {
 		snapshot, changed := e.picture.get()
 		var d Decision
-		if ctx.Err() == nil {
+		if ctx.Err() != nil {
+			if !stopping {
+				stopping = true
+				e.tellInterruption()
+			}
+		} else {
 			e.mu.Lock()
 			d = Next(snapshot, e.spec, Progress{Nodes: e.status.Nodes, Active: active})
 			e.mu.Unlock()
@@ -137,7 +126,7 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 			}
 		}
 		done := ctx.Done()
-		if ctx.Err() != nil {
+		if stopping {
 			done = nil // known already
 		}
 		select {
@@ -202,85 +191,6 @@ func (e *engine) left() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.status.Count(Waiting) + e.status.Count(Begun)
-}
-
-// close sums the run up, in the journal and for whoever listens.
-func (e *engine) close(ctx context.Context, reason string, took time.Duration) Outcome {
-	e.mu.Lock()
-	o := e.sumUp(reason)
-	counts, remaining := e.counts, e.remaining
-	e.mu.Unlock()
-
-	r := Record{Kind: KindStopped, Result: o.Result, Reason: o.Reason}
-	if e.left() == 0 && e.status.Count(Failed) == 0 {
-		r.Kind = KindFinished
-	}
-	if err := e.record(r); err != nil {
-		// The run is over in any case; the journal merely does not say so.
-		slog.DebugContext(ctx, "the end of the run was not recorded", "err", err)
-		if o.Result == event.ResultDone {
-			o.Result, o.Reason = event.ResultUnfinished, err.Error()
-		}
-		o.Hint = "make room for the journal, then: " + o.Hint
-	}
-	o.Status = e.status
-	e.emit(event.Event{
-		Type: event.Summary, Result: o.Result, Message: o.Reason, Hint: o.Hint,
-		Counts: &counts, Seconds: took.Seconds(), Remaining: remaining,
-	})
-	return o
-}
-
-// sumUp makes the Outcome of where the nodes stand.
-func (e *engine) sumUp(reason string) Outcome {
-	o := Outcome{Run: e.spec.Run, Result: event.ResultDone}
-	var failed, timedOut, replaced, gone []string
-	for _, name := range slices.Sorted(maps.Keys(e.status.Nodes)) {
-		switch n := e.status.Nodes[name]; {
-		case n.Standing == Failed && n.Timeout:
-			timedOut = append(timedOut, name)
-		case n.Standing == Failed:
-			failed = append(failed, name)
-		case n.Standing == Skipped && n.Replaced:
-			replaced = append(replaced, name)
-		case n.Standing == Skipped:
-			gone = append(gone, name)
-		}
-	}
-	var parts []string
-	say := func(result event.Result, names []string, what string) {
-		if len(names) == 0 {
-			return
-		}
-		parts = append(parts, fmt.Sprintf("%s %s (%s)", nodes(len(names)), what, few(names)))
-		if result == event.ResultFailed || o.Result == event.ResultDone {
-			o.Result = result
-		}
-	}
-	say(event.ResultFailed, failed, "failed")
-	say(event.ResultFailed, replaced, "replaced by another one of the same name, which was not maintained")
-	say(event.ResultUnfinished, timedOut, "timed out")
-	say(event.ResultDone, gone, "deleted meanwhile")
-	if reason != "" {
-		parts = append(parts, reason)
-		if o.Result == event.ResultDone {
-			o.Result = event.ResultUnfinished
-		}
-	}
-	o.Reason = strings.Join(parts, "; ")
-	if left := e.status.Count(Waiting) + e.status.Count(Begun); left > 0 || len(failed)+len(timedOut) > 0 {
-		o.Hint = fmt.Sprintf("carry on: refit runs resume %s; give up and uncordon: refit runs abort %s", e.spec.Run, e.spec.Run)
-	}
-	return o
-}
-
-// stopReason says why ctx ended.
-func stopReason(ctx context.Context) string {
-	cause := context.Cause(ctx)
-	if errors.Is(cause, context.Canceled) {
-		return "interrupted"
-	}
-	return cause.Error()
 }
 
 // record puts r on disk and then into the status. An error means that what r

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -37,6 +38,7 @@ func after(log []string, node string) string {
 }
 
 func TestEngineMaintainsEveryNode(t *testing.T) {
+	defer goleak.VerifyNone(t)
 	c := newFakeCluster(t, "a", "b", "c", "d")
 	c.workload("web", "a", "b", "c")
 	tr := newTrial(t, c, testSpec("a", "b", "c"))
@@ -252,6 +254,7 @@ func TestEngineInterruptedDuringDrain(t *testing.T) {
 
 // A command is not cut off: the run waits for it, records it and stops then.
 func TestEngineInterruptedDuringCommand(t *testing.T) {
+	defer goleak.VerifyNone(t)
 	c := newFakeCluster(t, "a", "b")
 	spec := testSpec("a", "b")
 	spec.Reboot, spec.Command = false, "true"
@@ -273,6 +276,7 @@ func TestEngineInterruptedDuringCommand(t *testing.T) {
 }
 
 func TestEngineLostLock(t *testing.T) {
+	defer goleak.VerifyNone(t)
 	c := newFakeCluster(t, "a", "b", "c")
 	tr := newTrial(t, c, testSpec("a", "b", "c"))
 	c.onDrain = func(ctx context.Context, _ string) (Drained, error) {

@@ -36,10 +36,14 @@ func DefaultStore(clk clock.PassiveClock) (*Store, error) {
 // NewStore returns the Store in dir, which need not exist.
 func NewStore(dir string, clk clock.PassiveClock) *Store { return &Store{dir: dir, clock: clk} }
 
-// UnknownRunError says that there is no run of that id in the store.
+// UnknownRunError says that there is no run of that id in the store; with no
+// id, that there is none of the kind that was asked for.
 type UnknownRunError struct{ Run, Dir string }
 
 func (e *UnknownRunError) Error() string {
+	if e.Run == "" {
+		return "there is no such run in " + e.Dir
+	}
 	return fmt.Sprintf("there is no run %q in %s", e.Run, e.Dir)
 }
 

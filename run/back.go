@@ -1,0 +1,83 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/event"
+)
+
+func (w *worker) awaitReady(ctx context.Context) error {
+	return w.step(ctx, StepReady, Record{}, func() (Record, error) {
+		last := "it is Ready"
+		err := w.picture.await(ctx, w.spec.Timeouts.Ready.Duration, func(s *cluster.Snapshot) (bool, error) {
+			node, reason := find(s, w.target)
+			if node == nil {
+				return false, &gone{reason}
+			}
+			if w.spec.Reboot && node.Status.NodeInfo.BootID == w.status.BootID {
+				last = "it has not rebooted: its boot ID is still " + w.status.BootID
+				return false, nil
+			}
+			last = readyMessage(node.Node)
+			return ready(node.Node), nil
+		})
+		if errors.Is(err, errTimeout) {
+			err = w.timeout("the node is not Ready", last, w.spec.Timeouts.Ready.Duration,
+				"look at the machine and its kubelet; once it is Ready, resume the run")
+		}
+		return Record{}, err
+	})
+}
+
+func readyMessage(node *corev1.Node) string {
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			return fmt.Sprintf("Ready is %s: %s", c.Status, c.Message)
+		}
+	}
+	return "it reports no condition Ready"
+}
+
+func (w *worker) uncordon(ctx context.Context) error {
+	intent := Record{}
+	if w.target.Unschedulable {
+		intent.Reason = "it stays cordoned, as it was before the run"
+	}
+	return w.step(ctx, StepUncordon, intent, func() (Record, error) {
+		changed := false
+		err := retry(ctx, w.clock, w.spec.Timeouts.Stall.Duration, func(ctx context.Context) (err error) {
+			changed, err = w.cluster.Uncordon(ctx, w.target.Name, w.spec.Run)
+			return err
+		})
+		if changed {
+			w.emit(event.Event{Type: event.NodeUncordoned, Node: w.target.Name})
+			w.note(ctx, reasonUncordoned, fmt.Sprintf("refit run %s uncordoned the node", w.spec.Run))
+		}
+		return Record{}, w.about(err)
+	})
+}
+
+// awaitRecovery waits until what was evicted from the node runs again, here or
+// elsewhere: only then does the node's slot get free.
+func (w *worker) awaitRecovery(ctx context.Context) error {
+	return w.step(ctx, StepRecover, Record{}, func() (Record, error) {
+		var still []string
+		err := w.picture.await(ctx, w.spec.Timeouts.Recover.Duration, func(s *cluster.Snapshot) (bool, error) {
+			still = missing(s, w.status.Workloads, w.evicted, w.tally.mark(w.status.Workloads))
+			return len(still) == 0, nil
+		})
+		if errors.Is(err, errTimeout) {
+			err = w.timeout("evicted workloads are not back", few(still), w.spec.Timeouts.Recover.Duration,
+				"the node itself is done and uncordoned; see why their pods are not Ready, then resume the run")
+		}
+		return Record{}, err
+	})
+}
