@@ -25,6 +25,8 @@ const (
 // container waits. It also keeps the values of environment variables, which may
 // be secret, out of the memory of this process.
 //
+// What was trimmed must never be written back with an update: patch instead.
+//
 // It is safe to call twice; objects of other types pass through. It has the form
 // of an informer's transform, which hands over objects that are not shared yet.
 func trim(obj any) (any, error) {

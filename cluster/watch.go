@@ -31,7 +31,8 @@ const (
 )
 
 // Watcher keeps a cluster's objects fresh with informers. Its methods may be
-// called from any goroutine, and what they return is shared: it must not be changed.
+// called from any goroutine, and what they return is shared: it must not be
+// changed. It is also trimmed, so that it must not be sent back in an update.
 type Watcher struct {
 	options  options
 	versions versions

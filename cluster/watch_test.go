@@ -273,6 +273,7 @@ func TestWatchRefusedInTheMiddle(t *testing.T) {
 		"optional permission taken":   {"volumeattachments", forbidden("volumeattachments"), false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each waits for client-go to try again
 			client := shopClient(t)
 			var refuse, broken = make(chan struct{}), make(chan struct{})
 			forbid(client, "list", tc.resource, func() error {

@@ -69,14 +69,51 @@ func (t *term) inNamespace(s *cluster.Snapshot, namespace string) bool {
 
 // each calls do with every pod that t speaks of, without self.
 func (r *Room) each(t *term, self *cluster.Pod, do func(*cluster.Pod)) {
-	for namespace, pods := range r.pods {
-		if !t.inNamespace(r.s, namespace) {
-			continue
-		}
-		for _, p := range pods {
+	in := func(namespace string) {
+		for _, p := range r.pods[namespace] {
 			if p != self && t.selector.Matches(labels.Set(p.Labels)) {
 				do(p)
 			}
+		}
+	}
+	if t.byLabels == nil {
+		for _, namespace := range t.namespaces {
+			in(namespace)
+		}
+		return
+	}
+	for namespace := range r.pods {
+		if t.inNamespace(r.s, namespace) {
+			in(namespace)
+		}
+	}
+}
+
+// repulsion is one term of the required anti-affinity of a pod that runs, with
+// the domain that it holds against others.
+type repulsion struct {
+	by     *cluster.Pod
+	term   term
+	domain domain
+}
+
+func (r *Room) addRepulsion(p *cluster.Pod) {
+	affinity := p.Spec.Affinity
+	if affinity == nil || affinity.PodAntiAffinity == nil {
+		return
+	}
+	for _, t := range r.terms(p.Pod, affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution) {
+		value, ok := p.Host.Labels[t.topology]
+		if !ok {
+			continue
+		}
+		x := repulsion{p, t, domain{t.topology, value}}
+		if t.byLabels != nil {
+			r.anywhere = append(r.anywhere, x)
+			continue
+		}
+		for _, namespace := range t.namespaces {
+			r.repelling[namespace] = append(r.repelling[namespace], x)
 		}
 	}
 }
@@ -101,20 +138,16 @@ func (r *Room) findApart(q *question) apart {
 			})
 		}
 	}
-	for _, p := range r.repelling {
-		if p == q.self {
-			continue
-		}
-		terms := r.terms(p.Pod, p.Spec.Affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution)
-		for i := range terms {
-			t := &terms[i]
-			value, ok := p.Host.Labels[t.topology]
-			if ok && t.matches(r.s, q.pod) {
-				if a.others == nil {
-					a.others = map[domain]bool{}
-				}
-				a.others[domain{t.topology, value}] = true
+	for _, list := range [][]repulsion{r.repelling[q.pod.Namespace], r.anywhere} {
+		for i := range list {
+			x := &list[i]
+			if x.by == q.self || !x.term.matches(r.s, q.pod) {
+				continue
 			}
+			if a.others == nil {
+				a.others = map[domain]bool{}
+			}
+			a.others[x.domain] = true
 		}
 	}
 	return a

@@ -22,33 +22,36 @@ type Room struct {
 	s *cluster.Snapshot
 	// pods are those that the scheduler counts: bound to a node and not finished.
 	pods map[string][]*cluster.Pod // by namespace
-	// repelling are those among them that have required anti-affinity.
-	repelling []*cluster.Pod
+	// repelling are the terms of their required anti-affinity: those that name
+	// namespaces by namespace, and those that find them by label.
+	repelling map[string][]repulsion
+	anywhere  []repulsion
 	// requests of each of those pods, and what all pods on a node request together.
 	requests map[types.UID]corev1.ResourceList
 	used     map[string]corev1.ResourceList
 	counts   map[string]int64
-	// selectors caches the parsed terms of pods, which replicas share.
+	// last is what was counted for the pod before this one.
+	last counted
+	// selectors caches parsed selectors.
 	selectors selectors
 }
 
 // New prepares the snapshot.
 func New(s *cluster.Snapshot) *Room {
 	r := &Room{
-		s:        s,
-		pods:     map[string][]*cluster.Pod{},
-		requests: map[types.UID]corev1.ResourceList{},
-		used:     map[string]corev1.ResourceList{},
-		counts:   map[string]int64{},
+		s:         s,
+		pods:      map[string][]*cluster.Pod{},
+		repelling: map[string][]repulsion{},
+		requests:  map[types.UID]corev1.ResourceList{},
+		used:      map[string]corev1.ResourceList{},
+		counts:    map[string]int64{},
 	}
 	for _, p := range s.Pods {
 		if p.Host == nil || budget.Finished(p.Pod) {
 			continue
 		}
 		r.pods[p.Namespace] = append(r.pods[p.Namespace], p)
-		if a := p.Spec.Affinity; a != nil && a.PodAntiAffinity != nil && len(a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution) > 0 {
-			r.repelling = append(r.repelling, p)
-		}
+		r.addRepulsion(p)
 		requests := resource.PodRequests(p.Pod, resource.PodResourcesOptions{})
 		r.requests[p.UID] = requests
 		used := r.used[p.Host.Name]

@@ -4,6 +4,10 @@
 package placement
 
 import (
+	"maps"
+	"reflect"
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -21,10 +25,22 @@ type spread struct {
 	counts  map[string]int // by value of key
 }
 
-// findSpread counts the pods of every constraint of the kind DoNotSchedule, as
-// the scheduler does: over nodes that have all the constraints' keys and, unless
-// the constraint says otherwise, match the pod's node affinity (a cordoned node
-// is a domain too), without pods that are being deleted.
+// counted is what was counted for one pod, for the next one of the same
+// controller: pods are asked about in the order of their names, so that one is enough.
+type counted struct {
+	controller *cluster.Workload
+	spec       *corev1.PodSpec
+	spreads    []counts
+}
+
+// counts are the pods of one constraint, the pod in question included.
+type counts struct {
+	selector labels.Selector
+	eligible map[*cluster.Node]bool
+	byValue  map[string]int // of the constraint's key
+}
+
+// findSpread looks at every constraint of the kind DoNotSchedule.
 func (r *Room) findSpread(q *question) []spread {
 	var hard []*corev1.TopologySpreadConstraint
 	for i := range q.pod.Spec.TopologySpreadConstraints {
@@ -32,26 +48,19 @@ func (r *Room) findSpread(q *question) []spread {
 			hard = append(hard, c)
 		}
 	}
+	if len(hard) == 0 {
+		return nil
+	}
 	spreads := make([]spread, 0, len(hard))
-	for _, c := range hard {
-		selector := r.spreadSelector(q.pod, c)
-		s := spread{key: c.TopologyKey, maxSkew: int(c.MaxSkew), counts: map[string]int{}}
-		if selector.Matches(labels.Set(q.pod.Labels)) {
+	for i, all := range r.counted(q, hard) {
+		c := hard[i]
+		s := spread{key: c.TopologyKey, maxSkew: int(c.MaxSkew), counts: all.byValue}
+		if all.selector.Matches(labels.Set(q.pod.Labels)) {
 			s.self = 1
 		}
-		eligible := map[*cluster.Node]bool{}
-		for _, n := range r.s.Nodes {
-			if r.countsFor(q, n, c, hard) {
-				eligible[n] = true
-				s.counts[n.Labels[c.TopologyKey]] += 0
-			}
-		}
-		if !selector.Empty() { // an empty one counts nobody
-			for _, p := range r.pods[q.pod.Namespace] {
-				if p != q.self && p.DeletionTimestamp == nil && eligible[p.Host] && selector.Matches(labels.Set(p.Labels)) {
-					s.counts[p.Host.Labels[c.TopologyKey]]++
-				}
-			}
+		if all.counts(q.self) {
+			s.counts = maps.Clone(all.byValue)
+			s.counts[q.self.Host.Labels[c.TopologyKey]]--
 		}
 		first := true
 		for _, n := range s.counts {
@@ -65,6 +74,64 @@ func (r *Room) findSpread(q *question) []spread {
 		spreads = append(spreads, s)
 	}
 	return spreads
+}
+
+// counted returns the counts for each constraint. Pods of one controller mostly
+// want the same, so that they are counted once; not if a constraint looks at
+// labels of the pod itself.
+func (r *Room) counted(q *question, hard []*corev1.TopologySpreadConstraint) []counts {
+	shared := q.self != nil && len(q.self.Controllers) > 0 && !slices.ContainsFunc(hard, func(c *corev1.TopologySpreadConstraint) bool {
+		return len(c.MatchLabelKeys) > 0
+	})
+	if !shared {
+		return r.count(q, hard)
+	}
+	controller := q.self.Controllers[0]
+	if r.last.controller != controller || !sameSpread(r.last.spec, &q.pod.Spec) {
+		r.last = counted{controller, &q.pod.Spec, r.count(q, hard)}
+	}
+	return r.last.spreads
+}
+
+// sameSpread compares everything of two pods of a namespace that count reads.
+func sameSpread(a, b *corev1.PodSpec) bool {
+	nodeAffinity := func(s *corev1.PodSpec) *corev1.NodeAffinity {
+		if s.Affinity == nil {
+			return nil
+		}
+		return s.Affinity.NodeAffinity
+	}
+	return reflect.DeepEqual(a.TopologySpreadConstraints, b.TopologySpreadConstraints) && reflect.DeepEqual(a.Tolerations, b.Tolerations) &&
+		reflect.DeepEqual(a.NodeSelector, b.NodeSelector) && reflect.DeepEqual(nodeAffinity(a), nodeAffinity(b))
+}
+
+// count counts as the scheduler does: over nodes that have all the constraints'
+// keys and, unless the constraint says otherwise, match the pod's node affinity
+// (a cordoned node is a domain too), without pods that are being deleted.
+func (r *Room) count(q *question, hard []*corev1.TopologySpreadConstraint) []counts {
+	all := make([]counts, 0, len(hard))
+	for _, c := range hard {
+		x := counts{selector: r.spreadSelector(q.pod, c), eligible: map[*cluster.Node]bool{}, byValue: map[string]int{}}
+		for _, n := range r.s.Nodes {
+			if r.countsFor(q, n, c, hard) {
+				x.eligible[n] = true
+				x.byValue[n.Labels[c.TopologyKey]] += 0
+			}
+		}
+		for _, p := range r.pods[q.pod.Namespace] {
+			if x.counts(p) {
+				x.byValue[p.Host.Labels[c.TopologyKey]]++
+			}
+		}
+		all = append(all, x)
+	}
+	return all
+}
+
+// counts tells whether p, of the right namespace, is among those counted. An
+// empty selector counts nobody.
+func (x *counts) counts(p *cluster.Pod) bool {
+	return p != nil && p.DeletionTimestamp == nil && x.eligible[p.Host] && !x.selector.Empty() && x.selector.Matches(labels.Set(p.Labels))
 }
 
 // countsFor tells whether pods on node count for c.
