@@ -5,7 +5,6 @@ package report
 
 import (
 	"fmt"
-	"strings"
 
 	"refit.dev/refit/event"
 )
@@ -65,12 +64,6 @@ func verdict(e event.Event) string {
 
 func remaining(r event.Remaining) []string {
 	lines := []string{fmt.Sprintf("  %s  %s: %s", printableLine(r.Node), printableLine(r.Pod.String()), printableLine(r.Blocker.Message))}
-	for _, b := range r.Blocker.Budgets {
-		if len(b.Unready) > 0 {
-			lines = append(lines, fmt.Sprintf("    unready in budget %s: %s",
-				printableLine(b.Namespace+"/"+b.Name), printableLine(strings.Join(b.Unready, ", "))))
-		}
-	}
 	if r.Blocker.Hint != "" {
 		lines = append(lines, "    hint: "+printableLine(r.Blocker.Hint))
 	}
