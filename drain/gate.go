@@ -25,6 +25,8 @@ type gate struct {
 	waiting []*podDrain
 	// passed is how many evictions were let through and have no answer yet.
 	passed int
+	// lastPassed is when the last one was let through.
+	lastPassed time.Time
 	// charged are the accepted evictions that the cached status may not show yet.
 	charged map[types.UID]charge
 	// closedAt is the version of the cached budget at which the server said no;
@@ -34,6 +36,7 @@ type gate struct {
 	refusal answer
 	// probeAt is when to ask anyway, in case the cache misleads.
 	probeAt time.Time
+	alarm   time.Time // the last one set for the end of a stagger
 	// dirty: what there is to explain may have changed since explained was made.
 	dirty     bool
 	explained *event.Blocker
@@ -46,12 +49,14 @@ type charge struct {
 	version string
 }
 
-// maxPassed is how many evictions of one budget are under way at once. The API
-// server counts an eviction by an optimistic write to the budget, and answers a
-// conflict by sleeping half a second before it tries again
-// (EvictionsRetry in pkg/registry/core/pod/storage/eviction.go): evictions of one
-// budget, sent together, take longer than one after the other.
-const maxPassed = 1
+// stagger is the least time between two evictions of one budget, unless the
+// disruption controller is done with the one before. The API server counts an
+// eviction by an optimistic write to the budget, and answers a conflict - with
+// another eviction, or with the controller, which writes after each - by sleeping
+// half a second before it tries again (EvictionsRetry in
+// pkg/registry/core/pod/storage/eviction.go). So evictions that are sent together
+// take longer than one after the other; but one that sleeps is no reason to wait.
+const stagger = 20 * time.Millisecond
 
 func newGate(key types.NamespacedName) *gate {
 	return &gate{key: key, charged: map[types.UID]charge{}}
@@ -61,13 +66,20 @@ func newGate(key types.NamespacedName) *gate {
 // newest specification; until then the server refuses every eviction.
 func (g *gate) observed() bool { return g.pdb.Status.ObservedGeneration >= g.pdb.Generation }
 
-// room returns how many evictions may be let through now.
-func (g *gate) room() int {
+// room tells whether an eviction may be let through now; if only stagger is in
+// the way, when it may.
+func (g *gate) room(now time.Time) (yes bool, later time.Time) {
 	if g.pdb == nil || !g.observed() || g.closed() {
-		return 0
+		return false, time.Time{}
 	}
-	allowed := int(g.pdb.Status.DisruptionsAllowed) - g.passed - len(g.charged)
-	return max(0, min(allowed, maxPassed-g.passed))
+	if int(g.pdb.Status.DisruptionsAllowed) <= g.passed+len(g.charged) {
+		return false, time.Time{}
+	}
+	calm := g.passed == 0 && len(g.charged) == 0 && len(g.pdb.Status.DisruptedPods) == 0
+	if next := g.lastPassed.Add(stagger); !calm && now.Before(next) {
+		return false, next
+	}
+	return true, time.Time{}
 }
 
 func (g *gate) closed() bool { return g.closedAt != "" && g.closedAt == g.version() }

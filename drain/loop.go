@@ -79,18 +79,31 @@ func (d *Drainer) changed(c cluster.Change) {
 func (d *Drainer) pump() {
 	now := d.clock.Now()
 	for _, g := range d.gatesInOrder() {
-		for len(g.waiting) > 0 && (g.room() > 0 || d.probe(g, now)) {
-			p := g.waiting[0]
-			g.waiting = g.waiting[1:]
-			g.passed++
-			p.passed = g
-			d.enqueue(p)
-		}
+		d.letThrough(g, now)
 	}
 	for room := d.limiter.room(d.inFlight, now); room > 0 && len(d.queue) > 0; room-- {
 		p := d.queue[0]
 		d.queue = d.queue[1:]
 		d.send(p)
+	}
+}
+
+func (d *Drainer) letThrough(g *gate, now time.Time) {
+	for len(g.waiting) > 0 {
+		yes, later := g.room(now)
+		if !yes && !d.probe(g, now) {
+			if !later.IsZero() && g.alarm.Before(later) {
+				g.alarm = later
+				d.alarms.set(later, func() {}) // waking up is enough
+			}
+			return
+		}
+		p := g.waiting[0]
+		g.waiting = g.waiting[1:]
+		g.passed++
+		g.lastPassed = now
+		p.passed = g
+		d.enqueue(p)
 	}
 }
 
