@@ -24,8 +24,6 @@ import (
 	"refit.dev/refit/twin/twintest"
 )
 
-func itoa(n int) string { return strconv.Itoa(n) }
-
 // supervisor returns the process id of the twin's supervisor.
 func supervisor(t *testing.T, tw *twin.Twin) int {
 	t.Helper()
@@ -106,19 +104,28 @@ func podReady(p *corev1.Pod) bool {
 }
 
 // upEnv makes the test binary bring a twin up instead of testing: the state
-// directory it is told. It tells its progress, a line at a time.
-const upEnv = "REFIT_TWIN_TEST_UP"
+// directory it is told. It tells its progress, a line at a time, and "up" at
+// the end; with tiedEnv the twin is tied to it and it stays until it is killed.
+const (
+	upEnv   = "REFIT_TWIN_TEST_UP"
+	tiedEnv = "REFIT_TWIN_TEST_TIED"
+)
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(upEnv); dir != "" {
-		opts := twin.Options{Name: "half", Nodes: 2, Scenario: "testdata/web.yaml", StateDir: dir}
-		if _, err := twin.Up(context.Background(), opts, func(line string) { fmt.Println(line) }); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+	dir := os.Getenv(upEnv)
+	if dir == "" {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	tied := os.Getenv(tiedEnv) != ""
+	opts := twin.Options{Name: "half", Nodes: 2, Scenario: "testdata/web.yaml", StateDir: dir, Tied: tied}
+	if _, err := twin.Up(context.Background(), opts, func(line string) { fmt.Println(line) }); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("up")
+	if tied {
+		select {}
+	}
 }
 
 // TestKilledUp kills the process that brings a twin up, at each of the lines

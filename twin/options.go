@@ -139,7 +139,10 @@ func (o Options) complete() (Options, *scenario.Scenario, error) {
 	if err != nil {
 		return o, nil, err
 	}
-	return o, sc, o.completeNodes(sc)
+	if err := o.completeNodes(sc); err != nil {
+		return o, nil, err
+	}
+	return o, sc, nil
 }
 
 func (o *Options) loadScenario() (*scenario.Scenario, error) {

@@ -78,14 +78,15 @@ func binary() (string, error) {
 }
 
 // spawn starts the supervisor and returns without waiting for anything.
-func (t *Twin) spawn(bin string, tied bool) error {
-	errors, err := os.OpenFile(t.path("logs", "supervisor.err"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+func (t *Twin) spawn(ctx context.Context, bin string, tied bool) error {
+	output, err := os.OpenFile(t.path("logs", "supervisor.err"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("start the twin's supervisor: %w", err)
 	}
-	defer errors.Close()
-	cmd := exec.Command(bin, "supervise", "--dir", t.dir)
-	cmd.Stdout, cmd.Stderr = errors, errors
+	defer output.Close()
+	// It lives longer than ctx, and than this process.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), bin, "supervise", "--dir", t.dir)
+	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = detached()
 	var hold *os.File
 	if tied {

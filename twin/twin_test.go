@@ -6,6 +6,7 @@ package twin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -218,7 +219,7 @@ func processes(t *testing.T, ctx context.Context, tw *twin.Twin) []int {
 func wantGone(t *testing.T, pids []int) {
 	t.Helper()
 	for _, pid := range pids {
-		stat, err := os.ReadFile(filepath.Join("/proc", itoa(pid), "stat"))
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err == nil && !strings.Contains(string(stat), ") Z ") {
 			t.Errorf("process %d is left: %s", pid, stat)
 		}

@@ -131,13 +131,13 @@ func (t *Twin) resume(ctx context.Context, bin string, rec *record, want Options
 	if err != nil {
 		return err
 	}
-	p := rec.Ports
 	if pid == 0 {
 		progress.say("starting twin %s again on its data", t.name)
 		if err := t.awaitEnd(ctx); err != nil { // components of a killed supervisor
 			return err
 		}
-		if p, err = t.start(ctx, bin, want, rec.Ports); err != nil {
+		p, err := t.start(ctx, bin, want, rec.Ports)
+		if err != nil {
 			return err
 		}
 		if p != rec.Ports {
@@ -199,7 +199,7 @@ func (t *Twin) startAt(ctx context.Context, bin string, o Options, p ports) erro
 	if err := os.Mkdir(t.path("logs"), 0o700); err != nil {
 		return err
 	}
-	if err := t.spawn(bin, o.Tied); err != nil {
+	if err := t.spawn(ctx, bin, o.Tied); err != nil {
 		return err
 	}
 	cfg, err := t.bootstrapConfig(p.API, time.Now())

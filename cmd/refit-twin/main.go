@@ -79,9 +79,7 @@ func main() {
 	case "kubectl":
 		os.Exit(cli.Run(kubectl.NewDefaultKubectlCommand()))
 	case "supervise":
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-		defer stop()
-		exitOn(runSupervise(ctx, os.Args[1:]))
+		exitOn(runSupervise(os.Args[1:]))
 	case "help", "-h", "--help":
 		fmt.Print(usage)
 	default:
@@ -90,7 +88,9 @@ func main() {
 	}
 }
 
-func runSupervise(ctx context.Context, args []string) error {
+func runSupervise(args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
 	flags := flag.NewFlagSet("supervise", flag.ContinueOnError)
 	dir := flags.String("dir", "", "directory of the twin")
 	if err := flags.Parse(args); err != nil {

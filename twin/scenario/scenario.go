@@ -114,8 +114,9 @@ func (s *Scenario) Sum() string { return s.sum }
 
 // split returns the documents as JSON; empty ones as nil, so that they count.
 func split(data []byte) ([][]byte, error) {
-	if first := bytes.TrimLeft(data, " \t\r\n"); bytes.HasPrefix(first, []byte("{")) {
-		return splitJSON(data)
+	// JSON is YAML too, but for several values one after the other.
+	if out, err := splitJSON(data); err == nil {
+		return out, nil
 	}
 	var out [][]byte
 	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
@@ -185,6 +186,9 @@ func (s *Scenario) addObject(document int, u *unstructured.Unstructured) error {
 	case u.GetKind() == "":
 		return errors.New("kind is missing")
 	case u.GetName() == "":
+		if v, found, _ := unstructured.NestedFieldNoCopy(u.Object, "metadata", "name"); found && v != nil {
+			return fmt.Errorf("%s: metadata.name is %v, no text: quote it", u.GetKind(), v) // n is "no" in YAML
+		}
 		return fmt.Errorf("%s: metadata.name is missing (generateName is not supported)", u.GetKind())
 	}
 	s.objects = append(s.objects, object{Unstructured: u, document: document})
@@ -239,4 +243,13 @@ func phase(kind string) int {
 	default:
 		return phaseSettings
 	}
+}
+
+// Objects names the objects, in the order in which they are applied.
+func (s *Scenario) Objects() []string {
+	out := make([]string, len(s.objects))
+	for i, o := range s.objects {
+		out[i] = o.String()
+	}
+	return out
 }

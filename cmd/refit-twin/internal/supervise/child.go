@@ -78,7 +78,9 @@ func (c *child) runOnce(ctx context.Context) error {
 		return fmt.Errorf("make a lifeline: %w", err)
 	}
 	defer hold.Close()
-	cmd := exec.Command(c.exe, c.Args...)
+	cmd := exec.CommandContext(ctx, c.exe, c.Args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = stopGrace // then it is killed
 	cmd.Env = append(append([]string{lifelineEnv + "=3"}, c.env...), c.Env...)
 	cmd.ExtraFiles = []*os.File{lifeline} // becomes descriptor 3
 	cmd.Stdout, cmd.Stderr = c.log, c.log
@@ -92,24 +94,11 @@ func (c *child) runOnce(ctx context.Context) error {
 	c.set(func(s *childStatus) { s.State, s.PID = stateStarting, cmd.Process.Pid })
 	slog.Info("child started", "child", c.Name, "pid", cmd.Process.Pid)
 
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
 	probing, stopProbing := context.WithCancel(ctx)
 	defer stopProbing()
 	go c.awaitReady(probing)
 
-	select {
-	case err = <-ended:
-	case <-ctx.Done():
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case err = <-ended:
-		case <-time.After(stopGrace):
-			slog.Warn("child did not end in time, killing it", "child", c.Name, "grace", stopGrace)
-			_ = cmd.Process.Kill()
-			err = <-ended
-		}
-	}
+	err = cmd.Wait()
 	if err == nil {
 		return fmt.Errorf("it ended by itself")
 	}

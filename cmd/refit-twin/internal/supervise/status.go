@@ -50,7 +50,10 @@ func newBoard(dir string, children []childConfig, started time.Time) (*board, er
 	for _, c := range children {
 		b.now.Children = append(b.now.Children, childStatus{Name: c.Name, State: stateWaiting})
 	}
-	return b, b.write()
+	if err := b.write(); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // set changes the status of child i.

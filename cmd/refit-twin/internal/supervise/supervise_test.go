@@ -34,9 +34,13 @@ func TestMain(m *testing.M) {
 	if os.Getenv(playEnv) == "" {
 		os.Exit(m.Run())
 	}
+	os.Exit(play())
+}
+
+func play() (code int) {
 	if err := HoldLifeline(); err != nil {
 		fmt.Println(err)
-		os.Exit(1)
+		return 1
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -47,14 +51,14 @@ func TestMain(m *testing.M) {
 		note("end " + os.Args[2])
 	case "die":
 		note("start " + os.Args[2])
-		os.Exit(7)
+		return 7
 	case "supervise":
 		if err := Run(ctx, os.Args[2]); err != nil {
 			fmt.Println(err)
-			os.Exit(1)
+			return 1
 		}
 	}
-	os.Exit(0)
+	return 0
 }
 
 func note(line string) {
