@@ -53,8 +53,10 @@ type Decision struct {
 // node that is out already costs no slot when its turn comes, but there are
 // never more nodes at work than slots.
 //
-// Nodes that an earlier process had begun come first: they are out, and every
-// minute that they stay out is lost. Then come workers and then control-plane
+// Nodes that an earlier process had begun come first: they are out as a rule, and
+// every minute that they stay out is lost. One that is not out - its process was
+// killed before the cordon, or somebody uncordoned it since - needs a slot like
+// any other, unless only the wait for its workloads is left. Then come workers and then control-plane
 // nodes, by name: what is wrong with the command shows on a worker first.
 // Control-plane nodes are out one at a time: a majority of etcd's members and
 // an API server have to stay.
@@ -101,7 +103,7 @@ func Next(s *cluster.Snapshot, spec *Spec, p Progress) Decision {
 	slices.SortStableFunc(candidates, func(a, b *cluster.Node) int { return rank(a, begun(a)) - rank(b, begun(b)) })
 	used, atWork := len(out), len(p.Active)
 	for _, n := range candidates {
-		counts := out[n.Name] || begun(n)
+		counts := out[n.Name] || worked(p.Nodes[n.Name])
 		othersOut := outControlPlane
 		if out[n.Name] {
 			othersOut-- // itself, if it is of the control plane
@@ -134,6 +136,9 @@ func rank(n *cluster.Node, begun bool) int {
 	}
 	return 1
 }
+
+// worked tells whether the work on the machine is done: the node is not taken out again.
+func worked(s *NodeStatus) bool { return s.Steps[StepCommand] == Done || s.Steps[StepReboot] == Done }
 
 // whyOut says why a node counts as unavailable, or "".
 func whyOut(node *corev1.Node, run string, p Progress) string {
