@@ -6,6 +6,7 @@ package drain
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,7 +37,7 @@ func Note(ctx context.Context, client kubernetes.Interface, now time.Time, node 
 		kind = corev1.EventTypeWarning
 	}
 	if len(message) > noteLength {
-		message = message[:noteLength-3] + "..."
+		message = strings.ToValidUTF8(message[:noteLength-3], "") + "..." // the cut may be within a rune
 	}
 	at := metav1.NewTime(now)
 	// Events about objects without a namespace live in this one.
