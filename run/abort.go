@@ -48,8 +48,7 @@ func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, 
 		if changed {
 			uncordoned = append(uncordoned, node.Name)
 			o.Sink.Emit(event.Event{Time: o.Clock.Now(), Type: event.NodeUncordoned, Run: run, Node: node.Name})
-			l := &live{client: o.Client, clock: o.Clock}
-			l.Note(ctx, node, reasonUncordoned, fmt.Sprintf("refit run %s was aborted", run))
+			drain.Note(ctx, o.Client, o.Clock.Now(), node, reasonUncordoned, fmt.Sprintf("refit run %s was aborted", run))
 		}
 	}
 	if err := o.releaseLeftover(ctx, run); err != nil {

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/drain"
 	"refit.dev/refit/event"
 	"refit.dev/refit/host"
 )
@@ -70,11 +71,11 @@ type lock interface {
 
 // Reasons of the Events that a run leaves on nodes.
 const (
-	reasonCordoned   = "RefitCordoned"
-	reasonDrained    = "RefitDrained"
-	reasonUncordoned = "RefitUncordoned"
+	reasonCordoned   = drain.NoteCordoned
+	reasonDrained    = drain.NoteDrained
+	reasonUncordoned = drain.NoteUncordoned
+	reasonBlocked    = drain.NoteBlocked
 	reasonMaintained = "RefitMaintained"
-	reasonBlocked    = "RefitBlocked"
 )
 
 // UnknownCommand says what to do about a command that was started by a process

@@ -7,9 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -114,34 +112,6 @@ func (l *live) Leaving(ctx context.Context, name string) (int, error) {
 	}
 }
 
-// noteLimit is how long an Event may take.
-const noteLimit = 5 * time.Second
-
 func (l *live) Note(ctx context.Context, node *corev1.Node, reason, message string) {
-	ctx, cancel := context.WithTimeout(ctx, noteLimit)
-	defer cancel()
-	now := metav1.NewTime(l.clock.Now())
-	kind := corev1.EventTypeNormal
-	if reason == reasonBlocked {
-		kind = corev1.EventTypeWarning
-	}
-	// Events about cluster-scoped objects live in the namespace default.
-	_, err := l.client.CoreV1().Events(metav1.NamespaceDefault).Create(ctx, &corev1.Event{
-		ObjectMeta:     metav1.ObjectMeta{GenerateName: "refit-", Namespace: metav1.NamespaceDefault},
-		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID},
-		Reason:         reason, Message: clip(message), Type: kind, Count: 1, FirstTimestamp: now, LastTimestamp: now,
-		Source: corev1.EventSource{Component: "refit"},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		slog.DebugContext(ctx, "the event was not written", "node", node.Name, "reason", reason, "err", err)
-	}
-}
-
-// clip shortens a message to what the API server takes (1024 bytes).
-func clip(message string) string {
-	const most = 1000
-	if len(message) <= most {
-		return message
-	}
-	return message[:most] + "..."
+	drain.Note(ctx, l.client, l.clock.Now(), node, reason, message)
 }

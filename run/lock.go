@@ -31,6 +31,8 @@ const (
 	lockRenewal  = 10 * time.Second
 	// lockMargin is for a renewal that is on its way.
 	lockMargin = 2 * time.Second
+	// releaseLimit is what giving the lock up may take at the end: somebody waits for the program.
+	releaseLimit = 5 * time.Second
 )
 
 // LockedError says that another run holds the cluster's lock.

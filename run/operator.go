@@ -230,7 +230,7 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 	defer func() {
 		stop()
 		<-kept
-		releasing, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteLimit)
+		releasing, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseLimit)
 		defer cancel()
 		_ = lock.release(releasing) // it expires by itself
 	}()
