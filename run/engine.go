@@ -91,7 +91,7 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 		if ctx.Err() != nil {
 			if !stopping {
 				stopping = true
-				e.tellInterruption()
+				e.tellInterruption(active)
 			}
 		} else {
 			e.mu.Lock()
@@ -223,13 +223,13 @@ func (e *engine) tellFinished() {
 	}
 }
 
-// tellInterruption says, when the run is to stop, what is waited for.
-func (e *engine) tellInterruption() {
+// tellInterruption says, when the run is to stop, what is waited for. active are the nodes at work.
+func (e *engine) tellInterruption(active map[string]bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var commands []string
 	for _, target := range e.spec.Nodes {
-		if e.status.Nodes[target.Name].Steps[StepCommand] == Intent {
+		if active[target.Name] && e.status.Nodes[target.Name].Steps[StepCommand] == Intent {
 			commands = append(commands, target.Name)
 		}
 	}

@@ -44,6 +44,9 @@ func (e *engine) close(ctx context.Context, reason string, took time.Duration) O
 		if o.Result == event.ResultDone {
 			o.Result, o.Reason = event.ResultUnfinished, err.Error()
 		}
+		if o.Hint == "" {
+			o.Hint = "refit runs resume " + e.spec.Run
+		}
 		o.Hint = "make room for the journal, then: " + o.Hint
 	}
 	o.Status = e.status
