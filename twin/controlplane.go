@@ -118,6 +118,8 @@ func (t *Twin) apiServerArgs(o Options, p ports) []string {
 		"--audit-policy-file=" + t.path("audit.yaml"), "--audit-log-path=" + t.AuditLog(),
 		// Whoever was answered is in the log, also after kill -9: the log is evidence.
 		"--audit-log-mode=blocking",
+		// In megabytes: a witness reads one file, and half an hour of 1,000 pods fills 100.
+		"--audit-log-maxsize=1000", "--audit-log-maxbackup=1",
 	}
 	return append(append(args, emulate(o)...), o.APIServerArgs...)
 }
