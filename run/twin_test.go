@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -396,6 +397,52 @@ func TestTwinMaintain(t *testing.T) {
 		s.clean(t)
 	})
 
+	t.Run("the API server restarts in the middle", func(t *testing.T) {
+		witness := s.watchBoots(t)
+		var once sync.Once
+		s.operator.Sink = event.SinkFunc(func(e event.Event) {
+			if e.Type == event.PodEvicted {
+				once.Do(func() { s.killAPIServer(t) })
+			}
+		})
+		o := s.maintain(t.Context(), t, request(names...))
+		s.operator.Sink = event.Discard
+		if o.Result != event.ResultDone || o.Status.Count(Maintained) != len(names) {
+			t.Errorf("%+v", o)
+		}
+		for _, name := range names {
+			// The witness's watch may have ended with the server; boot IDs tell as well.
+			if n := s.node(t, name); n.Status.NodeInfo.BootID != bootRequest(o.Run, n.UID) {
+				t.Errorf("node %s has boot ID %s", name, n.Status.NodeInfo.BootID)
+			}
+		}
+		if witness.most > 2 {
+			t.Errorf("%d nodes were out at once, 2 are allowed", witness.most)
+		}
+		s.clean(t)
+	})
+
+	t.Run("a node that is not Ready counts", func(t *testing.T) {
+		if err := s.twin.FailNode(t.Context(), names[3]); err != nil {
+			t.Fatal(err)
+		}
+		// Its kubelet is silent now; what the node controller would find out later is said at once.
+		notReady := `{"status":{"conditions":[{"type":"Ready","status":"Unknown"}]}}`
+		if _, err := s.admin.CoreV1().Nodes().Patch(t.Context(), names[3], types.StrategicMergePatchType, []byte(notReady), metav1.PatchOptions{}, "status"); err != nil {
+			t.Fatal(err)
+		}
+		r := request(names[0])
+		r.MaxUnavailable, _ = ParseShare("1")
+		_, err := s.operator.Prepare(t.Context(), r)
+		if _, blocked := errors.AsType[*BlockedError](err); !blocked || !contains(err.Error(), names[3]+" (not Ready)") {
+			t.Errorf("got %v", err)
+		}
+		if err := s.twin.RecoverNode(t.Context(), names[3]); err != nil {
+			t.Fatal(err)
+		}
+		s.await(t, names[3], ready)
+	})
+
 	t.Run("a journal that lost records", func(t *testing.T) {
 		r := request(names[0])
 		r.Reboot, r.Command = false, "exit 1"
@@ -430,6 +477,47 @@ func TestTwinMaintain(t *testing.T) {
 		}
 		s.clean(t)
 	})
+}
+
+// killAPIServer ends the API server as a crash does. The twin starts it again.
+func (s *site) killAPIServer(t *testing.T) {
+	status, err := s.twin.Status(t.Context())
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, part := range status.Parts {
+		if part.Name == "kube-apiserver" {
+			if err := syscall.Kill(part.PID, syscall.SIGKILL); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+	}
+	t.Error("the twin has no API server")
+}
+
+// await waits until the node is as wanted.
+func (s *site) await(t *testing.T, name string, wanted func(*corev1.Node) bool) {
+	t.Helper()
+	ctx := deadline(t)
+	list := metav1.SingleObject(metav1.ObjectMeta{Name: name})
+	for ctx.Err() == nil {
+		if wanted(s.node(t, name)) {
+			return
+		}
+		w, err := s.admin.CoreV1().Nodes().Watch(ctx, list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for e := range w.ResultChan() {
+			if n, ok := e.Object.(*corev1.Node); ok && wanted(n) {
+				w.Stop()
+				return
+			}
+		}
+	}
+	t.Fatalf("node %s does not become as wanted", name)
 }
 
 // expectEvents looks for the Events that every node has to have.
