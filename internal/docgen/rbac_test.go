@@ -32,7 +32,7 @@ func rules(t *testing.T, path string) map[string][]rbacv1.PolicyRule {
 		t.Fatal(err)
 	}
 	out := map[string][]rbacv1.PolicyRule{}
-	for _, document := range bytes.Split(data, []byte("\n---\n")) {
+	for document := range bytes.SplitSeq(data, []byte("\n---\n")) {
 		var role struct {
 			Kind  string              `json:"kind"`
 			Rules []rbacv1.PolicyRule `json:"rules"`
