@@ -89,6 +89,13 @@ func (d *Drainer) answered(a answered) {
 
 // refused puts a pod whose eviction was refused where it has to wait.
 func (d *Drainer) refused(p *podDrain, via *gate) {
+	askedBudget := p.askedBudget
+	if v := p.refusal.verdict; v != budgetSaysNo && v != budgetUnobserved {
+		// The answer was about neither: the same question may get another one.
+		p.askedPod, p.askedBudget = "", ""
+	}
+	// Budgets that came, went or changed meanwhile passed by a pod that was being asked for.
+	p.budgets = d.budgetsOf(p.pod)
 	switch p.refusal.verdict {
 	case throttled:
 		d.place(p)
@@ -106,7 +113,7 @@ func (d *Drainer) refused(p *podDrain, via *gate) {
 		// "Still being processed" may be about an unready pod that changed, and
 		// then says nothing about the others.
 		if g := d.gate(p.budgets[0]); via == g || p.refusal.verdict == budgetSaysNo {
-			g.close(p.askedBudget, p.refusal)
+			g.close(askedBudget, p.refusal)
 		}
 		d.place(p)
 	default:

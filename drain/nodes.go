@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
@@ -61,7 +63,7 @@ type operation struct {
 	keepCordon bool
 	started    time.Time
 
-	cordoned []bool // by this call
+	cordoned []bool // by this call, for all that is known
 	results  []Result
 	errs     []error
 }
@@ -103,7 +105,7 @@ func (o *operation) cordonOne(i int) error {
 		changed, err = TryCordon(o.ctx, o.client, node, o.mark)
 	case DryRunNone:
 		changed, err = Cordon(o.ctx, o.client, node, o.mark)
-		o.cordoned[i] = err == nil && changed
+		o.cordoned[i] = changed || unanswered(err)
 	}
 	if err != nil {
 		if cause := context.Cause(o.ctx); cause != nil {
@@ -115,6 +117,16 @@ func (o *operation) cordonOne(i int) error {
 		o.tell(event.Event{Type: event.NodeCordoned, Node: node.Name})
 	}
 	return nil
+}
+
+// unanswered tells whether err leaves open if a write was done: the request was
+// cut off, or its answer was. Undoing looks at the mark, so it does no harm.
+func unanswered(err error) bool {
+	if err == nil || errors.Is(err, ErrNodeDeleted) || errors.Is(err, ErrNodeReplaced) {
+		return false
+	}
+	var status apierrors.APIStatus
+	return !errors.As(err, &status) || status.Status().Code >= http.StatusInternalServerError
 }
 
 // drainOne drains a node, and uncordons it if that did not work out.
