@@ -62,10 +62,26 @@ func (r Request) Validate() error {
 	if duplicates := repeated(r.Names); len(duplicates) > 0 {
 		return hint.Wrap(badInput("nodes named more than once: %s", strings.Join(duplicates, ", ")), "name each node once")
 	}
+	if r.Selector != "" {
+		if _, err := r.parseSelector(); err != nil {
+			return err
+		}
+	}
 	if _, err := r.Drain.options("", nil); err != nil {
 		return &InputError{err}
 	}
 	return nil
+}
+
+func (r Request) parseSelector() (labels.Selector, error) {
+	selector, err := labels.Parse(r.Selector)
+	if err != nil {
+		return nil, hint.Wrap(badInput("--selector %q: %w", r.Selector, err), "write it as kubectl has it, such as -l pool=web,zone!=a")
+	}
+	if selector.Empty() { // of blanks: it would match every node
+		return nil, hint.Wrap(badInput("--selector %q selects nothing in particular", r.Selector), "give labels, such as -l pool=web, or --all")
+	}
+	return selector, nil
 }
 
 func repeated(names []string) []string {
@@ -115,9 +131,9 @@ func (r Request) resolve(s *cluster.Snapshot) ([]*cluster.Node, error) {
 		return s.Nodes, nil
 	}
 	if r.Selector != "" {
-		selector, err := labels.Parse(r.Selector)
+		selector, err := r.parseSelector()
 		if err != nil {
-			return nil, hint.Wrap(badInput("--selector %q: %w", r.Selector, err), "write it as kubectl has it, such as -l pool=web,zone!=a")
+			return nil, err
 		}
 		var nodes []*cluster.Node
 		for _, n := range s.Nodes {

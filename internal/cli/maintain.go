@@ -50,8 +50,11 @@ func newMaintainCommand(a *app) *cobra.Command {
 			"  refit maintain -l pool=web --reboot --dry-run",
 		ValidArgsFunction: a.completeNodes,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f.request.Names = args
-			if err := f.complete(cmd.Flags()); err != nil {
+			var err error
+			if f.request.Names, err = drain.Names(args); err != nil {
+				return usageError(err)
+			}
+			if err = f.complete(cmd.Flags()); err != nil {
 				return usageError(err)
 			}
 			return a.maintain(cmd.Context(), f.request, f.dryRun)

@@ -40,7 +40,7 @@ func TestMaintain(t *testing.T) {
 		{"nothing to resume", []string{"runs", "resume"}, exitUsage, "", "hint: every run is finished"},
 		{"no node", []string{"maintain", "--reboot"}, exitUsage, "", "no nodes were named"},
 		{"unknown node", []string{"maintain", "node-01", "node-09", "--reboot", "--yes"}, exitUsage, "", "unknown node: node-09"},
-		{"named twice", []string{"maintain", "node-01", "node-01", "--reboot", "--yes"}, exitUsage, "", "more than once: node-01"},
+		{"named twice", []string{"maintain", "node-01", "node-01", "--reboot", "--yes"}, exitUsage, "", "node node-01 is given twice"},
 		{"nothing matches", []string{"maintain", "-l", "a=b", "--reboot", "--yes"}, exitUsage, "", "no node matches"},
 		{"percentage", []string{"maintain", "--all", "--reboot", "--max-unavailable", "200%"}, exitUsage, "", `--max-unavailable "200%"`},
 		{"failures", []string{"maintain", "--all", "--reboot", "--max-failures", "-1"}, exitUsage, "", "--max-failures"},

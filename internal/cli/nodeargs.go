@@ -39,6 +39,9 @@ func (n *nodeArgs) parse(args []string) (names []string, selector labels.Selecto
 	if err != nil {
 		return nil, nil, usageError(fmt.Errorf("--selector %q: %w", n.selector, err))
 	}
+	if selector.Empty() { // of blanks: it would match every node
+		return nil, nil, usageError(fmt.Errorf("--selector %q selects nothing in particular: want labels, such as pool=web", n.selector))
+	}
 	return nil, selector, nil
 }
 

@@ -1,0 +1,56 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestWrongUse is about what can be seen without a cluster: there is none here.
+func TestWrongUse(t *testing.T) {
+	t.Setenv("KUBECONFIG", "/nowhere")
+	t.Setenv("HOME", t.TempDir())
+	for _, tc := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"drain"}, "no node is given"},
+		{[]string{"drain", "-l", " "}, "selects nothing in particular"},
+		{[]string{"cordon", "-l", ","}, "--selector"},
+		{[]string{"uncordon", "-l", "a=("}, "--selector"},
+		{[]string{"drain", "a", "-l", "b=c"}, "use one of them"},
+		{[]string{"drain", "a", "node/a"}, "node a is given twice"},
+		{[]string{"drain", "pod/a"}, `"pod/a" is not a node`},
+		{[]string{"drain", "a", "--dry-run=maybe"}, "want none, client or server"},
+		{[]string{"drain", "a", "--timeout", "-1s"}, "--timeout"},
+		{[]string{"drain", "a", "-o", "xml"}, "want one of"},
+		{[]string{"maintain", "-l", " ", "--reboot"}, "selects nothing in particular"},
+		{[]string{"maintain", "-l", "a=(", "--reboot"}, "--selector"},
+		{[]string{"maintain", "a", "no/a", "--reboot"}, "node a is given twice"},
+		{[]string{"maintain", "", "--reboot"}, "a node's name is empty"},
+		{[]string{"maintain", "a", "--all", "--reboot"}, "in more than one way"},
+		{[]string{"maintain", "a", "--reboot", "--command", "true"}, "exclude each other"},
+		{[]string{"maintain", "a", "--command", " "}, "--command CMD or --reboot"},
+		{[]string{"maintain", "a", "--reboot", "--max-unavailable", ""}, "--max-unavailable"},
+		{[]string{"nonsense"}, "unknown command"},
+	} {
+		out, errw, code := refit(t, tc.args...)
+		if code != exitUsage || out != "" || !strings.Contains(errw, tc.says) {
+			t.Errorf("%q: exit %d, stdout %q, stderr %q; want exit %d and %q", tc.args, code, out, errw, exitUsage, tc.says)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for format, want := range map[string]string{
+		"text": "refit " + version() + "\n",
+		"json": "{\n  \"version\": \"" + version() + "\"\n}\n",
+		"yaml": "version: " + version() + "\n",
+	} {
+		if out, errw, code := refit(t, "version", "-o", format); code != exitDone || out != want || errw != "" {
+			t.Errorf("-o %s: exit %d, stdout %q, stderr %q", format, code, out, errw)
+		}
+	}
+}
