@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime/debug"
 
@@ -26,13 +25,13 @@ func newVersionCommand(a *app) *cobra.Command {
 		Short: "Print the version of refit",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			if a.output == "json" {
-				return json.NewEncoder(a.Out).Encode(map[string]string{"version": version()})
+			if a.output != "text" {
+				return writeData(a.Out, a.output, map[string]string{"version": version()})
 			}
 			_, err := fmt.Fprintln(a.Out, "refit", version())
 			return err
 		},
 	}
-	a.outputFlag(cmd, "text", "json")
+	a.outputFlag(cmd, "text", "json", "yaml")
 	return cmd
 }
