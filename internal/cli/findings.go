@@ -4,13 +4,10 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
-
-	"sigs.k8s.io/yaml"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/report"
@@ -25,17 +22,8 @@ type findings struct {
 // write writes the findings in one of the formats of -o.
 func (f findings) write(w io.Writer, format string, color bool) error {
 	switch format {
-	case "json":
-		out := json.NewEncoder(w)
-		out.SetIndent("", "  ")
-		return out.Encode(f.data())
-	case "yaml":
-		text, err := yaml.Marshal(f.data())
-		if err != nil {
-			return fmt.Errorf("write the findings: %w", err)
-		}
-		_, err = w.Write(text)
-		return err
+	case "json", "yaml":
+		return writeData(w, format, f.data())
 	case "wide":
 		return f.table(w)
 	}
@@ -102,17 +90,9 @@ func (f findings) summary() string {
 	found := "nothing found"
 	if len(f.all) > 0 {
 		counts := f.counts()
-		found = fmt.Sprintf("%s, %s, %d info", several(counts[cluster.Blocker], "blocker"), several(counts[cluster.Warning], "warning"), counts[cluster.Info])
+		found = fmt.Sprintf("%s, %s, %d info", things(counts[cluster.Blocker], "blocker"), things(counts[cluster.Warning], "warning"), counts[cluster.Info])
 	}
-	return fmt.Sprintf("%s, %s: %s\n", several(f.nodes, "node"), several(f.pods, "pod"), found)
-}
-
-// several writes a count with its noun.
-func several(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return fmt.Sprintf("%s, %s: %s\n", things(f.nodes, "node"), things(f.pods, "pod"), found)
 }
 
 // paint writes a severity in capitals, and in its colour.
