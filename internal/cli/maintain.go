@@ -124,13 +124,13 @@ func (a *app) maintain(ctx context.Context, request run.Request, dryRun bool) er
 		return err
 	}
 	outcome, err := a.maintainWith(ctx, operator, request, dryRun)
-	return a.outcome(outcome, errors.Join(err, reporter.Close()))
+	return outcomeError(ctx, outcome, errors.Join(err, reporter.Close()))
 }
 
 func (a *app) maintainWith(ctx context.Context, operator *run.Operator, request run.Request, dryRun bool) (run.Outcome, error) {
 	prepared, err := operator.Prepare(ctx, request)
 	if err != nil {
-		return run.Outcome{}, interrupted(ctx, err)
+		return run.Outcome{}, err
 	}
 	defer prepared.Close()
 	if dryRun {
@@ -182,11 +182,12 @@ func (a *app) operator() (*run.Operator, report.Reporter, error) {
 	return &run.Operator{Client: client, Server: config.Host, Store: store, Sink: reporter, Clock: clk}, reporter, nil
 }
 
-// outcome turns how a run went into an exit code. What there is to say about an
-// Outcome was in its summary event.
-func (a *app) outcome(o run.Outcome, err error) error {
+// outcomeError turns how a run went into an exit code. What there is to say about
+// an Outcome was in its summary event; with an error there is none, and nothing
+// was done.
+func outcomeError(ctx context.Context, o run.Outcome, err error) error {
 	if err != nil {
-		return runError(err)
+		return runError(interrupted(ctx, err))
 	}
 	if code := resultCode(o.Result); code != exitDone {
 		return exitWith(code, nil)

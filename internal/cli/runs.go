@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
 )
@@ -132,7 +133,7 @@ func (a *app) resume(ctx context.Context, args []string, unknown run.UnknownComm
 		}
 		return outcome, err
 	}()
-	return a.outcome(outcome, errors.Join(err, reporter.Close()))
+	return outcomeError(ctx, outcome, errors.Join(err, reporter.Close()))
 }
 
 func newRunsAbortCommand(a *app) *cobra.Command {
@@ -161,7 +162,11 @@ func (a *app) abort(ctx context.Context, args []string) error {
 		operator.Sink = event.Discard
 	}
 	err = a.abortWith(ctx, operator, args)
-	return a.outcome(run.Outcome{Result: event.ResultDone}, errors.Join(err, reporter.Close()))
+	err = errors.Join(err, reporter.Close())
+	if err != nil && ctx.Err() != nil { // some nodes may be uncordoned
+		return exitWith(exitUnfinished, hint.Wrap(err, "abort the run again for the rest"))
+	}
+	return runError(err)
 }
 
 func (a *app) abortWith(ctx context.Context, operator *run.Operator, args []string) error {
