@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -54,7 +55,9 @@ func (e *engine) node(ctx context.Context, name string) {
 	e.mu.Lock()
 	w := &worker{engine: e, target: *e.spec.target(name), status: e.status.Nodes[name]}
 	e.mu.Unlock()
+	w.tally.begin(slices.Clone(w.status.Workloads)) // of an earlier process; a drain that begins adds its own
 	err := w.steps(ctx)
+	w.tally.end(w.status.Workloads)
 	var (
 		failed      *failure
 		missing     *gone
@@ -205,7 +208,11 @@ func (w *worker) drain(ctx context.Context) error {
 		return &gone{reason}
 	}
 	w.tally.know(node)
-	return w.step(ctx, StepDrain, Record{Workloads: workloadsOn(node)}, func() (Record, error) {
+	workloads := workloadsOn(node)
+	if w.status.Workloads == nil { // otherwise those of the first attempt count
+		w.tally.begin(workloads)
+	}
+	return w.step(ctx, StepDrain, Record{Workloads: workloads}, func() (Record, error) {
 		limited, cancel := context.WithTimeoutCause(ctx, w.spec.Timeouts.Drain.Duration, errTimeout)
 		defer cancel()
 		evicted, remaining, err := w.empty(limited)

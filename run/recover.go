@@ -88,14 +88,53 @@ func finished(pod *corev1.Pod) bool {
 // the last of them is done. What a node has to wait for is that the pods that
 // it, and those before it, took away were replaced: then as many are healthy
 // as before its drain, less those that were evicted since its drain ended.
+//
+// What a node finds before its drain may lack pods that another node's drain took
+// away a moment ago. So the node asks for as many as that one does, as long as it
+// is under way: otherwise neither would wait for the pods that both have counted
+// as missing.
 type tally struct {
 	mu      sync.Mutex
 	of      map[string]types.UID // UID of a pod -> UID of its workload
 	evicted map[types.UID]int32
+	asked   map[types.UID]demand // by nodes under way
+}
+
+// demand is how many healthy pods of a workload nodes wait for, and how many nodes.
+type demand struct {
+	healthy int32
+	nodes   int
 }
 
 func newTally() *tally {
-	return &tally{of: map[string]types.UID{}, evicted: map[types.UID]int32{}}
+	return &tally{of: map[string]types.UID{}, evicted: map[types.UID]int32{}, asked: map[types.UID]demand{}}
+}
+
+// begin notes what a node is going to wait for, and raises it to what the nodes
+// under way wait for.
+func (t *tally) begin(workloads []Workload) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range workloads {
+		w := &workloads[i]
+		d := t.asked[w.UID]
+		w.Healthy = max(w.Healthy, d.healthy)
+		t.asked[w.UID] = demand{healthy: w.Healthy, nodes: d.nodes + 1}
+	}
+}
+
+// end notes that a node does not wait any more.
+func (t *tally) end(workloads []Workload) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, w := range workloads {
+		d := t.asked[w.UID]
+		if d.nodes--; d.nodes > 0 {
+			t.asked[w.UID] = d
+		} else {
+			delete(t.asked, w.UID)
+		}
+	}
 }
 
 // know notes whose pods are on a node that is about to be drained.

@@ -155,3 +155,29 @@ func TestTallyCountsEachPodOnce(t *testing.T) {
 		t.Errorf("%d pods were evicted, want 1", got)
 	}
 }
+
+// A node whose drain begins while another one's pods are not back yet waits for
+// as many as that one: what is missing then is not what it has to be content with.
+func TestTallyRaisesWhatOthersWaitFor(t *testing.T) {
+	tally := newTally()
+	web := func(healthy int32) []Workload {
+		return []Workload{{Kind: "ReplicaSet", Namespace: "shop", Name: "web", UID: "web", Healthy: healthy}}
+	}
+	first, second := web(5), web(4)
+	tally.begin(first)
+	tally.begin(second)
+	if first[0].Healthy != 5 || second[0].Healthy != 5 {
+		t.Errorf("the first waits for %d, the second for %d, want 5 and 5", first[0].Healthy, second[0].Healthy)
+	}
+	tally.end(first)
+	third := web(3)
+	if tally.begin(third); third[0].Healthy != 5 {
+		t.Errorf("beside the second, the third waits for %d, want 5", third[0].Healthy)
+	}
+	tally.end(second)
+	tally.end(third)
+	alone := web(4)
+	if tally.begin(alone); alone[0].Healthy != 4 {
+		t.Errorf("alone, one waits for %d, want 4", alone[0].Healthy)
+	}
+}
