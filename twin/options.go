@@ -124,6 +124,11 @@ func (o Options) complete() (Options, *scenario.Scenario, error) {
 		o.Kubernetes = Versions()[len(Versions())-1]
 	}
 	o.Kubernetes = strings.TrimPrefix(o.Kubernetes, "v")
+	for _, args := range []*[]string{&o.APIServerArgs, &o.ControllerManagerArgs, &o.SchedulerArgs} {
+		if len(*args) == 0 {
+			*args = nil // as it is read back from the record
+		}
+	}
 	if !slices.Contains(Versions(), o.Kubernetes) {
 		return o, nil, fmt.Errorf("kubernetes version %q: a twin can be one of %s", o.Kubernetes, strings.Join(Versions(), ", "))
 	}

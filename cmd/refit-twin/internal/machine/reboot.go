@@ -69,9 +69,9 @@ func (m *controller) startKubelet(ctx context.Context, node *corev1.Node) error 
 	}})
 }
 
-// restartPods puts the containers that ran when the machine went down into the
-// state a kubelet finds them in after a boot: terminated, about to be started
-// again, counted as a restart. kwok then makes the pods Ready.
+// restartPods starts the containers again that ran when the machine went down,
+// as its kubelet does after the boot: each is counted as a restart and not
+// ready yet. kwok makes the pods Ready when it is time.
 func (m *controller) restartPods(ctx context.Context, node string, downSince time.Time) error {
 	pods, err := m.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", node).String(),
@@ -124,13 +124,13 @@ func restarted(statuses []corev1.ContainerStatus, downSince, now time.Time) []co
 			continue
 		}
 		found = true
-		no := false
+		yes := true
 		s.RestartCount++
-		s.Ready, s.Started = false, &no
+		s.Ready, s.Started = false, &yes
 		s.LastTerminationState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
 			ExitCode: 255, Reason: "Unknown", StartedAt: run.StartedAt, FinishedAt: metav1.NewTime(now),
 		}}
-		s.State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}
+		s.State = corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(now)}}
 		out = append(out, s)
 	}
 	if !found {
