@@ -24,40 +24,44 @@ import (
 // The API server cordons a node, and its answer never comes: the cordon is taken
 // back all the same.
 func TestNodesUndoesACordonWithoutAnswer(t *testing.T) {
-	for _, interrupt := range []bool{false, true} {
-		x := newWorld(t, node("n1"), pod("a", "n1"))
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		var once sync.Once
-		x.client.PrependReactor("patch", "nodes", func(a clienttesting.Action) (handled bool, _ runtime.Object, err error) {
-			once.Do(func() {
-				var p nodePatch
-				if err := json.Unmarshal(a.(clienttesting.PatchAction).GetPatch(), &p); err != nil {
-					t.Error(err)
-				}
-				change(x, &corev1.Node{}, "", "n1", func(n *corev1.Node) {
-					n.Spec.Unschedulable = *p.Spec.Unschedulable
-					n.Annotations = map[string]string{CordonAnnotation: *p.Metadata.Annotations[CordonAnnotation]}
-				})
-				handled, err = true, errors.New("connection lost")
-				if interrupt {
-					cancel()
-					err = context.Canceled
-				}
+	t.Run("connection lost", func(t *testing.T) { cordonWithoutAnswer(t, false) })
+	t.Run("interrupted", func(t *testing.T) { cordonWithoutAnswer(t, true) })
+}
+
+func cordonWithoutAnswer(t *testing.T, interrupt bool) {
+	t.Helper()
+	x := newWorld(t, node("n1"), pod("a", "n1"))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var once sync.Once
+	x.client.PrependReactor("patch", "nodes", func(a clienttesting.Action) (handled bool, _ runtime.Object, err error) {
+		once.Do(func() {
+			var p nodePatch
+			if err := json.Unmarshal(a.(clienttesting.PatchAction).GetPatch(), &p); err != nil {
+				t.Error(err)
+			}
+			change(x, &corev1.Node{}, "", "n1", func(n *corev1.Node) {
+				n.Spec.Unschedulable = *p.Spec.Unschedulable
+				n.Annotations = map[string]string{CordonAnnotation: *p.Metadata.Annotations[CordonAnnotation]}
 			})
-			return handled, nil, err
+			handled, err = true, errors.New("connection lost")
+			if interrupt {
+				cancel()
+				err = context.Canceled
+			}
 		})
-		got := x.ended(x.drainNodes(ctx, x.drainer(), false, "n1"))
-		want := event.ResultFailed
-		if interrupt {
-			want = event.ResultUnfinished
-		}
-		if got.err == nil || got.summary.Result != want || len(x.asked) != 0 {
-			t.Errorf("interrupt %v: %+v", interrupt, got)
-		}
-		if x.cordoned() != "" || x.count(event.NodeUncordoned) != 1 {
-			t.Errorf("interrupt %v: cordoned %q, told:\n%s", interrupt, x.cordoned(), x.log())
-		}
+		return handled, nil, err
+	})
+	got := x.ended(x.drainNodes(ctx, x.drainer(), false, "n1"))
+	want := event.ResultFailed
+	if interrupt {
+		want = event.ResultUnfinished
+	}
+	if got.err == nil || got.summary.Result != want || len(x.asked) != 0 {
+		t.Errorf("%+v", got)
+	}
+	if x.cordoned() != "" || x.count(event.NodeUncordoned) != 1 {
+		t.Errorf("cordoned %q, told:\n%s", x.cordoned(), x.log())
 	}
 }
 
