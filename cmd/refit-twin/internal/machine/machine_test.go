@@ -139,7 +139,7 @@ func TestReboot(t *testing.T) {
 	want(t, "containers", len(containers), 2)
 	want(t, "restarts", containers[0].RestartCount, 3)
 	want(t, "ready", containers[0].Ready, false)
-	want(t, "started again", containers[0].State.Running.StartedAt.Time.Equal(w.clock.Now()), true)
+	want(t, "started again", containers[0].State.Running.StartedAt.Time.Equal(w.clock.Now().Truncate(time.Second)), true)
 	want(t, "restarts of a container that had ended", containers[1].RestartCount, 0)
 }
 
