@@ -64,6 +64,10 @@ func (d *Drainer) answered(a answered) {
 		via.charged[types.UID(p.name.UID)] = charge{pod: p, version: p.askedBudget}
 		via.settle()
 	}
+	if a.verdict != forbidden {
+		d.answering = true
+		p.denied = 0
+	}
 	if p.node.ended {
 		return
 	}
@@ -78,13 +82,19 @@ func (d *Drainer) answered(a answered) {
 	case a.verdict == accepted, a.verdict == gone, a.verdict == replaced:
 		p.stage = leaving // the watch will tell when it has left
 		d.watchOver(p)
-	case a.verdict == forbidden:
+	case a.verdict == forbidden && d.forGood(p):
 		p.refusal = a.answer
 		d.end(p.node, mayNot(p.name, p.node.name, a.err))
 	default:
 		p.refusal = a.answer
 		d.refused(p, via)
 	}
+}
+
+// forGood counts a refusal for want of a permission, and tells whether to believe it.
+func (d *Drainer) forGood(p *podDrain) bool {
+	p.denied++
+	return !d.answering || p.denied >= deniedPatience
 }
 
 // refused puts a pod whose eviction was refused where it has to wait.

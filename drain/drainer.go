@@ -55,6 +55,9 @@ type state struct {
 	alarms   alarms
 	// generations are those of the budgets whose specification was looked at.
 	generations map[types.NamespacedName]int64
+	// answering: the server was asked before, and did not refuse for want of a
+	// permission. One that refuses after that may merely be starting.
+	answering bool
 	// blindVolumes: it was said that volume attachments may not be read.
 	blindVolumes bool
 	// What has to be looked at again at the end of the round.

@@ -47,6 +47,7 @@ type podDrain struct {
 	evictedAt time.Time // zero: not evicted by this drain
 	refusal   answer    // the last one
 	refused   int       // how often in a row for reasons other than budgets
+	denied    int       // how often in a row for want of a permission
 	barredBy  string
 	// What the cache had when the server was last asked: the pod's version and its budget's.
 	askedPod, askedBudget string
@@ -60,6 +61,11 @@ const (
 	lastRest  = 30 * time.Second
 	// slowRetry is when a pod that waits for an announcement is tried all the same.
 	slowRetry = 30 * time.Second
+	// deniedPatience is how often in a row a permission has to be missing before
+	// that is believed of a server that had let evictions through: one that starts
+	// does not know its roles yet, for a few seconds. With the pauses between the
+	// attempts it is 15 s, about what package cluster allows a watch.
+	deniedPatience = 5
 )
 
 // departed tells whether the cache knows that the pod is on its way out.
