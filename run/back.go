@@ -61,7 +61,27 @@ func (w *worker) uncordon(ctx context.Context) error {
 			w.emit(event.Event{Type: event.NodeUncordoned, Node: w.target.Name})
 			w.note(ctx, reasonUncordoned, fmt.Sprintf("refit run %s uncordoned the node", w.spec.Run))
 		}
+		if err == nil && !changed {
+			w.tellCordoned(ctx)
+		}
 		return Record{}, w.about(err)
+	})
+}
+
+// tellCordoned says so if the node stays cordoned although it was not before the
+// run: its mark is gone, or is another one, so the cordon is somebody else's now.
+func (w *worker) tellCordoned(ctx context.Context) {
+	if w.target.Unschedulable {
+		return
+	}
+	node, err := w.cluster.Node(ctx, w.target.Name)
+	if err != nil || node == nil || node.UID != w.target.UID || !node.Spec.Unschedulable {
+		return
+	}
+	w.emit(event.Event{
+		Type: event.Warning, Node: w.target.Name,
+		Message: "it stays cordoned: somebody took the run's mark off it, or put another one in its place",
+		Hint:    "find out who did; refit uncordon " + w.target.Name + " brings it back",
 	})
 }
 

@@ -336,7 +336,9 @@ func TestEngineUnreachableForAWhile(t *testing.T) {
 
 func TestEngineForbidden(t *testing.T) {
 	c := newFakeCluster(t, "a", "b")
-	tr := newTrial(t, c, testSpec("a", "b"))
+	spec := testSpec("a", "b")
+	spec.Timeouts.Stall.Duration = time.Millisecond // there is no use in waiting here
+	tr := newTrial(t, c, spec)
 	c.onNode = func(string) error { return apierrors.NewForbidden(corev1.Resource("nodes"), "a", errors.New("no")) }
 	o := tr.run(deadline(t))
 	if o.Result != event.ResultUnfinished || o.Status.Count(Failed) != 0 || !contains(o.Reason, "forbidden") {

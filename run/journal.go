@@ -139,6 +139,9 @@ func readJournal(dir string) ([]Record, error) {
 
 func readable(path string, data []byte) (records []Record, torn int, err error) {
 	records, torn, err = decode(data)
+	if err == nil && len(records) > 0 {
+		err = belongs(records[0].Spec, filepath.Base(filepath.Dir(path)))
+	}
 	if err != nil {
 		return nil, 0, hint.Wrap(fmt.Errorf("%s: %w", path, err),
 			"the journal was changed by something else than refit; restore the file, or uncordon by hand the nodes that carry the "+
@@ -150,6 +153,15 @@ func readable(path string, data []byte) (records []Record, torn int, err error) 
 				"of this run, remove its directory")
 	}
 	return records, torn, nil
+}
+
+// belongs fails if spec is not that of the run whose directory it was found in:
+// two directories for one run would be two processes that take each other for dead.
+func belongs(spec *Spec, run string) error {
+	if spec.Run != run {
+		return fmt.Errorf("it is the journal of run %q", spec.Run)
+	}
+	return spec.validate()
 }
 
 // Append writes a record and waits until it is on disk. It fills in the

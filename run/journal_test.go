@@ -341,3 +341,41 @@ func TestStoreLists(t *testing.T) {
 		}
 	}
 }
+
+// A copy of a journal under another name would be a second process for one run.
+func TestJournalOfAnotherRun(t *testing.T) {
+	dir := t.TempDir()
+	store := NewStore(dir, clock.RealClock{})
+	j, err := store.create(testSpec("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	const other = "20200101-000000-0000"
+	if err := os.Rename(filepath.Join(dir, testSpec("a").Run), filepath.Join(dir, other)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Read(other); err == nil || !strings.Contains(err.Error(), "it is the journal of run") {
+		t.Errorf("read: %v", err)
+	}
+	if _, _, _, err := store.open(other); err == nil {
+		t.Error("it is taken up")
+	}
+}
+
+func TestJournalThatIsAPipe(t *testing.T) {
+	dir := t.TempDir()
+	const id = "20200101-000000-0000"
+	if err := os.Mkdir(filepath.Join(dir, id), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(filepath.Join(dir, id, journalName), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := NewStore(dir, clock.RealClock{}).List()
+	if err != nil || len(entries) != 1 || entries[0].Err == nil {
+		t.Errorf("%+v, %v", entries, err)
+	}
+}

@@ -23,6 +23,10 @@ const (
 	retryMost  = 15 * time.Second
 	// callLimit bounds one request, so that a connection that went dead is noticed.
 	callLimit = 30 * time.Second
+	// deniedPatience is how long a permission has to be missing before that is
+	// believed: an API server that has just started refuses everything until it
+	// knows its roles. Package cluster allows a watch about as long.
+	deniedPatience = 15 * time.Second
 )
 
 // unreachableError says that the API server did not answer for as long as a run waits for it.
@@ -43,11 +47,13 @@ func (e *deniedError) Error() string { return e.err.Error() }
 func (e *deniedError) Unwrap() error { return e.err }
 
 // retry calls f, which sends a request or two, until it succeeds or there is no
-// use in trying again. A request is not cut off when ctx ends, so that it is
+// use in trying again: a permission that is missing is asked for again for a
+// while, see deniedPatience. A request is not cut off when ctx ends, so that it is
 // always known what became of it; but none is sent after that.
 func retry(ctx context.Context, clk clock.WithTicker, patience time.Duration, f func(context.Context) error) error {
 	backoff := wait.Backoff{Duration: retryFirst, Factor: 2, Jitter: 0.2, Steps: 1 << 20, Cap: retryMost}
 	start := clk.Now()
+	var denied time.Time // since when; zero: the last answer was another one
 	for {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -55,10 +61,18 @@ func retry(ctx context.Context, clk clock.WithTicker, patience time.Duration, f 
 		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callLimit)
 		err := f(call)
 		cancel()
+		no := apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err)
+		switch {
+		case !no:
+			denied = time.Time{}
+		case denied.IsZero():
+			denied = clk.Now()
+		}
 		switch {
 		case err == nil:
 			return nil
-		case apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err):
+		case no && clk.Since(denied) < min(deniedPatience, patience):
+		case no:
 			return &deniedError{hint.Wrap(err, "see to it that this user has the permissions that refit needs, and resume the run")}
 		case !transient(err):
 			return err

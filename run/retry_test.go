@@ -87,3 +87,43 @@ func TestRetryIsInterruptedBetweenRequests(t *testing.T) {
 		t.Errorf("%d calls, %v", calls, err)
 	}
 }
+
+// An API server that has just started refuses everything for some seconds.
+func TestRetryDoesNotBelieveOneDenial(t *testing.T) {
+	no := apierrors.NewForbidden(corev1.Resource("nodes"), "a", errors.New("no"))
+	for name, c := range map[string]struct {
+		denials int
+		want    func(error) bool
+	}{
+		"the server starts":   {4, func(err error) bool { return err == nil }},
+		"it is really denied": {1 << 30, func(err error) bool { _, denied := errors.AsType[*deniedError](err); return denied }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clk := clocktesting.NewFakeClock(testTime)
+			calls := 0
+			done := make(chan error, 1)
+			go func() {
+				done <- retry(t.Context(), clk, time.Hour, func(context.Context) error {
+					if calls++; calls <= c.denials {
+						return no
+					}
+					return nil
+				})
+			}()
+			for {
+				select {
+				case err := <-done:
+					if !c.want(err) || calls < 5 || clk.Since(testTime) > time.Minute {
+						t.Errorf("after %d calls and %s: %v", calls, clk.Since(testTime), err)
+					}
+					return
+				default:
+				}
+				if clk.HasWaiters() {
+					clk.Step(100 * time.Millisecond)
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+}

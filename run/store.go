@@ -129,7 +129,7 @@ func (s *Store) OnlyUnfinished() (string, error) {
 	case 1:
 		return open[0], nil
 	}
-	return "", hint.Wrap(fmt.Errorf("%d runs are unfinished: %s", len(open), few(open)), "name one; refit runs list shows them all")
+	return "", hint.Wrap(badInput("%d runs are unfinished: %s", len(open), few(open)), "name one; refit runs list shows them all")
 }
 
 // path returns the directory of a run that exists.
@@ -139,9 +139,13 @@ func (s *Store) path(run string) (string, error) {
 		return "", unknown
 	}
 	dir := filepath.Join(s.dir, run)
-	_, err := os.Stat(filepath.Join(dir, journalName))
+	journal := filepath.Join(dir, journalName)
+	info, err := os.Stat(journal)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", unknown
+	}
+	if err == nil && !info.Mode().IsRegular() { // to open a pipe would be to wait for ever
+		err = hint.Wrap(fmt.Errorf("%s is not a file", journal), "it is not refit's: remove it")
 	}
 	if err != nil {
 		return "", fmt.Errorf("run %s: %w", run, err)
