@@ -29,6 +29,10 @@ func run() int {
 	defer stop()
 	// The first Ctrl-C asks for an orderly end; a second one is not caught, and ends at once.
 	context.AfterFunc(ctx, stop)
+	// Whoever reads what refit writes may go away, as head does; that is no
+	// reason to leave nodes half drained. Caught, not ignored: commands that
+	// refit runs would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
 	return cli.Run(ctx, streams, os.Args[0], os.Args[1:])
 }
