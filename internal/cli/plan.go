@@ -16,6 +16,10 @@ import (
 func writePlan(w io.Writer, p *run.Prepared) error {
 	s := p.Spec
 	var b strings.Builder
+	// What is long comes first: the plan has to be on the screen when it is asked about.
+	for _, warning := range p.Warnings {
+		fmt.Fprintf(&b, "warning: %s\n", warning)
+	}
 	fmt.Fprintf(&b, "maintain %s of %d", things(len(s.Nodes), "node"), p.Total)
 	if at := things(p.Slots, "node"); p.Slots < p.Total {
 		fmt.Fprintf(&b, ", %s of the cluster out at a time at most (--max-unavailable %s)", at, s.MaxUnavailable)
@@ -41,9 +45,6 @@ func writePlan(w io.Writer, p *run.Prepared) error {
 	}
 	for _, o := range p.Out {
 		fmt.Fprintf(&b, "out already: %s, %s\n", o.Node, o.Reason)
-	}
-	for _, warning := range p.Warnings {
-		fmt.Fprintf(&b, "warning: %s\n", warning)
 	}
 	_, err := io.WriteString(w, report.Printable(b.String()))
 	return err

@@ -65,7 +65,7 @@ func newRootCommand(a *app, argv0 string) *cobra.Command {
 	root.SetOut(a.Out)
 	root.SetErr(a.ErrOut)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError(fmt.Errorf("%s: %w", cmd.CommandPath(), err))
+		return hint.Wrap(usageError(fmt.Errorf("%s: %w", cmd.CommandPath(), err)), "%s --help lists the flags", cmd.CommandPath())
 	})
 	a.kube.AddFlags(root.PersistentFlags())
 	root.PersistentFlags().StringVar(&a.color, "color", "auto", "when to use colour and live progress: auto, always or never")
@@ -143,6 +143,16 @@ func usageError(err error) error {
 // usageArgs makes a check of arguments fail as wrong usage.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		return usageError(check(cmd, args))
+		err := usageError(check(cmd, args))
+		if err == nil || !cmd.HasSubCommands() || len(args) == 0 {
+			return err
+		}
+		if cmd.SuggestionsMinimumDistance == 0 {
+			cmd.SuggestionsMinimumDistance = 2 // what cobra takes by default
+		}
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			return hint.Wrap(err, "did you mean %s %s?", cmd.CommandPath(), strings.Join(near, " or "))
+		}
+		return hint.Wrap(err, "%s --help lists the commands", cmd.CommandPath())
 	}
 }

@@ -46,7 +46,7 @@ func writeRuns(w io.Writer, format string, entries []run.Entry) error {
 				continue
 			}
 			s := e.Status
-			row(e.Run, s.Phase, len(s.Spec.Nodes), s.Count(run.Maintained), s.Count(run.Failed), act(s.Spec), s.Reason)
+			row(e.Run, s.Phase, len(s.Spec.Nodes), s.Count(run.Maintained), s.Count(run.Failed), brief(act(s.Spec)), s.Reason)
 		}
 	})
 }
@@ -86,6 +86,16 @@ func act(s *run.Spec) string {
 		return "reboot"
 	}
 	return "command: " + s.Command
+}
+
+// brief keeps the start of a command, so that a list stays one: refit runs show
+// has all of it.
+func brief(s string) string {
+	const most = 40
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-3]) + "..."
+	}
+	return s
 }
 
 func took(n *run.NodeStatus) string {
