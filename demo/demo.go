@@ -226,7 +226,7 @@ func (o *Options) maintain(ctx context.Context, client kubernetes.Interface, con
 		return nil, err
 	}
 	defer prepared.Close()
-	o.Say(fmt.Sprintf("maintaining %d nodes, at most %d at a time: %d pods have to move, each node reboots",
+	o.Say(fmt.Sprintf("maintaining %d nodes, at most %d at a time: %d pods move, each node reboots",
 		len(prepared.Spec.Nodes), prepared.Slots, prepared.Pods))
 	begun := o.Clock.Now()
 	outcome, err := prepared.Run(ctx)

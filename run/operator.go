@@ -128,7 +128,7 @@ func (p *Prepared) rehearse(s *cluster.Snapshot) error {
 	p.Slots, p.Out = d.Slots, d.Out
 	if len(d.Start) == 0 {
 		return hint.Wrap(&BlockedError{errors.New(waitsForSlot(d))},
-			"bring those nodes back, or allow more with --max-unavailable; nothing was changed")
+			"bring those nodes back (those of a run: refit runs resume or abort it), or allow more with --max-unavailable; nothing was changed")
 	}
 	return nil
 }

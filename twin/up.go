@@ -108,7 +108,11 @@ func (t *Twin) create(ctx context.Context, bin string, o Options, sc *scenario.S
 	if err != nil {
 		return err
 	}
-	progress.say("adding %d nodes in %d zones", o.Nodes, o.Zones)
+	zones := "zones"
+	if o.Zones == 1 {
+		zones = "zone"
+	}
+	progress.say("adding %d nodes in %d %s", o.Nodes, o.Zones, zones)
 	if err := t.populate(ctx, cfg, o); err != nil {
 		return err
 	}
