@@ -19,6 +19,7 @@ import (
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 
+	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
 )
 
@@ -31,6 +32,9 @@ const (
 	lockRenewal  = 10 * time.Second
 	// lockMargin is for a renewal that is on its way.
 	lockMargin = 2 * time.Second
+	// longestExpiry bounds what is believed of a Lease that refit did not write:
+	// it may be anything.
+	longestExpiry = 10 * lockDuration
 	// releaseLimit is what giving the lock up may take at the end: somebody waits for the program.
 	releaseLimit = 5 * time.Second
 )
@@ -62,6 +66,7 @@ type lease struct {
 	leases coordination.LeaseInterface
 	holder string
 	clock  clock.WithTicker
+	sink   event.Sink
 	lost   chan struct{} // closed when the lease is somebody else's
 
 	mu      sync.Mutex
@@ -76,8 +81,10 @@ func holderOf(run, host string) string { return run + "@" + host }
 // same holder left behind is taken over at once: the caller has that run's
 // journal open, so its process is dead. What others left behind is taken over
 // once it has expired.
-func acquireLease(ctx context.Context, client kubernetes.Interface, holder string, clk clock.WithTicker) (*lease, error) {
-	l := &lease{leases: client.CoordinationV1().Leases(lockNamespace), holder: holder, clock: clk, lost: make(chan struct{})}
+//
+// Before it waits for something to expire it tells sink: nothing else happens then.
+func acquireLease(ctx context.Context, client kubernetes.Interface, holder string, clk clock.WithTicker, sink event.Sink) (*lease, error) {
+	l := &lease{leases: client.CoordinationV1().Leases(lockNamespace), holder: holder, clock: clk, sink: sink, lost: make(chan struct{})}
 	for {
 		err := l.tryAcquire(ctx)
 		// Somebody else was faster: look again, and find their name in it.
@@ -126,7 +133,7 @@ func (l *lease) waitForExpiry(ctx context.Context, found *coordinationv1.Lease) 
 	if holder == "" || holder == l.holder {
 		return nil
 	}
-	duration := time.Duration(ptr.Deref(found.Spec.LeaseDurationSeconds, 0)) * time.Second
+	duration := min(time.Duration(ptr.Deref(found.Spec.LeaseDurationSeconds, 0))*time.Second, longestExpiry)
 	var left time.Duration // by this machine's clock
 	if found.Spec.RenewTime != nil {
 		left = found.Spec.RenewTime.Add(duration).Sub(l.clock.Now())
@@ -143,6 +150,10 @@ func (l *lease) waitForExpiry(ctx context.Context, found *coordinationv1.Lease) 
 		}
 		return hint.Wrap(e, "wait for that run to end; if its process is dead, resume it on %s: refit runs resume %s", host, run)
 	}
+	l.sink.Emit(event.Event{
+		Time: l.clock.Now(), Type: event.Warning,
+		Message: fmt.Sprintf("the lock of this cluster was left behind by %s; taking it over in %s unless it is renewed", holder, wait),
+	})
 	timer := l.clock.NewTimer(wait)
 	defer timer.Stop()
 	select {
@@ -192,9 +203,12 @@ func (l *lease) check(ctx context.Context) error {
 	default:
 	}
 	l.mu.Lock()
-	fresh := l.clock.Since(l.renewed) < lockDuration-lockRenewal/2
+	renewed := l.renewed
 	l.mu.Unlock()
-	if fresh {
+	// By both clocks: the monotonic one stands still while a laptop sleeps, the
+	// other one may be set back.
+	now, limit := l.clock.Now(), lockDuration-lockRenewal/2
+	if now.Sub(renewed) < limit && now.Round(0).Sub(renewed.Round(0)) < limit {
 		return nil
 	}
 	return l.renew(ctx)

@@ -6,6 +6,7 @@ package run
 import (
 	"context"
 	"errors"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 
+	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
 )
 
@@ -49,14 +51,14 @@ func holderNow(t *testing.T, client *fake.Clientset) string {
 
 func TestLockFreeTakenAndReleased(t *testing.T) {
 	client, clk := fake.NewClientset(), clocktesting.NewFakeClock(testTime)
-	l, err := acquireLease(t.Context(), client, us, clk)
+	l, err := acquireLease(t.Context(), client, us, clk, event.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := holderNow(t, client); got != us {
 		t.Errorf("held by %q", got)
 	}
-	_, err = acquireLease(t.Context(), client, them, clk)
+	_, err = acquireLease(t.Context(), client, them, clk, event.Discard)
 	var locked *LockedError
 	if !errors.As(err, &locked) {
 		t.Fatalf("got %v", err)
@@ -70,7 +72,7 @@ func TestLockFreeTakenAndReleased(t *testing.T) {
 	if err := l.release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := acquireLease(t.Context(), client, them, clk); err != nil {
+	if _, err := acquireLease(t.Context(), client, them, clk, event.Discard); err != nil {
 		t.Errorf("a released lock is not free: %v", err)
 	}
 }
@@ -78,12 +80,38 @@ func TestLockFreeTakenAndReleased(t *testing.T) {
 // The same run on the same machine has its journal, so whoever had the lock is dead.
 func TestLockTakenOverBySameRun(t *testing.T) {
 	client := fake.NewClientset(leaseOf(us, testTime))
-	if _, err := acquireLease(t.Context(), client, us, clocktesting.NewFakeClock(testTime)); err != nil {
+	if _, err := acquireLease(t.Context(), client, us, clocktesting.NewFakeClock(testTime), event.Discard); err != nil {
 		t.Error(err)
 	}
-	_, err := acquireLease(t.Context(), client, strings.Replace(us, "desk", "other", 1), clocktesting.NewFakeClock(testTime))
+	_, err := acquireLease(t.Context(), client, strings.Replace(us, "desk", "other", 1), clocktesting.NewFakeClock(testTime), event.Discard)
 	if _, locked := errors.AsType[*LockedError](err); !locked {
 		t.Errorf("the same run on another machine: got %v", err)
+	}
+}
+
+// A Lease may say anything, also that it is good for 68 years.
+func TestLockForged(t *testing.T) {
+	l := leaseOf(them, testTime.Add(time.Hour*24*365))
+	l.Spec.LeaseDurationSeconds = ptr.To[int32](math.MaxInt32)
+	clk := clocktesting.NewFakeClock(testTime)
+	var told []string
+	sink := event.SinkFunc(func(e event.Event) {
+		told = append(told, e.Message)
+	})
+	done := make(chan error, 1)
+	go func() {
+		_, err := acquireLease(t.Context(), fake.NewClientset(l), us, clk, sink)
+		done <- err
+	}()
+	for !clk.HasWaiters() {
+		runtime.Gosched()
+	}
+	clk.Step(longestExpiry + lockMargin)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != 1 || !strings.Contains(told[0], them) {
+		t.Errorf("told %q, want who left the lock behind", told)
 	}
 }
 
@@ -92,7 +120,7 @@ func acquireLater(t *testing.T, client *fake.Clientset, clk *clocktesting.FakeCl
 	t.Helper()
 	done := make(chan error, 1)
 	go func() {
-		_, err := acquireLease(t.Context(), client, us, clk)
+		_, err := acquireLease(t.Context(), client, us, clk, event.Discard)
 		done <- err
 	}()
 	for {
@@ -160,7 +188,7 @@ func TestLockForbidden(t *testing.T) {
 	client.PrependReactor("*", "leases", func(clienttesting.Action) (bool, apiruntime.Object, error) {
 		return true, nil, apierrors.NewForbidden(coordinationv1.Resource("leases"), lockName, errors.New("no"))
 	})
-	_, err := acquireLease(t.Context(), client, us, clocktesting.NewFakeClock(testTime))
+	_, err := acquireLease(t.Context(), client, us, clocktesting.NewFakeClock(testTime), event.Discard)
 	if err == nil || hint.Of(err) == "" {
 		t.Errorf("got %v", err)
 	}
@@ -182,7 +210,7 @@ func TestLockLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client, clk := fake.NewClientset(), clocktesting.NewFakeClock(testTime)
-			l, err := acquireLease(t.Context(), client, us, clk)
+			l, err := acquireLease(t.Context(), client, us, clk, event.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -227,7 +255,7 @@ func TestLockLost(t *testing.T) {
 // That the API server is away does not lose the lock, but it is not known to be held either.
 func TestLockUnreachable(t *testing.T) {
 	client, clk := fake.NewClientset(), clocktesting.NewFakeClock(testTime)
-	l, err := acquireLease(t.Context(), client, us, clk)
+	l, err := acquireLease(t.Context(), client, us, clk, event.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +275,7 @@ func TestLockUnreachable(t *testing.T) {
 
 func TestLockIsRenewed(t *testing.T) {
 	client, clk := fake.NewClientset(), clocktesting.NewFakeClock(testTime)
-	l, err := acquireLease(t.Context(), client, us, clk)
+	l, err := acquireLease(t.Context(), client, us, clk, event.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -220,7 +220,7 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 	if err != nil {
 		return Outcome{}, fmt.Errorf("find this machine's name: %w", err)
 	}
-	lock, err := acquireLease(ctx, o.Client, holderOf(spec.Run, machine), o.Clock)
+	lock, err := acquireLease(ctx, o.Client, holderOf(spec.Run, machine), o.Clock, o.Sink)
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -333,7 +333,7 @@ func TestTwinMaintain(t *testing.T) {
 	})
 
 	t.Run("another run holds the lock", func(t *testing.T) {
-		l, err := acquireLease(t.Context(), s.operator.Client, them, clock.RealClock{})
+		l, err := acquireLease(t.Context(), s.operator.Client, them, clock.RealClock{}, event.Discard)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,7 @@ type drainFlags struct {
 
 	podSelector string
 	gracePeriod int64
-	skipWait    int
+	skipWait    int32
 	timeout     time.Duration
 	chunkSize   int64
 }
@@ -32,7 +32,7 @@ func (f *drainFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.disableEviction, "disable-eviction", false, "delete pods instead of evicting them, past their disruption budgets; use with caution")
 	flags.Int64Var(&f.gracePeriod, "grace-period", -1, "seconds that each pod gets to terminate; negative: what the pod says")
 	flags.StringVar(&f.podSelector, "pod-selector", "", "label selector of the pods to evict; the others stay")
-	flags.IntVar(&f.skipWait, "skip-wait-for-delete-timeout", 0, "do not wait for pods that were deleted more than this many seconds ago; 0 waits")
+	flags.Int32Var(&f.skipWait, "skip-wait-for-delete-timeout", 0, "do not wait for pods that were deleted more than this many seconds ago; 0 waits")
 	flags.DurationVar(&f.timeout, "timeout", 0, "how long it may take before giving up; 0 is no limit")
 	flags.Int64Var(&f.chunkSize, "chunk-size", 500, "accepted for kubectl's sake: refit watches, and the client chooses the size of what it reads")
 }

@@ -25,7 +25,7 @@ type maintainFlags struct {
 	request        run.Request
 	maxUnavailable string
 	gracePeriod    int64
-	skipWait       int
+	skipWait       int32
 	dryRun         bool
 }
 
@@ -83,7 +83,7 @@ func (f *maintainFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&d.DisableEviction, "disable-eviction", false, "delete pods instead of evicting them, which passes by their disruption budgets")
 	flags.StringVar(&d.PodSelector, "pod-selector", "", "evict only pods with these labels")
 	flags.Int64Var(&f.gracePeriod, "grace-period", -1, "seconds that each pod gets to terminate; negative: what the pod says")
-	flags.IntVar(&f.skipWait, "skip-wait-for-delete-timeout", 0, "do not wait for pods that were deleted longer ago than so many seconds; 0 waits for all")
+	flags.Int32Var(&f.skipWait, "skip-wait-for-delete-timeout", 0, "do not wait for pods that were deleted longer ago than so many seconds; 0 waits for all")
 
 	flags.DurationVar(&t.Drain.Duration, "drain-timeout", t.Drain.Duration, "how long the drain of one node may take")
 	flags.DurationVar(&t.Command.Duration, "command-timeout", 0, "how long the command may take for one node; 0 is no limit")
