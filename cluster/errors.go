@@ -24,9 +24,6 @@ const (
 	CodeTorn   = "snapshot-torn"
 )
 
-// noKubeconfig is the server that client-go falls back to (clientcmd.ClusterDefaults).
-const noKubeconfig = "localhost:8080"
-
 // explain says that reading what failed with err, and adds what can be done about it.
 func explain(err error, what string) error {
 	if err == nil {
@@ -58,8 +55,6 @@ func explain(err error, what string) error {
 		return hint.Wrap(wrapped, "the API server's certificate is for other names: check the server address in the kubeconfig, or set tls-server-name")
 	case errors.As(err, &dns):
 		return hint.Wrap(wrapped, "the API server's name cannot be resolved: check the server address in the kubeconfig and this machine's DNS")
-	case errors.As(err, &op) && strings.Contains(err.Error(), noKubeconfig):
-		return hint.Wrap(wrapped, "%s is what is asked without a kubeconfig: name one with KUBECONFIG or --kubeconfig", noKubeconfig)
 	case apierrors.IsForbidden(err):
 		return hint.Wrap(wrapped, "give this user the rights that refit needs: docs/how-to/rbac.md")
 	case errors.As(err, &op), errors.Is(err, context.DeadlineExceeded), apierrors.IsTimeout(err), apierrors.IsServiceUnavailable(err):

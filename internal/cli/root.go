@@ -16,6 +16,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/report"
@@ -116,6 +117,12 @@ func (a *app) yesFlag(cmd *cobra.Command) {
 // client-side rate limit: refit paces itself by what the API server answers.
 func (a *app) client() (*rest.Config, kubernetes.Interface, error) {
 	config, err := a.kube.ToRESTConfig()
+	if err == nil && config.Host == clientcmd.ClusterDefaults.Server && *a.kube.APIServer == "" {
+		// What client-go falls back to; nobody means a server without TLS on this machine.
+		if raw, rawErr := a.kube.ToRawKubeConfigLoader().RawConfig(); rawErr == nil && len(raw.Clusters) == 0 {
+			err = errors.New("it is missing or names no cluster")
+		}
+	}
 	if err != nil {
 		return nil, nil, hint.Wrap(usageError(fmt.Errorf("load the kubeconfig: %w", err)),
 			"name a cluster with --kubeconfig and --context, or with KUBECONFIG")

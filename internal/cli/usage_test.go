@@ -34,6 +34,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"maintain", "a", "--reboot", "--command", "true"}, "exclude each other"},
 		{[]string{"maintain", "a", "--command", " "}, "--command CMD or --reboot"},
 		{[]string{"maintain", "a", "--reboot", "--max-unavailable", ""}, "--max-unavailable"},
+		{[]string{"check"}, "names no cluster"},
 		{[]string{"nonsense"}, "unknown command"},
 	} {
 		out, errw, code := refit(t, tc.args...)
