@@ -133,22 +133,9 @@ func (l *lease) waitForExpiry(ctx context.Context, found *coordinationv1.Lease) 
 	if holder == "" || holder == l.holder {
 		return nil
 	}
-	duration := min(time.Duration(ptr.Deref(found.Spec.LeaseDurationSeconds, 0))*time.Second, longestExpiry)
-	var left time.Duration // by this machine's clock
-	if found.Spec.RenewTime != nil {
-		left = found.Spec.RenewTime.Add(duration).Sub(l.clock.Now())
-	}
-	wait := lockRenewal + lockMargin
-	switch {
-	case left > duration+lockMargin: // renewed in the future: the clocks tell nothing
-		wait = duration + lockMargin
-	case left > 0:
-		run, host, _ := strings.Cut(holder, "@")
-		e := &LockedError{Run: run, Host: host, Expires: left}
-		if found.Spec.AcquireTime != nil {
-			e.Since = found.Spec.AcquireTime.Time
-		}
-		return hint.Wrap(e, "wait for that run to end; if its process is dead, resume it on %s: refit runs resume %s", host, run)
+	wait, err := expiry(found, l.clock.Now())
+	if err != nil {
+		return err
 	}
 	l.sink.Emit(event.Event{
 		Time: l.clock.Now(), Type: event.Warning,
@@ -162,6 +149,39 @@ func (l *lease) waitForExpiry(ctx context.Context, found *coordinationv1.Lease) 
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// expiry returns for how long a Lease that looks expired is watched before it is
+// believed, or a *LockedError if it is held.
+func expiry(found *coordinationv1.Lease, now time.Time) (wait time.Duration, err error) {
+	duration := min(time.Duration(ptr.Deref(found.Spec.LeaseDurationSeconds, 0))*time.Second, longestExpiry)
+	var left time.Duration // by this machine's clock
+	if found.Spec.RenewTime != nil {
+		left = found.Spec.RenewTime.Add(duration).Sub(now)
+	}
+	switch {
+	case left > duration+lockMargin: // renewed in the future: the clocks tell nothing
+		return duration + lockMargin, nil
+	case left <= 0:
+		return lockRenewal + lockMargin, nil
+	}
+	run, host, _ := strings.Cut(ptr.Deref(found.Spec.HolderIdentity, ""), "@")
+	e := &LockedError{Run: run, Host: host, Expires: left}
+	if found.Spec.AcquireTime != nil {
+		e.Since = found.Spec.AcquireTime.Time
+	}
+	return 0, hint.Wrap(e, "wait for that run to end; if its process is dead, resume it on %s: refit runs resume %s", host, run)
+}
+
+// lockedByOther returns a *LockedError if a run is at work. It takes nothing, and
+// what it cannot find out is left to acquireLease.
+func lockedByOther(ctx context.Context, client kubernetes.Interface, now time.Time) error {
+	found, err := client.CoordinationV1().Leases(lockNamespace).Get(ctx, lockName, metav1.GetOptions{})
+	if err != nil || ptr.Deref(found.Spec.HolderIdentity, "") == "" {
+		return nil //nolint:nilerr // see above
+	}
+	_, err = expiry(found, now)
+	return err
 }
 
 func (l *lease) claim(lease *coordinationv1.Lease, now time.Time) {

@@ -89,6 +89,27 @@ func TestLockTakenOverBySameRun(t *testing.T) {
 	}
 }
 
+func TestLockedByOther(t *testing.T) {
+	for name, c := range map[string]struct {
+		lease  *coordinationv1.Lease
+		locked bool
+	}{
+		"held":     {leaseOf(them, testTime), true},
+		"expired":  {leaseOf(them, testTime.Add(-time.Hour)), false},
+		"released": {leaseOf("", testTime), false},
+		"none":     {nil, false},
+	} {
+		client := fake.NewClientset()
+		if c.lease != nil {
+			client = fake.NewClientset(c.lease)
+		}
+		err := lockedByOther(t.Context(), client, testTime)
+		if _, locked := errors.AsType[*LockedError](err); locked != c.locked || !locked && err != nil {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 // A Lease may say anything, also that it is good for 68 years.
 func TestLockForged(t *testing.T) {
 	l := leaseOf(them, testTime.Add(time.Hour*24*365))

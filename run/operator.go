@@ -92,14 +92,14 @@ func (o *Operator) prepare(ctx, watching context.Context, r Request) (*Prepared,
 		return nil, err
 	}
 	p := &Prepared{Spec: spec, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
-	if err := p.rehearse(snapshot); err != nil {
+	if err := p.rehearse(ctx, snapshot); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
 // rehearse asks beforehand what would stop the run in the middle.
-func (p *Prepared) rehearse(s *cluster.Snapshot) error {
+func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot) error {
 	options, err := p.Spec.Drain.options(p.Spec.Run, p.operator.Clock)
 	if err != nil {
 		return &InputError{err}
@@ -127,6 +127,10 @@ func (p *Prepared) rehearse(s *cluster.Snapshot) error {
 	d := Next(s, p.Spec, Progress{Nodes: status.Nodes})
 	p.Slots, p.Out = d.Slots, d.Out
 	if len(d.Start) == 0 {
+		// If the slots are taken by a run that is at work, that is what is in the way.
+		if err := lockedByOther(ctx, p.operator.Client, p.operator.Clock.Now()); err != nil {
+			return err
+		}
 		return hint.Wrap(&BlockedError{errors.New(waitsForSlot(d))},
 			"bring those nodes back (those of a run: refit runs resume or abort it), or allow more with --max-unavailable; nothing was changed")
 	}

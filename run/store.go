@@ -125,7 +125,7 @@ func (s *Store) OnlyUnfinished() (string, error) {
 	}
 	switch len(open) {
 	case 0:
-		return "", hint.Wrap(&UnknownRunError{Dir: s.dir}, "every run is finished; refit runs list shows them")
+		return "", hint.Wrap(badInput("no run is unfinished"), "refit runs list shows all runs")
 	case 1:
 		return open[0], nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/cluster"
@@ -96,7 +97,7 @@ func (a *app) drain(ctx context.Context, names []string, selector labels.Selecto
 	if err != nil {
 		return err
 	}
-	mark := "drain-" + clock.RealClock{}.Now().UTC().Format("20060102-150405.000")
+	mark := "drain-" + clock.RealClock{}.Now().UTC().Format("20060102-150405") + "-" + rand.String(4)
 	summary, err := drain.New(client, watcher, options, reporter).Nodes(ctx, nodes, mark, keepCordon)
 	if err := reporter.Close(); err != nil {
 		return err

@@ -37,7 +37,7 @@ func TestMaintain(t *testing.T) {
 	}{
 		{"no runs yet", []string{"runs"}, exitDone, "RUN", ""},
 		{"nothing to show", []string{"runs", "show"}, exitUsage, "", "there were no runs yet"},
-		{"nothing to resume", []string{"runs", "resume"}, exitUsage, "", "hint: every run is finished"},
+		{"nothing to resume", []string{"runs", "resume"}, exitUsage, "", "error: no run is unfinished"},
 		{"no node", []string{"maintain", "--reboot"}, exitUsage, "", "no nodes were named"},
 		{"unknown node", []string{"maintain", "node-01", "node-09", "--reboot", "--yes"}, exitUsage, "", "unknown node: node-09"},
 		{"named twice", []string{"maintain", "node-01", "node-01", "--reboot", "--yes"}, exitUsage, "", "node node-01 is given twice"},
@@ -55,7 +55,7 @@ func TestMaintain(t *testing.T) {
 		{"fails again", []string{"runs", "resume"}, exitFailed, "node/node-01 failed", ""},
 		{"is in the way", []string{"maintain", "node-02", "--reboot", "--yes"}, exitBlocked, "", "node-01 (cordoned by run"},
 		{"is aborted", []string{"runs", "abort"}, exitDone, "node/node-01 uncordoned", "1 node uncordoned"},
-		{"once only", []string{"runs", "abort"}, exitUsage, "", "hint: every run is finished"},
+		{"once only", []string{"runs", "abort"}, exitUsage, "", "error: no run is unfinished"},
 		{"works", []string{"maintain", "node-02", "--reboot", "--yes"}, exitDone, "node/node-02 maintained", "1 of 1 node maintained"},
 		{"unknown run", []string{"runs", "show", "20260101-000000-0000"}, exitUsage, "", "hint: refit runs list"},
 	}
