@@ -103,7 +103,7 @@ func (d *Drainer) explain(p *podDrain) (b event.Blocker, worth bool) {
 	slices.Sort(attached)
 	return event.Blocker{
 		Cause:   event.CauseVolume,
-		Message: "is gone, but still attached to the node: volume " + strings.Join(attached, ", "),
+		Message: "still attached to the node: volume " + strings.Join(attached, ", "),
 		Hint:    "the attach-detach controller and the volume's CSI driver detach it: look at `kubectl get volumeattachments`",
 	}, true
 }

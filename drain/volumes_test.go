@@ -53,13 +53,13 @@ func TestWaitsForVolumesToDetach(t *testing.T) {
 		pod("db", "n1", withVolume("db"), withVolume("shared"), ephemeral), pod("mirror", "n1", mirror, withVolume("shared")))
 	done := x.drain(t.Context(), x.drainer(), "n1")
 	b := x.untilBlocked("shop/db", event.CauseVolume)
-	if want := "is gone, but still attached to the node: volume pv-db, pv-scratch"; b.Message != want {
+	if want := "still attached to the node: volume pv-db, pv-scratch"; b.Message != want {
 		t.Errorf("%q, want %q", b.Message, want)
 	}
 	x.delete(attachmentsResource, "", "a1")
 	x.until("the other volume to be told", func() bool {
 		last := x.events[len(x.events)-1]
-		return last.Type == event.PodBlocked && last.Blocker.Message == "is gone, but still attached to the node: volume pv-scratch"
+		return last.Type == event.PodBlocked && last.Blocker.Message == "still attached to the node: volume pv-scratch"
 	})
 	x.delete(attachmentsResource, "", "a4")
 	if got := x.wait(done); got.err != nil || got.Gone != 1 {
