@@ -83,7 +83,7 @@ func (d *Drainer) answered(a answered) {
 		p.stage = leaving // the watch will tell when it has left
 		d.watchOver(p)
 	case a.verdict == forbidden && d.forGood(p):
-		p.refusal = a.answer
+		p.refusal, p.stage = a.answer, resting
 		d.end(p.node, mayNot(p.name, p.node.name, a.err))
 	default:
 		p.refusal = a.answer

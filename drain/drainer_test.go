@@ -291,7 +291,7 @@ func TestForbiddenEndsTheDrain(t *testing.T) {
 		return apierrors.NewForbidden(corev1.Resource("pods"), "a", errors.New(`User "u" cannot create resource "pods/eviction"`))
 	})
 	got := x.wait(x.drain(t.Context(), x.drainer(), "n1"))
-	if !apierrors.IsForbidden(got.err) || len(got.Remaining) != 1 {
+	if !apierrors.IsForbidden(got.err) || len(got.Remaining) != 1 || !strings.Contains(got.Remaining[0].Blocker.Message, "pods/eviction") {
 		t.Errorf("%+v", got)
 	}
 }
