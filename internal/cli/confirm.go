@@ -15,12 +15,11 @@ import (
 	"golang.org/x/term"
 
 	"refit.dev/refit/internal/hint"
-	"refit.dev/refit/report"
 )
 
 // confirm asks whether to go on with what was shown, unless --yes says so. With
 // nobody there to ask it refuses, rather than to wait for ever.
-func (a *app) confirm(ctx context.Context, question string) error {
+func (a *app) confirm(ctx context.Context) error {
 	if a.yes {
 		return nil
 	}
@@ -28,7 +27,7 @@ func (a *app) confirm(ctx context.Context, question string) error {
 		return hint.Wrap(usageError(errors.New("this has to be confirmed, and there is no terminal to ask on; nothing was changed")),
 			"say --yes if it is what you want")
 	}
-	fmt.Fprintf(a.ErrOut, "%s [y/N] ", report.Printable(question))
+	fmt.Fprint(a.ErrOut, "Go ahead? [y/N] ")
 	answer := make(chan string, 1)
 	go func() { // stays behind if ctx ends first; the program ends then, too
 		line, _ := bufio.NewReader(a.In).ReadString('\n')

@@ -102,7 +102,7 @@ func (a *app) mark(ctx context.Context, m marking, names []string, selector labe
 	}
 	if selector != nil && dryRun == drain.DryRunNone {
 		fmt.Fprintf(a.ErrOut, "%s %s\n", m.verb, report.Printable(list(nodes)))
-		if err := a.confirm(ctx, "Go ahead?"); err != nil {
+		if err := a.confirm(ctx); err != nil {
 			return err
 		}
 	}

@@ -89,7 +89,7 @@ func (a *app) drain(ctx context.Context, names []string, selector labels.Selecto
 	}
 	if selector != nil && options.DryRun == drain.DryRunNone {
 		fmt.Fprintf(a.ErrOut, "drain %s\n", report.Printable(list(nodes)))
-		if err := a.confirm(ctx, "Go ahead?"); err != nil {
+		if err := a.confirm(ctx); err != nil {
 			return err
 		}
 	}

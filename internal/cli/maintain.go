@@ -139,7 +139,7 @@ func (a *app) maintainWith(ctx context.Context, operator *run.Operator, request 
 	if err := writePlan(a.ErrOut, prepared); err != nil {
 		return run.Outcome{}, err
 	}
-	if err := a.confirm(ctx, "Go ahead?"); err != nil {
+	if err := a.confirm(ctx); err != nil {
 		return run.Outcome{}, err
 	}
 	return prepared.Run(ctx)
