@@ -5,6 +5,7 @@ package drain
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -35,20 +36,17 @@ func (d *Drainer) explainUnclear() {
 			g.dirty = false
 		}
 	}
-	for _, n := range d.nodesInOrder() {
-		for _, p := range n.inOrder() {
-			if !d.unclear[p] {
-				continue
-			}
-			b, worth := d.explain(p)
-			if !worth || p.told != nil && reflect.DeepEqual(*p.told, b) {
-				continue
-			}
-			p.told = &b
-			d.tell(event.Event{Type: event.PodBlocked, Node: n.name, Pod: &p.name, Blocker: &b})
-		}
-	}
+	pods := slices.Collect(maps.Keys(d.unclear))
+	slices.SortFunc(pods, comparePods)
 	clear(d.unclear)
+	for _, p := range pods {
+		b, worth := d.explain(p)
+		if p.node.ended || !worth || p.told != nil && reflect.DeepEqual(*p.told, b) {
+			continue
+		}
+		p.told = &b
+		d.tell(event.Event{Type: event.PodBlocked, Node: p.node.name, Pod: &p.name, Blocker: &b})
+	}
 }
 
 // remaining explains every pod that is still there, or whose volume is.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -241,14 +242,12 @@ func (d *Drainer) finish(n *nodeDrain, err error) {
 }
 
 func (n *nodeDrain) inOrder() []*podDrain {
-	pods := make([]*podDrain, 0, len(n.pods))
-	for _, p := range n.pods {
-		pods = append(pods, p)
-	}
-	slices.SortFunc(pods, func(a, b *podDrain) int {
-		return cmp.Or(cmp.Compare(a.name.Namespace, b.name.Namespace), cmp.Compare(a.name.Name, b.name.Name), cmp.Compare(a.name.UID, b.name.UID))
-	})
-	return pods
+	return slices.SortedFunc(maps.Values(n.pods), comparePods)
+}
+
+func comparePods(a, b *podDrain) int {
+	return cmp.Or(cmp.Compare(a.node.name, b.node.name), cmp.Compare(a.name.Namespace, b.name.Namespace),
+		cmp.Compare(a.name.Name, b.name.Name), cmp.Compare(a.name.UID, b.name.UID))
 }
 
 // watchEnded is the error of a Drain that can see no more.

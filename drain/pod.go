@@ -140,8 +140,11 @@ func (d *Drainer) disappeared(p *podDrain) {
 			g.settle()
 		}
 	}
-	if p.stage == asking {
-		return // its answer says whether it was evicted
+	switch p.stage {
+	case asking: // its answer says whether it was evicted
+		return
+	case left: // one more piece of news from before
+		return
 	}
 	d.withdraw(p)
 	d.hasLeft(p)

@@ -447,12 +447,13 @@ func (x *world) Evict(ctx context.Context, asked *corev1.Pod, options EvictOptio
 	if options.DryRun {
 		return nil
 	}
-	if x.terminate {
-		x.deleteLocked(podsResource, pod.Namespace, pod.Name)
-	} else if pod.DeletionTimestamp == nil {
+	if pod.DeletionTimestamp == nil {
 		pod.DeletionTimestamp = ptr.To(metav1.NewTime(x.clock.Now().Add(30 * time.Second)))
 		pod.DeletionGracePeriodSeconds = ptr.To[int64](30)
 		x.updateLocked(pod)
+	}
+	if x.terminate {
+		x.deleteLocked(podsResource, pod.Namespace, pod.Name)
 	}
 	if x.replace {
 		fresh := pod.DeepCopy()
