@@ -24,6 +24,10 @@ const overdueSlack = 5 * time.Second
 // overdueAt is when a terminating pod should be gone.
 func overdueAt(pod *corev1.Pod) time.Time { return pod.DeletionTimestamp.Add(overdueSlack) }
 
+// retell is the least time between two accounts of the same cause: the numbers
+// of a budget that many pods wait for change with every one of them.
+const retell = time.Second
+
 // explainUnclear tells of each pod about which something changed why it stays,
 // once for each change of that.
 func (d *Drainer) explainUnclear() {
@@ -39,14 +43,33 @@ func (d *Drainer) explainUnclear() {
 	pods := slices.Collect(maps.Keys(d.unclear))
 	slices.SortFunc(pods, comparePods)
 	clear(d.unclear)
+	now := d.clock.Now()
 	for _, p := range pods {
+		if p.node.ended {
+			continue // an alarm for a pod that is nobody's concern any more
+		}
 		b, worth := d.explain(p)
-		if p.node.ended || !worth || p.told != nil && reflect.DeepEqual(*p.told, b) {
+		if !worth || p.told != nil && reflect.DeepEqual(*p.told, b) {
 			continue
 		}
-		p.told = &b
+		if next := p.toldAt.Add(retell); p.told != nil && p.told.Cause == b.Cause && now.Before(next) {
+			d.tellLater(p, next)
+			continue
+		}
+		p.told, p.toldAt = &b, now
 		d.tell(event.Event{Type: event.PodBlocked, Node: p.node.name, Pod: &p.name, Blocker: &b})
 	}
+}
+
+func (d *Drainer) tellLater(p *podDrain, at time.Time) {
+	if p.retelling {
+		return
+	}
+	p.retelling = true
+	d.alarms.set(at, func() {
+		p.retelling = false
+		d.unclear[p] = true
+	})
 }
 
 // remaining explains every pod that is still there, or whose volume is.

@@ -51,7 +51,9 @@ type podDrain struct {
 	barredBy  string
 	// What the cache had when the server was last asked: the pod's version and its budget's.
 	askedPod, askedBudget string
-	told                  *event.Blocker // what was last emitted
+	told                  *event.Blocker // what was last emitted, and when
+	toldAt                time.Time
+	retelling             bool // it will be emitted again in a moment
 }
 
 const (

@@ -57,6 +57,7 @@ func TestWaitsForVolumesToDetach(t *testing.T) {
 		t.Errorf("%q, want %q", b.Message, want)
 	}
 	x.delete(attachmentsResource, "", "a1")
+	x.step(retell)
 	x.until("the other volume to be told", func() bool {
 		last := x.events[len(x.events)-1]
 		return last.Type == event.PodBlocked && last.Blocker.Message == "still attached to the node: volume pv-scratch"

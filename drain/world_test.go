@@ -233,10 +233,20 @@ type tickingClock struct {
 
 func (c tickingClock) NewTimer(d time.Duration) clock.Timer {
 	timer := c.FakeClock.NewTimer(d)
+	c.tell()
+	return timer
+}
+
+func (c tickingClock) After(d time.Duration) <-chan time.Time {
+	after := c.FakeClock.After(d)
+	c.tell()
+	return after
+}
+
+func (c tickingClock) tell() {
 	c.x.mu.Lock()
 	defer c.x.mu.Unlock()
 	c.x.changed.Broadcast()
-	return timer
 }
 
 func (x *world) log() string {
