@@ -65,8 +65,7 @@ test: build tools ## run every test of both modules with -race; the last line sa
 	@bin/tools/gotestsum --format pkgname-and-test-fails --raw-command -- tools/test -race -timeout $(TEST_TIMEOUT)
 
 .PHONY: check
-check: tools ## build, vet, lint (both modules) and the pure tests: under a minute when warm
-	@go build ./...
+check: tools bin/refit ## build, vet, lint (both modules) and the pure tests: under a minute when warm
 	@go vet ./...
 	@$(TWIN_ENV) go vet ./...
 	@$(MAKE) --no-print-directory lint
