@@ -161,11 +161,17 @@ func (d *Drainer) explainGate(g *gate) event.Blocker {
 	return b
 }
 
+// fewNames is how many pods a sentence names; all of them are in the Budget.
+const fewNames = 5
+
 func budgetMessage(b event.Budget) string {
 	text := fmt.Sprintf("budget %s/%s allows %d disruptions: %d healthy of %d expected pods, %d must stay healthy",
 		b.Namespace, b.Name, b.DisruptionsAllowed, b.CurrentHealthy, b.ExpectedPods, b.DesiredHealthy)
 	if len(b.Unready) > 0 {
-		text += "; not ready: " + strings.Join(b.Unready, ", ")
+		text += "; not ready: " + strings.Join(b.Unready[:min(len(b.Unready), fewNames)], ", ")
+	}
+	if more := len(b.Unready) - fewNames; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
 }
