@@ -33,6 +33,7 @@ type childConfig struct {
 	Args     []string `json:"args"`
 	Env      []string `json:"env,omitempty"`
 	ReadyURL string   `json:"readyURL,omitempty"`
+	Follows  string   `json:"follows,omitempty"`
 	CAFile   string   `json:"caFile,omitempty"`
 	CertFile string   `json:"certFile,omitempty"`
 	KeyFile  string   `json:"keyFile,omitempty"`
@@ -67,7 +68,9 @@ func (t *Twin) supervisorConfig(o Options, p ports) supervisorConfig {
 		},
 		{Name: "kube-controller-manager", Args: t.controllerManagerArgs(o)},
 		{Name: "kube-scheduler", Args: t.schedulerArgs(o)},
-		{Name: "kwok", Args: t.kwokArgs()},
+		// kwok gives up what it could not do while the API server was away, where a
+		// kubelet tries again; started anew it looks at everything.
+		{Name: "kwok", Args: t.kwokArgs(), Follows: "kube-apiserver"},
 	}
 	return supervisorConfig{
 		Children: children,

@@ -39,6 +39,8 @@ type child struct {
 
 	ready     chan struct{} // closed when it is ready for the first time
 	readyOnce sync.Once
+	again     chan struct{} // receives when it shall start again; capacity 1
+	followers []*child      // that start again when this one did
 }
 
 // keep runs the child, again whenever it ends, until ctx ends; then it is told
@@ -72,6 +74,8 @@ func (c *child) keep(ctx context.Context) {
 
 // runOnce runs the child until it ends by itself or because ctx ended.
 func (c *child) runOnce(ctx context.Context) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	// Only this process holds the write end, so the read ends when it is gone.
 	lifeline, hold, err := os.Pipe()
 	if err != nil {
@@ -94,9 +98,14 @@ func (c *child) runOnce(ctx context.Context) error {
 	c.set(func(s *childStatus) { s.State, s.PID = stateStarting, cmd.Process.Pid })
 	slog.Info("child started", "child", c.Name, "pid", cmd.Process.Pid)
 
-	probing, stopProbing := context.WithCancel(ctx)
-	defer stopProbing()
-	go c.awaitReady(probing)
+	go c.awaitReady(ctx)
+	go func() {
+		select {
+		case <-c.again:
+			end()
+		case <-ctx.Done():
+		}
+	}()
 
 	err = cmd.Wait()
 	if err == nil {
@@ -119,7 +128,21 @@ func (c *child) awaitReady(ctx context.Context) {
 	}
 	if ctx.Err() == nil {
 		c.set(func(s *childStatus) { s.State = stateReady })
-		c.readyOnce.Do(func() { close(c.ready) })
+		first := false
+		c.readyOnce.Do(func() { first = true; close(c.ready) })
+		if !first {
+			c.tellFollowers()
+		}
+	}
+}
+
+// tellFollowers makes them start again, unless they are about to.
+func (c *child) tellFollowers() {
+	for _, f := range c.followers {
+		select {
+		case f.again <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -31,6 +31,9 @@ type childConfig struct {
 	Env []string `json:"env,omitempty"`
 	// ReadyURL answers 200 once the child is ready; empty if being started is enough.
 	ReadyURL string `json:"readyURL,omitempty"`
+	// Follows names a child: whenever that one was started again and is ready,
+	// this one is ended and started again.
+	Follows string `json:"follows,omitempty"`
 	// CAFile verifies the child at ReadyURL, the other two are the client's certificate.
 	CAFile   string `json:"caFile,omitempty"`
 	CertFile string `json:"certFile,omitempty"`

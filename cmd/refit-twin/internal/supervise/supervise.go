@@ -134,8 +134,15 @@ func makeChildren(cfg *config, dir, runLock string, board *board) ([]*child, err
 		}
 		children = append(children, &child{
 			childConfig: c, index: i, exe: exe, env: env, log: log, board: board, probe: probe,
-			ready: make(chan struct{}),
+			ready: make(chan struct{}), again: make(chan struct{}, 1),
 		})
+	}
+	for _, c := range children {
+		for _, leader := range children {
+			if c.Follows != "" && c.Follows == leader.Name {
+				leader.followers = append(leader.followers, c)
+			}
+		}
 	}
 	return children, nil
 }

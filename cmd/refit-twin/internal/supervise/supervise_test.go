@@ -72,7 +72,8 @@ func note(line string) {
 	}
 }
 
-// stage makes a twin's directory with a child for each of plays, "run NAME" or "die NAME".
+// stage makes a twin's directory with a child for each of plays, "run NAME" or
+// "die NAME"; "run NAME LEADER" is one that follows LEADER.
 func stage(t *testing.T, plays ...string) (dir string, diary func() []string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -83,7 +84,11 @@ func stage(t *testing.T, plays ...string) (dir string, diary func() []string) {
 	cfg := config{}
 	for _, play := range plays {
 		args := strings.Fields(play)
-		cfg.Children = append(cfg.Children, childConfig{Name: args[1], Args: args, Env: []string{playEnv + "=1", diaryEnv + "=" + path}})
+		c := childConfig{Name: args[1], Args: args, Env: []string{playEnv + "=1", diaryEnv + "=" + path}}
+		if len(args) == 3 {
+			c.Follows = args[2]
+		}
+		cfg.Children = append(cfg.Children, c)
 	}
 	data, err := json.Marshal(cfg)
 	if err != nil {
@@ -182,6 +187,25 @@ func TestDyingChildIsStartedAgain(t *testing.T) {
 	})
 	if s := readBoard(t, dir); s.Children[0].Restarts != 0 || s.Children[0].State != stateReady {
 		t.Errorf("the steady child: %+v", s.Children[0])
+	}
+}
+
+func TestFollowerIsStartedAgainWithItsLeader(t *testing.T) {
+	dir, diary := stage(t, "run leader", "run follower leader", "run other")
+	supervised(t, dir)
+	eventually(t, "all children run", func() bool { return len(diary()) == 3 && states(readBoard(t, dir)) == "ready ready ready" })
+	if err := syscall.Kill(readBoard(t, dir).Children[0].PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "leader and follower run again", func() bool {
+		s := readBoard(t, dir)
+		return s.Children[0].Restarts == 1 && s.Children[1].Restarts == 1 && states(s) == "ready ready ready"
+	})
+	if got := readBoard(t, dir).Children[2].Restarts; got != 0 {
+		t.Errorf("a child that follows nobody was started again %d times", got)
+	}
+	if !slices.Contains(diary(), "end follower") {
+		t.Errorf("diary: %q, want an orderly end of the follower", diary())
 	}
 }
 
