@@ -88,7 +88,11 @@ func (d *Drainer) remaining(n *nodeDrain) []event.Remaining {
 // explain says why a pod is still there, and whether that is worth telling while
 // the drain goes on. The cause is empty if the pod is gone with all that it had.
 func (d *Drainer) explain(p *podDrain) (b event.Blocker, worth bool) {
-	switch p.stage {
+	stage := p.stage
+	if p.probing && len(p.budgets) > 0 && (stage == queued || stage == asking) {
+		stage = gated // the question only makes sure of what its budget says
+	}
+	switch stage {
 	case held:
 		return event.Blocker{Cause: event.CauseQueued, Message: "has a critical priority and goes after the other pods of its node"}, false
 	case queued:

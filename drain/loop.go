@@ -102,7 +102,7 @@ func (d *Drainer) letThrough(g *gate, now time.Time) {
 		g.waiting = g.waiting[1:]
 		g.passed++
 		g.lastPassed = now
-		p.passed = g
+		p.passed, p.probing = g, !yes
 		d.enqueue(p)
 	}
 }

@@ -43,6 +43,8 @@ type podDrain struct {
 	stage  stage
 	gone   bool  // the cache has no such pod any more
 	passed *gate // which counts the pod as under way
+	// probing: it passed although its budget allows nothing, see probe.
+	probing bool
 
 	evictedAt time.Time // zero: not evicted by this drain
 	refusal   answer    // the last one
