@@ -1,7 +1,7 @@
 // Copyright The refit Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Refit-twin is a Kubernetes control plane in one file. Its first argument says
+// Command refit-twin is a Kubernetes control plane in one file. Its first argument says
 // which program it is: kube-apiserver, kube-controller-manager, kube-scheduler,
 // etcd and kwok (simulated kubelets) take the arguments of the programs of that
 // name, kubectl too; `supervise --dir DIR` runs what DIR/twin.json lists as
