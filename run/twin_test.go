@@ -130,9 +130,11 @@ func (s *site) patch(t *testing.T, name, merge string) {
 	}
 }
 
-// clean fails if refit left anything on any node, or kept its lock.
+// clean fails if refit left anything on any node, or kept its lock. If the test
+// has failed, it tells where the pods are.
 func (s *site) clean(t *testing.T, cordoned ...string) {
 	t.Helper()
+	defer s.explain(t)
 	for _, name := range s.names(t) {
 		n := s.node(t, name)
 		if _, marked := n.Annotations[drain.CordonAnnotation]; marked || n.Spec.Unschedulable != slices.Contains(cordoned, name) {
@@ -490,6 +492,29 @@ func TestTwinMaintain(t *testing.T) {
 		}
 		s.clean(t)
 	})
+}
+
+// explain logs where every pod stands if the test has failed.
+func (s *site) explain(t *testing.T) {
+	if !t.Failed() {
+		return
+	}
+	pods, err := s.admin.CoreV1().Pods(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, p := range pods.Items {
+		t.Logf("pod %s/%s on %q: %s, deleted %v, finalizers %v, conditions %v", p.Namespace, p.Name, p.Spec.NodeName, p.Status.Phase, p.DeletionTimestamp, p.Finalizers, p.Status.Conditions)
+	}
+	budgets, err := s.admin.PolicyV1().PodDisruptionBudgets(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, b := range budgets.Items {
+		t.Logf("budget %s/%s, generation %d: %+v", b.Namespace, b.Name, b.Generation, b.Status)
+	}
 }
 
 // killAPIServer ends the API server as a crash does. The twin starts it again.
