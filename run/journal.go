@@ -161,6 +161,7 @@ func belongs(spec *Spec, run string) error {
 	if spec.Run != run {
 		return fmt.Errorf("it is the journal of run %q", spec.Run)
 	}
+	spec.fill() // what an older version of refit did not write
 	return spec.validate()
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"refit.dev/refit/cluster"
@@ -26,9 +27,16 @@ type Request struct {
 	Command        string
 	Reboot         bool
 	MaxUnavailable Share
-	MaxFailures    int
-	Drain          Drain
-	Timeouts       Timeouts
+	// MaxUnavailablePerZone, Soak, MaxMoves, WorkEstimate and SurgeSingletons are
+	// those of the Spec; a MaxMoves or WorkEstimate of 0 stands for the default.
+	MaxUnavailablePerZone int
+	Soak                  time.Duration
+	MaxMoves              float64
+	WorkEstimate          time.Duration
+	SurgeSingletons       bool
+	MaxFailures           int
+	Drain                 Drain
+	Timeouts              Timeouts
 }
 
 // InputError says that what was asked for makes no sense; nothing was changed.
@@ -58,6 +66,10 @@ func (r Request) Validate() error {
 		return hint.Wrap(badInput("--command and --reboot exclude each other"), "a command may reboot the machine itself")
 	case strings.TrimSpace(r.Command) == "" && !r.Reboot:
 		return hint.Wrap(badInput("nothing to do to the nodes"), "give --command CMD or --reboot")
+	}
+	if r.SurgeSingletons && r.Drain.DisableEviction {
+		return hint.Wrap(badInput("--surge-singletons and --disable-eviction exclude each other"),
+			"with --disable-eviction pods are deleted whatever their budgets say: nothing has to be started before them")
 	}
 	if duplicates := repeated(r.Names); len(duplicates) > 0 {
 		return hint.Wrap(badInput("nodes named more than once: %s", strings.Join(duplicates, ", ")), "name each node once")
@@ -103,7 +115,10 @@ func newSpec(r Request, s *cluster.Snapshot, id Identity, now time.Time) (*Spec,
 	spec := &Spec{
 		Run: NewID(now), Created: now.UTC(), Cluster: id, Command: r.Command, Reboot: r.Reboot,
 		MaxUnavailable: r.MaxUnavailable, MaxFailures: r.MaxFailures, Drain: r.Drain, Timeouts: r.Timeouts,
+		MaxUnavailablePerZone: r.MaxUnavailablePerZone, Soak: metav1.Duration{Duration: r.Soak}, MaxMoves: r.MaxMoves,
+		WorkEstimate: metav1.Duration{Duration: r.WorkEstimate}, SurgeSingletons: r.SurgeSingletons,
 	}
+	spec.fill()
 	var cannot []string
 	for _, n := range nodes {
 		spec.Nodes = append(spec.Nodes, Target{Name: n.Name, UID: n.UID, Unschedulable: n.Spec.Unschedulable})

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"time"
 
@@ -29,6 +30,18 @@ type Spec struct {
 	Reboot  bool   `json:"reboot,omitempty"`
 	// MaxUnavailable is how many nodes of the cluster may be out at once.
 	MaxUnavailable Share `json:"maxUnavailable"`
+	// MaxUnavailablePerZone is how many nodes of one zone may be out at once; 0 is no limit.
+	MaxUnavailablePerZone int `json:"maxUnavailablePerZone,omitempty"`
+	// Soak is how long a node keeps its slot after it is back and its workloads have recovered.
+	Soak metav1.Duration `json:"soak,omitzero"`
+	// MaxMoves is how many moves per pod the order of the nodes may cost, 1 or more.
+	MaxMoves float64 `json:"maxMoves,omitempty"`
+	// WorkEstimate is how long the command or the reboot is expected to take on
+	// one node. Nothing is decided by it but what the plan says about time.
+	WorkEstimate metav1.Duration `json:"workEstimate,omitzero"`
+	// SurgeSingletons lets the run start replacements of pods that can never be
+	// evicted, by a rollout restart of their Deployments, before it drains.
+	SurgeSingletons bool `json:"surgeSingletons,omitempty"`
 	// MaxFailures is how many nodes may fail before no new ones are started.
 	MaxFailures int      `json:"maxFailures"`
 	Drain       Drain    `json:"drain"`
@@ -41,6 +54,27 @@ type Identity struct {
 	UID types.UID `json:"uid,omitempty"`
 	// Server is the URL of the API server, which the same cluster may have several of.
 	Server string `json:"server"`
+}
+
+// What a run has if nothing else is said. The estimates are guesses about
+// machines nobody has measured: a reboot of a server, and a short command.
+const (
+	DefaultMaxMoves        = 1.05
+	DefaultRebootEstimate  = 2 * time.Minute
+	DefaultCommandEstimate = time.Minute
+)
+
+// fill puts defaults where a journal or a Request says nothing.
+func (s *Spec) fill() {
+	if s.MaxMoves == 0 {
+		s.MaxMoves = DefaultMaxMoves
+	}
+	if s.WorkEstimate.Duration == 0 {
+		s.WorkEstimate.Duration = DefaultCommandEstimate
+		if s.Reboot {
+			s.WorkEstimate.Duration = DefaultRebootEstimate
+		}
+	}
 }
 
 // Same tells whether both are the same cluster, as far as can be known.
@@ -130,6 +164,14 @@ func (s *Spec) validate() error {
 		return errors.New("the number of nodes that may be unavailable is missing")
 	case s.MaxFailures < 0:
 		return fmt.Errorf("%d failures: want 0 or more", s.MaxFailures)
+	case s.MaxUnavailablePerZone < 0:
+		return fmt.Errorf("%d nodes of one zone at once: want 0 (no limit) or more", s.MaxUnavailablePerZone)
+	case s.MaxMoves != 0 && !(s.MaxMoves >= 1 && s.MaxMoves <= math.MaxFloat64):
+		return fmt.Errorf("%v moves per pod: want a number of 1 or more", s.MaxMoves)
+	case s.Soak.Duration < 0:
+		return fmt.Errorf("a soak of %s: want 0 (none) or more", s.Soak.Duration)
+	case s.WorkEstimate.Duration < 0:
+		return fmt.Errorf("the work is estimated at %s: want 0 (the default) or more", s.WorkEstimate.Duration)
 	}
 	for i, n := range s.Nodes {
 		if n.Name == "" || n.UID == "" {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,6 +75,10 @@ func (f *maintainFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&r.Command, "command", "", "run this shell command for each node")
 	flags.BoolVar(&r.Reboot, "reboot", false, "reboot each node")
 	flags.StringVar(&f.maxUnavailable, "max-unavailable", "10%", "how many nodes of the cluster may be out at once: a number, or a percentage of all nodes (one at least)")
+	flags.IntVar(&r.MaxUnavailablePerZone, "max-unavailable-per-zone", 0, "how many nodes of one zone (topology.kubernetes.io/zone) may be out at once; 0 is no limit")
+	flags.DurationVar(&r.Soak, "soak", 0, "how long to wait after a node is back and its workloads have recovered, before its slot is free")
+	flags.Float64Var(&r.MaxMoves, "max-moves", run.DefaultMaxMoves, "how many moves per pod the order of the nodes may cost, 1 or more")
+	flags.DurationVar(&r.WorkEstimate, "work-estimate", 0, "how long the work on one node is expected to take, for estimates only (default 2m for --reboot, 1m for --command)")
 	flags.IntVar(&r.MaxFailures, "max-failures", 0, "how many nodes may fail before no new ones are started")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be done, and change nothing")
 
@@ -81,6 +86,7 @@ func (f *maintainFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&d.IgnoreDaemonSets, "ignore-daemonsets", true, "leave DaemonSet pods alone")
 	flags.BoolVar(&d.DeleteEmptyDirData, "delete-emptydir-data", false, "also evict pods with emptyDir volumes, whose data is lost")
 	flags.BoolVar(&d.DisableEviction, "disable-eviction", false, "delete pods instead of evicting them, which passes by their disruption budgets")
+	flags.BoolVar(&r.SurgeSingletons, "surge-singletons", false, "restart Deployments whose pods can never be evicted, so that their replacements run before the node is drained")
 	flags.StringVar(&d.PodSelector, "pod-selector", "", "evict only pods with these labels")
 	flags.Int64Var(&f.gracePeriod, "grace-period", -1, "seconds that each pod gets to terminate; negative: what the pod says")
 	flags.Int32Var(&f.skipWait, "skip-wait-for-delete-timeout", 0, "do not wait for pods that were deleted longer ago than so many seconds; 0 waits for all")
@@ -100,6 +106,9 @@ func (f *maintainFlags) complete(flags *pflag.FlagSet) (err error) {
 	if f.request.MaxFailures < 0 {
 		return fmt.Errorf("--max-failures %d: want 0 or more", f.request.MaxFailures)
 	}
+	if err := f.checkPlanning(flags); err != nil {
+		return err
+	}
 	if f.gracePeriod >= 0 {
 		f.request.Drain.GracePeriodSeconds = &f.gracePeriod
 	}
@@ -116,6 +125,22 @@ func (f *maintainFlags) complete(flags *pflag.FlagSet) (err error) {
 		return fmt.Errorf("--command-timeout %s: want 0 (no limit) or more", d)
 	}
 	return f.request.Validate()
+}
+
+// checkPlanning looks at the flags that shape the plan.
+func (f *maintainFlags) checkPlanning(flags *pflag.FlagSet) error {
+	r := &f.request
+	switch {
+	case r.MaxUnavailablePerZone < 0:
+		return fmt.Errorf("--max-unavailable-per-zone %d: want 0 (no limit) or more", r.MaxUnavailablePerZone)
+	case r.Soak < 0:
+		return fmt.Errorf("--soak %s: want 0 (none) or more", r.Soak)
+	case !(r.MaxMoves >= 1 && r.MaxMoves <= math.MaxFloat64): // which is not so for NaN and infinity
+		return fmt.Errorf("--max-moves %v: want a number of 1 or more; each pod that leaves a node moves once at least", r.MaxMoves)
+	case flags.Changed("work-estimate") && r.WorkEstimate <= 0:
+		return fmt.Errorf("--work-estimate %s: want more than 0", r.WorkEstimate)
+	}
+	return nil
 }
 
 func (a *app) maintain(ctx context.Context, request run.Request, dryRun bool) error {

@@ -24,6 +24,12 @@ func writePlan(w io.Writer, p *run.Prepared) error {
 	if at := things(p.Slots, "node"); p.Slots < p.Total {
 		fmt.Fprintf(&b, ", %s of the cluster out at a time at most (--max-unavailable %s)", at, s.MaxUnavailable)
 	}
+	if s.MaxUnavailablePerZone > 0 {
+		fmt.Fprintf(&b, ", %s of one zone", things(s.MaxUnavailablePerZone, "node"))
+	}
+	if s.MaxMoves != run.DefaultMaxMoves {
+		fmt.Fprintf(&b, ", %v moves per pod at most", s.MaxMoves)
+	}
 	b.WriteString(":\n")
 	line := " "
 	for _, n := range s.Nodes {
@@ -38,8 +44,15 @@ func writePlan(w io.Writer, p *run.Prepared) error {
 	if !s.Reboot {
 		act = fmt.Sprintf("run %q for it", s.Command)
 	}
-	fmt.Fprintf(&b, "each: cordon, drain (%s in all), %s, wait until it is Ready, uncordon, wait until its workloads are back\n",
-		things(p.Pods, "pod"), act)
+	surge, soak := "", ""
+	if s.SurgeSingletons {
+		surge = "restart Deployments whose pods can never be evicted, "
+	}
+	if d := s.Soak.Duration; d > 0 {
+		soak = fmt.Sprintf(", soak for %s", d)
+	}
+	fmt.Fprintf(&b, "each: cordon, %sdrain (%s in all), %s, wait until it is Ready, uncordon, wait until its workloads are back%s\n",
+		surge, things(p.Pods, "pod"), act, soak)
 	if s.Drain.DisableEviction {
 		b.WriteString("warning: with --disable-eviction pods are deleted, whatever their disruption budgets say\n")
 	}

@@ -34,6 +34,13 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"maintain", "a", "--reboot", "--command", "true"}, "exclude each other"},
 		{[]string{"maintain", "a", "--command", " "}, "--command CMD or --reboot"},
 		{[]string{"maintain", "a", "--reboot", "--max-unavailable", ""}, "--max-unavailable"},
+		{[]string{"maintain", "a", "--reboot", "--max-unavailable-per-zone", "-1"}, "--max-unavailable-per-zone -1"},
+		{[]string{"maintain", "a", "--reboot", "--soak", "-1s"}, "--soak -1s"},
+		{[]string{"maintain", "a", "--reboot", "--max-moves", "0.9"}, "--max-moves 0.9"},
+		{[]string{"maintain", "a", "--reboot", "--max-moves", "NaN"}, "--max-moves NaN"},
+		{[]string{"maintain", "a", "--reboot", "--max-moves", "inf"}, "--max-moves +Inf"},
+		{[]string{"maintain", "a", "--reboot", "--work-estimate", "0s"}, "--work-estimate 0s"},
+		{[]string{"maintain", "a", "--reboot", "--surge-singletons", "--disable-eviction"}, "exclude each other"},
 		{[]string{"check"}, "names no cluster"},
 		{[]string{"nonsense"}, "unknown command"},
 	} {
