@@ -30,6 +30,12 @@ const (
 	PodBlocked Type = "pod-blocked"
 	// PodGone reports that a pod left its node for good: Node, Pod, Seconds since its eviction.
 	PodGone Type = "pod-gone"
+	// PodPlaced reports where a pod was bound that a workload of the run has made since the run began: Node, Pod,
+	// Workload. It stands in the history of a run alone.
+	PodPlaced Type = "pod-placed"
+	// BudgetChanged reports the numbers of a budget of the run's pods, when a process begins and whenever they
+	// change: Budget. It stands in the history of a run alone.
+	BudgetChanged Type = "budget-changed"
 	// CommandOutput is one line that a command on a node wrote: Node, Message.
 	CommandOutput Type = "command-output"
 	// Warning is anything that a person should read and that stops nothing: Message, Hint; Node or Pod if it is about one.
@@ -77,6 +83,8 @@ const (
 	CauseBudgetUnobserved Cause = "budget-unobserved"
 	// CauseTwoBudgets: more than one budget selects the pod; the Eviction API refuses such pods for ever.
 	CauseTwoBudgets Cause = "two-budgets"
+	// CauseQuorum: another member of the pod's quorum set, a StatefulSet of 3 to 9 replicas, is away.
+	CauseQuorum Cause = "quorum"
 	// CauseFinalizer: the pod is deleted and waits for its finalizers.
 	CauseFinalizer Cause = "finalizer"
 	// CauseKubelet: the pod is deleted and its node's kubelet does not answer.
@@ -145,19 +153,22 @@ type Remaining struct {
 
 // Event is one thing that happened. Fields that a Type does not use are zero and left out of the JSON.
 type Event struct {
-	Time      time.Time   `json:"time"`              // RFC 3339, with fractions of a second
-	Type      Type        `json:"type"`              // what happened
-	Run       string      `json:"run,omitempty"`     // the run that it belongs to; none for a plain drain
-	Node      string      `json:"node,omitempty"`    // the node that it is about
-	Nodes     []string    `json:"nodes,omitempty"`   // the nodes of a run
-	Phase     Phase       `json:"phase,omitempty"`   // the phase that was entered
-	Pods      int         `json:"pods,omitempty"`    // how many pods have to leave the node
-	Pod       *Pod        `json:"pod,omitempty"`     // the pod that it is about
-	Reason    string      `json:"reason,omitempty"`  // by which rule, in one word
-	Message   string      `json:"message,omitempty"` // ready to be read
-	Hint      string      `json:"hint,omitempty"`    // what can be done about it
-	Blocker   *Blocker    `json:"blocker,omitempty"` // why the pod is still there
-	Result    Result      `json:"result,omitempty"`  // how it ended
+	Time      time.Time   `json:"time"`               // RFC 3339, with fractions of a second
+	Type      Type        `json:"type"`               // what happened
+	Run       string      `json:"run,omitempty"`      // the run that it belongs to; none for a plain drain
+	Node      string      `json:"node,omitempty"`     // the node that it is about
+	Nodes     []string    `json:"nodes,omitempty"`    // the nodes of a run
+	Phase     Phase       `json:"phase,omitempty"`    // the phase that was entered
+	Pods      int         `json:"pods,omitempty"`     // how many pods have to leave the node
+	Pod       *Pod        `json:"pod,omitempty"`      // the pod that it is about
+	Workload  string      `json:"workload,omitempty"` // what controls the pod: kind, namespace/name; in the history of a run alone
+	Budget    *Budget     `json:"budget,omitempty"`   // the budget as it is now
+	Slots     int         `json:"slots,omitempty"`    // how many nodes may be out at once; in the history of a run alone
+	Reason    string      `json:"reason,omitempty"`   // by which rule, in one word
+	Message   string      `json:"message,omitempty"`  // ready to be read
+	Hint      string      `json:"hint,omitempty"`     // what can be done about it
+	Blocker   *Blocker    `json:"blocker,omitempty"`  // why the pod is still there
+	Result    Result      `json:"result,omitempty"`   // how it ended
 	*Counts               // evicted, gone, skipped, blocked at the top level
 	Seconds   float64     `json:"seconds,omitempty"`   // wall time of what the event closes
 	Remaining []Remaining `json:"remaining,omitempty"` // the pods left behind, and why

@@ -239,11 +239,14 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 		_ = lock.release(releasing) // it expires by itself
 	}()
 
+	sink, stopRecording := o.recording(ctx, watcher, journal, spec)
+	defer stopRecording()
+
 	e := &engine{
-		spec: spec, status: status, log: journal, lock: lock, clock: o.Clock, sink: o.Sink, unknown: unknown, tally: counted,
+		spec: spec, status: status, log: journal, lock: lock, clock: o.Clock, sink: sink, unknown: unknown, tally: counted,
 		cluster: &live{
 			Watcher: watcher, client: o.Client, clock: o.Clock,
-			drainer: drain.New(o.Client, watcher, options, event.Tee(counted, o.Sink)),
+			drainer: drain.New(o.Client, watcher, options, event.Tee(counted, sink)),
 		},
 		hosts: func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) },
 	}
