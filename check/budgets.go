@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,7 +38,7 @@ func (c *checker) checkBudget(b *cluster.Budget) {
 	if !slices.ContainsFunc(b.Pods, moves) {
 		return // nobody would ask it
 	}
-	members, known := membersOf(b)
+	members, known := budget.Steady(b)
 	demand, err := budget.Of(b.PodDisruptionBudget, members)
 	if err != nil {
 		c.add(BudgetSyncFailed, object, "cannot be computed: %v", err)
@@ -57,17 +56,17 @@ func (c *checker) checkBudget(b *cluster.Budget) {
 }
 
 func (c *checker) neverAllows(b *cluster.Budget, members budget.Members, demand budget.Demand) {
-	object, wording := budgetObject(b), wordingOf(b.PodDisruptionBudget)
+	object, wording := budgetObject(b), budget.Wording(b.PodDisruptionBudget)
 	switch {
 	case b.Spec.MaxUnavailable == nil && b.Spec.MinAvailable == nil:
 		c.add(BudgetNeverAllows, object, "never lets a pod go: it gives %s", wording)
 	case demand.Expected == 0:
 		c.add(BudgetNeverAllows, object, "never lets a pod go: %s is counted against the scale of controllers, and its %s %s none",
 			wording, count(members.Pods, "pod"), map[bool]string{true: "has", false: "have"}[members.Pods == 1])
-	case max(members.Pods, members.Scale) == 1:
+	case members.Pods == 1:
 		c.add(BudgetSingleReplica, object, "never lets %s go, the only pod that it selects: %s", b.Pods[0].Name, wording)
 	default:
-		c.add(BudgetNeverAllows, object, "never lets a pod go: %s demands %d healthy pods, and there are %d", wording, demand.Desired, max(members.Pods, members.Scale))
+		c.add(BudgetNeverAllows, object, "never lets a pod go: %s demands %d healthy pods, and there are %d", wording, demand.Desired, members.Pods)
 	}
 }
 
@@ -132,41 +131,6 @@ func doomed(reason string) bool {
 		strings.HasPrefix(reason, "Err") || reason == "InvalidImageName"
 }
 
-// membersOf adds up the pods of b that count and the scale of their controllers.
-// known is false if a controller's scale is not.
-func membersOf(b *cluster.Budget) (members budget.Members, known bool) {
-	known = true
-	pods := live(b.Pods)
-	members.Pods = len(pods)
-	seen := map[*cluster.Workload]bool{}
-	for _, p := range pods {
-		w := scaled(p)
-		if w == nil || seen[w] {
-			continue
-		}
-		seen[w] = true
-		if w.Desired < 0 {
-			known = false
-			continue
-		}
-		members.Scale += int(w.Desired)
-	}
-	return members, known
-}
-
-// scaled is the controller whose replicas count for p: a ReplicaSet's Deployment
-// stands for it, any other controller for itself (finders in disruption.go).
-func scaled(p *cluster.Pod) *cluster.Workload {
-	if len(p.Controllers) == 0 {
-		return nil
-	}
-	w := p.Controllers[0]
-	if w.Kind == "ReplicaSet" && w.Controller != nil && w.Controller.Kind == "Deployment" && w.Controller.Group == appsv1.GroupName {
-		return w.Controller
-	}
-	return w
-}
-
 // live leaves out the pods that have finished.
 func live(pods []*cluster.Pod) []*cluster.Pod {
 	return slices.DeleteFunc(slices.Clone(pods), func(p *cluster.Pod) bool { return budget.Finished(p.Pod) })
@@ -191,17 +155,6 @@ func (c *checker) selectsTemplate(b *cluster.Budget) bool {
 	return slices.ContainsFunc(c.s.Workloads, func(w *cluster.Workload) bool {
 		return w.Namespace == b.Namespace && w.PodSpec != nil && selector.Matches(w.PodLabels)
 	})
-}
-
-// wordingOf quotes what the budget says.
-func wordingOf(pdb *policyv1.PodDisruptionBudget) string {
-	switch spec := &pdb.Spec; {
-	case spec.MaxUnavailable != nil:
-		return "maxUnavailable: " + spec.MaxUnavailable.String()
-	case spec.MinAvailable != nil:
-		return "minAvailable: " + spec.MinAvailable.String()
-	}
-	return "neither minAvailable nor maxUnavailable"
 }
 
 func budgetObject(b *cluster.Budget) cluster.Object {

@@ -60,7 +60,7 @@ func checkRoom(c *checker) {
 	}
 	for _, h := range held.keys {
 		pods := held.pods[h]
-		members, known := membersOf(h.budget)
+		members, known := budget.Steady(h.budget)
 		demand, err := budget.Of(h.budget.PodDisruptionBudget, members)
 		if !known || err != nil {
 			continue
@@ -68,7 +68,7 @@ func checkRoom(c *checker) {
 		// What never lets any go is told as that.
 		if most := demand.AtBest(members); most > 0 && len(pods) > most {
 			c.add(NoRoomWithinBudget, budgetObject(h.budget), "lets go %d at a time at best (%s), but %d of its pods on %s fit on no other node: %s",
-				most, wordingOf(h.budget.PodDisruptionBudget), len(pods), h.node.Name, some(podNames(pods)))
+				most, budget.Wording(h.budget.PodDisruptionBudget), len(pods), h.node.Name, some(podNames(pods)))
 		}
 	}
 }

@@ -1,0 +1,137 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package budget
+
+import (
+	"fmt"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/event"
+)
+
+// Steady returns the members that b has when every controller has as many pods
+// as it is to have: not more, as in the middle of a rollout. known is false if
+// the scale of a controller is not; then the numbers say nothing.
+func Steady(b *cluster.Budget) (m Members, known bool) {
+	known = true
+	seen := map[*cluster.Workload]bool{}
+	for _, p := range b.Pods {
+		if Finished(p.Pod) {
+			continue
+		}
+		w := scales(p)
+		switch {
+		case w == nil:
+			m.Pods++ // nobody makes another one
+		case seen[w]:
+		case w.Desired < 0:
+			known = false
+		default:
+			m.Pods += int(w.Desired)
+			m.Scale += int(w.Desired)
+		}
+		seen[w] = true
+	}
+	return m, known
+}
+
+// scales is the controller whose replicas count for p: a ReplicaSet's Deployment
+// stands for it, any other controller for itself (finders in disruption.go).
+func scales(p *cluster.Pod) *cluster.Workload {
+	if len(p.Controllers) == 0 {
+		return nil
+	}
+	w := p.Controllers[0]
+	if w.Kind == "ReplicaSet" && w.Controller != nil && w.Controller.Kind == "Deployment" && w.Controller.Group == appsv1.GroupName {
+		return w.Controller
+	}
+	return w
+}
+
+// Never tells whether the Eviction API will never let pod go, however long one
+// waits, and returns the budgets because of which: one that at best lets none of
+// its pods go, or more than one. What is only so at the moment is not never: a
+// budget that others use up, a pod that is still starting. It is nil for a pod
+// that may go, now or later.
+func Never(pod *cluster.Pod) []*cluster.Budget {
+	if Ignored(pod.Pod) {
+		return nil
+	}
+	return NeverOnceRunning(pod)
+}
+
+// NeverOnceRunning is Never for a pod as it will be once it runs: no budget is
+// asked for one that is pending.
+func NeverOnceRunning(pod *cluster.Pod) []*cluster.Budget {
+	switch {
+	case Finished(pod.Pod) || pod.DeletionTimestamp != nil || len(pod.Budgets) == 0:
+		return nil
+	case len(pod.Budgets) > 1:
+		return pod.Budgets // whatever they say: the API server does not choose between them
+	}
+	b := pod.Budgets[0]
+	if !Healthy(pod.Pod) && b.Spec.UnhealthyPodEvictionPolicy != nil && *b.Spec.UnhealthyPodEvictionPolicy == policyv1.AlwaysAllow {
+		return nil
+	}
+	m, known := Steady(b)
+	if !known {
+		return nil
+	}
+	if demand, err := Of(b.PodDisruptionBudget, m); err == nil && demand.AtBest(m) > 0 {
+		return nil
+	}
+	return pod.Budgets
+}
+
+// Refusal explains the budgets that Never has returned of a pod: why they refuse
+// it, with their numbers.
+func Refusal(budgets []*cluster.Budget) event.Blocker {
+	b := event.Blocker{Cause: event.CauseBudget}
+	var names []string
+	for _, x := range budgets {
+		b.Budgets = append(b.Budgets, Explain(x.PodDisruptionBudget, objects(x.Pods)))
+		names = append(names, x.Namespace+"/"+x.Name)
+	}
+	if len(budgets) > 1 {
+		b.Cause = event.CauseTwoBudgets
+		b.Message = fmt.Sprintf("%d budgets select it (%s), and the Eviction API refuses such a pod for ever", len(names), strings.Join(names, ", "))
+		return b
+	}
+	m, _ := Steady(budgets[0])
+	demand, err := Of(budgets[0].PodDisruptionBudget, m)
+	b.Message = fmt.Sprintf("budget %s allows 0 disruptions at best: ", names[0])
+	switch wording := Wording(budgets[0].PodDisruptionBudget); {
+	case err != nil:
+		b.Message += fmt.Sprintf("its %s", err)
+	case demand.Expected == 0:
+		b.Message += fmt.Sprintf("with %s it expects 0 pods", wording)
+	default:
+		b.Message += fmt.Sprintf("%s wants %d of %d pods healthy", wording, demand.Desired, m.Pods)
+	}
+	return b
+}
+
+// Wording quotes what pdb says.
+func Wording(pdb *policyv1.PodDisruptionBudget) string {
+	switch spec := &pdb.Spec; {
+	case spec.MaxUnavailable != nil:
+		return "maxUnavailable: " + spec.MaxUnavailable.String()
+	case spec.MinAvailable != nil:
+		return "minAvailable: " + spec.MinAvailable.String()
+	}
+	return "neither minAvailable nor maxUnavailable"
+}
+
+func objects(pods []*cluster.Pod) []*corev1.Pod {
+	list := make([]*corev1.Pod, len(pods))
+	for i, p := range pods {
+		list[i] = p.Pod
+	}
+	return list
+}
