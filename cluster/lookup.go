@@ -11,20 +11,22 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 )
 
 const (
-	indexNode  = "node"
-	indexUID   = "uid"
-	indexClaim = "claim"
+	indexNode       = "node"
+	indexUID        = "uid"
+	indexClaim      = "claim"
+	indexController = "controller"
 )
 
 // indexers are those by which objects of kind are looked up.
 func indexers(kind Kind) cache.Indexers {
 	switch kind {
 	case KindPod:
-		return cache.Indexers{indexNode: func(obj any) ([]string, error) {
+		return cache.Indexers{indexController: controllerUID, indexNode: func(obj any) ([]string, error) {
 			if pod, ok := obj.(*corev1.Pod); ok && pod.Spec.NodeName != "" {
 				return []string{pod.Spec.NodeName}, nil
 			}
@@ -38,7 +40,7 @@ func indexers(kind Kind) cache.Indexers {
 			return nil, nil
 		}}
 	case KindWorkload:
-		return cache.Indexers{indexUID: func(obj any) ([]string, error) {
+		return cache.Indexers{indexController: controllerUID, indexUID: func(obj any) ([]string, error) {
 			if m, ok := obj.(metav1.Object); ok {
 				return []string{string(m.GetUID())}, nil
 			}
@@ -53,6 +55,19 @@ func indexers(kind Kind) cache.Indexers {
 		}}
 	}
 	return cache.Indexers{}
+}
+
+// controllerUID is the index function for the identity of what controls an object.
+func controllerUID(obj any) ([]string, error) {
+	m, ok := obj.(metav1.Object)
+	if !ok {
+		return nil, nil
+	}
+	ref := metav1.GetControllerOfNoCopy(m)
+	if ref == nil || staticOwner(ref) {
+		return nil, nil
+	}
+	return []string{string(ref.UID)}, nil
 }
 
 // Reads tells whether kind is watched and may be read.
@@ -178,9 +193,14 @@ func (w *Watcher) Controllers(pod *corev1.Pod) []*Workload {
 	if ref == nil {
 		return nil
 	}
+	return w.above(referredWorkload(pod.Namespace, ref))
+}
+
+// above returns next and what controls it, nearest first.
+func (w *Watcher) above(next *Workload) []*Workload {
 	var chain []*Workload
-	for next := referredWorkload(pod.Namespace, ref); next != nil; next = next.Controller {
-		if known := w.workload(next); known != nil {
+	for ; next != nil; next = next.Controller {
+		if known := w.workload(next.UID); known != nil {
 			next = known
 		}
 		if slices.ContainsFunc(chain, func(c *Workload) bool { return c.UID == next.UID }) {
@@ -194,12 +214,13 @@ func (w *Watcher) Controllers(pod *corev1.Pod) []*Workload {
 	return chain
 }
 
-func (w *Watcher) workload(like *Workload) *Workload {
+// workload returns a workload that was read, without its Pods; or nil.
+func (w *Watcher) workload(uid types.UID) *Workload {
 	for _, x := range w.watched {
 		if x.kind != KindWorkload {
 			continue
 		}
-		objs, _ := x.informer.GetIndexer().ByIndex(indexUID, string(like.UID))
+		objs, _ := x.informer.GetIndexer().ByIndex(indexUID, string(uid))
 		for _, obj := range objs {
 			return workloadOf(obj)
 		}

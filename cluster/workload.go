@@ -63,10 +63,15 @@ func referredWorkload(namespace string, ref *metav1.OwnerReference) *Workload {
 // elsewhere.
 func controllerRef(pod *corev1.Pod) *metav1.OwnerReference {
 	ref := metav1.GetControllerOfNoCopy(pod)
-	if ref == nil || ref.Kind == "Node" && ref.APIVersion == "v1" {
+	if ref == nil || staticOwner(ref) {
 		return nil
 	}
 	return ref
+}
+
+// staticOwner tells whether an owner is the Node of a static pod.
+func staticOwner(ref *metav1.OwnerReference) bool {
+	return ref.Kind == "Node" && ref.APIVersion == "v1"
 }
 
 // Object names the workload for a Finding.

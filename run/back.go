@@ -10,24 +10,23 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 )
 
 func (w *worker) awaitReady(ctx context.Context) error {
 	return w.step(ctx, StepReady, Record{}, func() (Record, error) {
 		last := "it is Ready"
-		err := w.picture.await(ctx, w.spec.Timeouts.Ready.Duration, func(s *cluster.Snapshot) (bool, error) {
-			node, reason := find(s, w.target)
-			if node == nil {
-				return false, &gone{reason}
+		err := w.lookout.await(ctx, w.spec.Timeouts.Ready.Duration, []topic{nodeTopic(w.target.Name)}, func() (bool, error) {
+			node, err := w.seen()
+			if err != nil {
+				return false, err
 			}
 			if w.spec.Reboot && node.Status.NodeInfo.BootID == w.status.BootID {
 				last = "it has not rebooted: its boot ID is still " + w.status.BootID
 				return false, nil
 			}
-			last = readyMessage(node.Node)
-			return ready(node.Node), nil
+			last = readyMessage(node)
+			return ready(node), nil
 		})
 		if errors.Is(err, errTimeout) {
 			err = w.timeout("the node is not Ready", last, w.spec.Timeouts.Ready.Duration,
@@ -35,6 +34,18 @@ func (w *worker) awaitReady(ctx context.Context) error {
 		}
 		return Record{}, err
 	})
+}
+
+// seen returns the node as the watches have brought it.
+func (w *worker) seen() (*corev1.Node, error) {
+	switch node := w.cluster.Seen(w.target.Name); {
+	case node == nil:
+		return nil, &gone{reasonDeleted}
+	case node.UID != w.target.UID:
+		return nil, &gone{reasonReplaced}
+	default:
+		return node, nil
+	}
 }
 
 func readyMessage(node *corev1.Node) string {
@@ -90,8 +101,8 @@ func (w *worker) tellCordoned(ctx context.Context) {
 func (w *worker) awaitRecovery(ctx context.Context) error {
 	return w.step(ctx, StepRecover, Record{}, func() (Record, error) {
 		var still []string
-		err := w.picture.await(ctx, w.spec.Timeouts.Recover.Duration, func(s *cluster.Snapshot) (bool, error) {
-			still = missing(s, w.status.Workloads, w.evicted, w.tally.mark(w.status.Workloads))
+		err := w.lookout.await(ctx, w.spec.Timeouts.Recover.Duration, workloadTopics(w.status.Workloads), func() (bool, error) {
+			still = missing(w.cluster.Workload, w.status.Workloads, w.evicted, w.tally.mark(w.status.Workloads))
 			return len(still) == 0, nil
 		})
 		if errors.Is(err, errTimeout) {

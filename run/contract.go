@@ -7,6 +7,7 @@ import (
 	"context"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
@@ -19,6 +20,13 @@ import (
 type Cluster interface {
 	// Snapshot ties together what the watches have brought.
 	Snapshot() *cluster.Snapshot
+	// Seen and Around return a node as the watches have brought it, Around with its
+	// pods and their controllers; nil if there is none of that name. Workload is the
+	// same for a workload with its pods, and Concerned says which workloads a change is about.
+	Seen(name string) *corev1.Node
+	Around(name string) *cluster.Node
+	Workload(uid types.UID) *cluster.Workload
+	Concerned(c cluster.Change) []types.UID
 	// Subscribe opens a queue of what changes from now on.
 	Subscribe() Changes
 	// Done is closed when the watches were refused for good; Err says why.

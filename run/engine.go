@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/event"
@@ -26,6 +27,7 @@ type engine struct {
 	unknown UnknownCommand
 	tally   *tally // has to hear what the drains tell
 	picture *picture
+	lookout *lookout
 
 	stop context.CancelCauseFunc // ends the run in order, with the reason
 
@@ -45,13 +47,14 @@ func (e *engine) run(ctx context.Context) Outcome {
 
 	changes := e.cluster.Subscribe()
 	defer changes.Close()
-	e.picture = &picture{cluster: e.cluster, clock: e.clock}
-	e.picture.take()
+	e.picture, e.lookout = newPicture(e.cluster, e.clock), newLookout(e.clock)
+	e.tally.onChange(func(uid types.UID) { e.lookout.tell(workloadTopic(uid)) })
 	var background sync.WaitGroup
 	watching, done := context.WithCancel(context.WithoutCancel(ctx))
 	defer background.Wait()
 	defer done()
-	background.Go(func() { e.picture.follow(watching, changes) })
+	background.Go(func() { e.follow(watching, changes) })
+	background.Go(func() { e.picture.renew(watching) })
 	background.Go(func() { e.guardRun(watching) })
 
 	names := make([]string, len(e.spec.Nodes))

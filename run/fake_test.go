@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 
@@ -47,7 +48,9 @@ type fakeCluster struct {
 	onDrain func(ctx context.Context, name string) (Drained, error)
 	// newPodsReady is whether pods that moved are Ready.
 	newPodsReady bool
-	err          error
+	// onSnapshot, if set, is called before each picture of the whole cluster.
+	onSnapshot func()
+	err        error
 }
 
 func newFakeCluster(t *testing.T, nodes ...string) *fakeCluster {
@@ -67,7 +70,20 @@ type fakeChanges struct {
 }
 
 func (f *fakeChanges) Ready() <-chan struct{} { return f.ready }
-func (f *fakeChanges) Take() []cluster.Change { return []cluster.Change{{}} }
+
+// Take says of everything that it has changed, also of nodes that are gone.
+func (f *fakeChanges) Take() []cluster.Change {
+	s := f.c.look()
+	var changes []cluster.Change
+	for _, name := range []string{"a", "b", "c", "d"} {
+		changes = append(changes, cluster.Change{Kind: cluster.KindNode, Name: name, Verb: cluster.Updated})
+	}
+	for _, w := range s.Workloads {
+		changes = append(changes, cluster.Change{Kind: cluster.KindWorkload, Namespace: w.Namespace, Name: w.Name, UID: w.UID, Verb: cluster.Updated})
+	}
+	return changes
+}
+
 func (f *fakeChanges) Close() {
 	f.c.mu.Lock()
 	defer f.c.mu.Unlock()
@@ -96,6 +112,13 @@ func (c *fakeCluster) change(f func()) {
 }
 
 func (c *fakeCluster) Snapshot() *cluster.Snapshot {
+	if c.onSnapshot != nil {
+		c.onSnapshot()
+	}
+	return c.look()
+}
+
+func (c *fakeCluster) look() *cluster.Snapshot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	objs := slices.Clone(c.objs)
@@ -111,6 +134,26 @@ func (c *fakeCluster) Snapshot() *cluster.Snapshot {
 	}
 	return s
 }
+
+func (c *fakeCluster) Seen(name string) *corev1.Node {
+	if node := c.Around(name); node != nil {
+		return node.Node
+	}
+	return nil
+}
+
+func (c *fakeCluster) Around(name string) *cluster.Node { return c.look().Node(name) }
+
+func (c *fakeCluster) Workload(uid types.UID) *cluster.Workload {
+	for _, w := range c.look().Workloads {
+		if w.UID == uid {
+			return w
+		}
+	}
+	return nil
+}
+
+func (c *fakeCluster) Concerned(change cluster.Change) []types.UID { return []types.UID{change.UID} }
 
 func (c *fakeCluster) Done() <-chan struct{} { return c.done }
 func (c *fakeCluster) Err() error            { return c.err }

@@ -57,6 +57,8 @@ func (d Drain) options(run string, clk clock.WithTicker) (drain.Options, error) 
 
 func (l *live) Subscribe() Changes { return l.Watcher.Subscribe() }
 
+func (l *live) Seen(name string) *corev1.Node { return l.Watcher.Node(name) }
+
 func (l *live) Node(ctx context.Context, name string) (*corev1.Node, error) {
 	node, err := l.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {

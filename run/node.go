@@ -14,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
-	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
@@ -178,10 +177,11 @@ func (w *worker) cordon(ctx context.Context) error {
 	if held := whyHeld(node, w.target, w.spec.Run); held != "" {
 		if w.status.Standing == Waiting {
 			// Let the caches see it too, so that the node is not started again.
-			_ = w.picture.await(ctx, callLimit, func(s *cluster.Snapshot) (bool, error) {
-				seen, _ := find(s, w.target)
-				return seen == nil || whyHeld(seen.Node, w.target, w.spec.Run) != "", nil
+			_ = w.lookout.await(ctx, callLimit, []topic{nodeTopic(w.target.Name)}, func() (bool, error) {
+				seen, err := w.seen()
+				return err == nil && whyHeld(seen, w.target, w.spec.Run) != "", err
 			})
+			w.picture.take()
 			return errForeignCordon
 		}
 		return &failure{reason: held, hint: "find out who did, and resume the run when the node is free"}
@@ -201,11 +201,12 @@ func (w *worker) cordon(ctx context.Context) error {
 }
 
 func (w *worker) drain(ctx context.Context) error {
-	w.picture.take()
-	snapshot, _ := w.picture.get()
-	node, reason := find(snapshot, w.target)
-	if node == nil {
-		return &gone{reason}
+	node := w.cluster.Around(w.target.Name)
+	switch {
+	case node == nil:
+		return &gone{reasonDeleted}
+	case node.UID != w.target.UID:
+		return &gone{reasonReplaced}
 	}
 	w.tally.know(node)
 	workloads := workloadsOn(node)
@@ -309,9 +310,8 @@ func (w *worker) phase(p event.Phase, message string) {
 
 // note leaves an Event on the node.
 func (w *worker) note(ctx context.Context, reason, message string) {
-	snapshot, _ := w.picture.get()
-	if node, _ := find(snapshot, w.target); node != nil {
-		w.cluster.Note(context.WithoutCancel(ctx), node.Node, reason, message)
+	if node, err := w.seen(); err == nil {
+		w.cluster.Note(context.WithoutCancel(ctx), node, reason, message)
 	}
 }
 

@@ -5,7 +5,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -14,23 +13,32 @@ import (
 	"refit.dev/refit/cluster"
 )
 
-// A new Snapshot is made pictureInterval after the last at the earliest, and
-// never more often than takes one part in pictureCost of the time.
+// Between two pictures is pictureCost times the time that a picture takes, so
+// that a small part of the time goes into them: but no less than pictureLeast,
+// and no more than pictureMost, however slow the machine is.
 const (
-	pictureInterval = 50 * time.Millisecond
-	pictureCost     = 20
+	pictureCost  = 20
+	pictureLeast = 50 * time.Millisecond
+	pictureMost  = 500 * time.Millisecond
 )
 
-// picture is the newest Snapshot, shared by everybody who waits for the
-// cluster to change.
+// picture is the newest Snapshot: what decisions about the whole cluster are
+// made on. Who waits for a part of it waits at the lookout.
 type picture struct {
 	cluster Cluster
 	clock   clock.WithTicker
+	aged    chan struct{} // holds one if there is something newer
 
 	taking   sync.Mutex // so that a newer one is never replaced by an older one
 	mu       sync.Mutex // guards what follows
 	snapshot *cluster.Snapshot
 	changed  chan struct{} // closed when snapshot is replaced
+}
+
+func newPicture(c Cluster, clk clock.WithTicker) *picture {
+	p := &picture{cluster: c, clock: clk, aged: make(chan struct{}, 1)}
+	p.take()
+	return p
 }
 
 // get returns the newest Snapshot, and a channel that is closed when there is a newer one.
@@ -40,64 +48,45 @@ func (p *picture) get() (*cluster.Snapshot, <-chan struct{}) {
 	return p.snapshot, p.changed
 }
 
-// take makes a new picture, of everything that the watches have brought.
-func (p *picture) take() {
+// age says that the cluster is not as the picture shows it any more.
+func (p *picture) age() {
+	select {
+	case p.aged <- struct{}{}:
+	default: // that is known
+	}
+}
+
+// take makes a new picture, of everything that the watches have brought, and
+// returns how long that took.
+func (p *picture) take() time.Duration {
 	p.taking.Lock()
 	defer p.taking.Unlock()
+	start := p.clock.Now()
 	s := p.cluster.Snapshot()
+	took := p.clock.Since(start)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.changed != nil {
 		close(p.changed)
 	}
 	p.snapshot, p.changed = s, make(chan struct{})
+	return took
 }
 
-// follow renews the picture until ctx ends. changes were subscribed to before
-// the first picture was taken, so that nothing is missed.
-func (p *picture) follow(ctx context.Context, changes Changes) {
+// renew makes new pictures until ctx ends.
+func (p *picture) renew(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-changes.Ready():
+		case <-p.aged:
 		}
-		if len(changes.Take()) == 0 {
-			continue
-		}
-		start := p.clock.Now()
-		p.take()
-		pause := p.clock.NewTimer(max(pictureInterval, pictureCost*p.clock.Since(start)))
+		pause := p.clock.NewTimer(min(max(pictureLeast, pictureCost*p.take()), pictureMost))
 		select {
 		case <-ctx.Done():
 			pause.Stop()
 			return
 		case <-pause.C():
-		}
-	}
-}
-
-// errTimeout says that what was waited for did not happen in time.
-var errTimeout = errors.New("timed out")
-
-// await waits until test, asked about a picture taken now and about every newer
-// one, returns true or an error. It returns errTimeout after limit, and the
-// cause of ctx's end.
-func (p *picture) await(ctx context.Context, limit time.Duration, test func(*cluster.Snapshot) (bool, error)) error {
-	timer := p.clock.NewTimer(limit)
-	defer timer.Stop()
-	p.take() // what was seen before the last act says nothing about its effect
-	for {
-		snapshot, changed := p.get()
-		if done, err := test(snapshot); done || err != nil {
-			return err
-		}
-		select {
-		case <-changed:
-		case <-timer.C():
-			return errTimeout
-		case <-ctx.Done():
-			return context.Cause(ctx)
 		}
 	}
 }

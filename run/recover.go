@@ -98,6 +98,7 @@ type tally struct {
 	of      map[string]types.UID // UID of a pod -> UID of its workload
 	evicted map[types.UID]int32
 	asked   map[types.UID]demand // by nodes under way
+	changed func(types.UID)      // called, if set, when a count has changed
 }
 
 // demand is how many healthy pods of a workload nodes wait for, and how many nodes.
@@ -158,7 +159,17 @@ func (t *tally) Emit(e event.Event) {
 	if workload, known := t.of[e.Pod.UID]; known {
 		delete(t.of, e.Pod.UID)
 		t.evicted[workload]++
+		if t.changed != nil {
+			t.changed(workload)
+		}
 	}
+}
+
+// onChange has f called with each workload of which another pod is counted. f does not call back.
+func (t *tally) onChange(f func(types.UID)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.changed = f
 }
 
 // mark returns how many pods of each workload were evicted so far.
@@ -172,17 +183,14 @@ func (t *tally) mark(workloads []Workload) map[types.UID]int32 {
 	return counts
 }
 
-// missing returns those of workloads that are not back, in words. since is the
-// mark at the end of the drain, now the one of the moment.
-func missing(s *cluster.Snapshot, workloads []Workload, since, now map[types.UID]int32) []string {
-	byUID := make(map[types.UID]*cluster.Workload, len(s.Workloads))
-	for _, w := range s.Workloads {
-		byUID[w.UID] = w
-	}
+// missing returns those of workloads that are not back, in words. lookup returns
+// a workload as it is now; since is the mark at the end of the drain, now the one
+// of the moment.
+func missing(lookup func(types.UID) *cluster.Workload, workloads []Workload, since, now map[types.UID]int32) []string {
 	var list []string
 	for _, before := range workloads {
 		want, have := before.Healthy, int32(0)
-		w := byUID[before.UID]
+		w := lookup(before.UID)
 		switch {
 		case w == nil && before.Read:
 			continue // it was deleted

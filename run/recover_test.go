@@ -130,7 +130,8 @@ func TestMissing(t *testing.T) {
 		{"of a kind that is not read, without any pod", nil, games, nil, nil, 1},
 		{"nothing was there", nil, nil, nil, nil, 0},
 	} {
-		got := missing(snapshotOf(t, c.objs...), c.before, c.since, c.now)
+		now := &fakeCluster{t: t, objs: c.objs}
+		got := missing(now.Workload, c.before, c.since, c.now)
 		if len(got) != c.missing {
 			t.Errorf("%s: got %v", c.name, got)
 		}

@@ -1,0 +1,116 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Around returns the node of that name with what a Snapshot would show of its
+// pods and their controllers, without the price of a Snapshot; nil if there is
+// no such node. Budgets and Volumes are left out, and the Pods of a controller
+// are in no order and know neither their Host nor their Controllers.
+func (w *Watcher) Around(node string) *Node {
+	n := w.Node(node)
+	if n == nil {
+		return nil
+	}
+	host := &Node{Node: n}
+	known := map[types.UID]*Workload{} // pods of one workload share it
+	for _, p := range w.PodsOn(node) {
+		pod := &Pod{Pod: p, Host: host}
+		for _, c := range w.Controllers(p) {
+			if known[c.UID] == nil {
+				c.Pods = w.podsUnder(c.UID)
+				known[c.UID] = c
+			}
+			pod.Controllers = append(pod.Controllers, known[c.UID])
+		}
+		for i, c := range pod.Controllers[:max(0, len(pod.Controllers)-1)] {
+			c.Controller = pod.Controllers[i+1]
+		}
+		host.Pods = append(host.Pods, pod)
+	}
+	return host
+}
+
+// Workload returns the workload of that identity; nil if neither it nor a pod
+// of it is known. Its Pods are as Around has them.
+func (w *Watcher) Workload(uid types.UID) *Workload {
+	found := w.workload(uid)
+	pods := w.podsUnder(uid)
+	if found == nil {
+		if len(pods) == 0 {
+			return nil
+		}
+		for _, c := range w.Controllers(pods[0].Pod) {
+			if c.UID == uid {
+				found = c
+			}
+		}
+		if found == nil { // the pod changed hands in between
+			return nil
+		}
+	}
+	found.Pods = pods
+	return found
+}
+
+// podsUnder returns the pods that a workload controls, directly or through others.
+func (w *Watcher) podsUnder(uid types.UID) []*Pod {
+	var pods []*Pod
+	seen := map[types.UID]bool{}
+	for below := []types.UID{uid}; len(below) > 0; {
+		uid, below = below[0], below[1:]
+		if seen[uid] {
+			continue
+		}
+		seen[uid] = true
+		objs, _ := w.store(KindPod).ByIndex(indexController, string(uid)) // the only error is an index that does not exist
+		for _, obj := range objs {
+			if p, ok := obj.(*corev1.Pod); ok {
+				pods = append(pods, &Pod{Pod: p})
+			}
+		}
+		for _, x := range w.watched {
+			if x.kind != KindWorkload {
+				continue
+			}
+			objs, _ := x.informer.GetIndexer().ByIndex(indexController, string(uid))
+			for _, obj := range objs {
+				if m, ok := obj.(metav1.Object); ok {
+					below = append(below, m.GetUID())
+				}
+			}
+		}
+	}
+	return pods
+}
+
+// Concerned returns the identities of the workloads that a change of a pod or of
+// a workload is about: those that control it, and itself. Of a pod that is gone
+// they are not known any more.
+func (w *Watcher) Concerned(c Change) []types.UID {
+	var concerned []types.UID
+	switch c.Kind {
+	case KindPod:
+		pod := w.Pod(c.Namespace, c.Name)
+		if pod == nil || pod.UID != c.UID {
+			return nil
+		}
+		for _, above := range w.Controllers(pod) {
+			concerned = append(concerned, above.UID)
+		}
+	case KindWorkload:
+		concerned = append(concerned, c.UID)
+		if known := w.workload(c.UID); known != nil {
+			for _, above := range w.above(known.Controller) {
+				concerned = append(concerned, above.UID)
+			}
+		}
+	}
+	return concerned
+}
