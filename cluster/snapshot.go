@@ -95,6 +95,8 @@ type Workload struct {
 	// PodLabels and PodSpec are the template's; nil if unknown.
 	PodLabels labels.Set
 	PodSpec   *corev1.PodSpec
+	// Rollout is how a Deployment replaces its pods; nil for what is none.
+	Rollout *Rollout
 	// Controller is the workload's own controller, if it has one.
 	Controller *Workload
 	// Pods are those that the workload controls, directly or through another

@@ -21,7 +21,9 @@ func workloadOf(obj any) *Workload {
 	apps := appsv1.GroupName
 	switch o := obj.(type) {
 	case *appsv1.Deployment:
-		return makeWorkload(apps, "Deployment", &o.ObjectMeta, ptr.Deref(o.Spec.Replicas, 1), o.Status.ReadyReplicas, &o.Spec.Template)
+		w := makeWorkload(apps, "Deployment", &o.ObjectMeta, ptr.Deref(o.Spec.Replicas, 1), o.Status.ReadyReplicas, &o.Spec.Template)
+		w.Rollout = RolloutOf(o)
+		return w
 	case *appsv1.ReplicaSet:
 		return makeWorkload(apps, "ReplicaSet", &o.ObjectMeta, ptr.Deref(o.Spec.Replicas, 1), o.Status.ReadyReplicas, &o.Spec.Template)
 	case *appsv1.StatefulSet:
