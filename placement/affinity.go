@@ -44,23 +44,24 @@ func (c *selectors) get(s *metav1.LabelSelector) labels.Selector {
 	return parsed
 }
 
-func (r *Room) terms(pod *corev1.Pod, required []corev1.PodAffinityTerm) []term {
+// terms parses the terms of a pod of namespace.
+func (c *selectors) terms(namespace string, required []corev1.PodAffinityTerm) []term {
 	terms := make([]term, 0, len(required))
 	for i := range required {
-		t := term{topology: required[i].TopologyKey, selector: r.selectors.get(required[i].LabelSelector), namespaces: required[i].Namespaces}
+		t := term{topology: required[i].TopologyKey, selector: c.get(required[i].LabelSelector), namespaces: required[i].Namespaces}
 		if s := required[i].NamespaceSelector; s != nil {
-			t.byLabels = r.selectors.get(s)
+			t.byLabels = c.get(s)
 		} else if len(t.namespaces) == 0 {
-			t.namespaces = []string{pod.Namespace}
+			t.namespaces = []string{namespace}
 		}
 		terms = append(terms, t)
 	}
 	return terms
 }
 
-// matches tells whether pod is one that t speaks of.
-func (t *term) matches(s *cluster.Snapshot, pod *corev1.Pod) bool {
-	return t.inNamespace(s, pod.Namespace) && t.selector.Matches(labels.Set(pod.Labels))
+// matches tells whether a pod with those labels is one that t speaks of.
+func (t *term) matches(s *cluster.Snapshot, namespace string, pod labels.Set) bool {
+	return t.inNamespace(s, namespace) && t.selector.Matches(pod)
 }
 
 func (t *term) inNamespace(s *cluster.Snapshot, namespace string) bool {
@@ -102,7 +103,7 @@ func (r *Room) addRepulsion(p *cluster.Pod) {
 	if affinity == nil || affinity.PodAntiAffinity == nil {
 		return
 	}
-	for _, t := range r.terms(p.Pod, affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution) {
+	for _, t := range r.selectors.terms(p.Namespace, affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution) {
 		value, ok := p.Host.Labels[t.topology]
 		if !ok {
 			continue
@@ -128,7 +129,7 @@ func (r *Room) findApart(q *question) apart {
 	var a apart
 	if affinity := q.pod.Spec.Affinity; affinity != nil && affinity.PodAntiAffinity != nil {
 		a.own = map[domain]bool{}
-		terms := r.terms(q.pod, affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution)
+		terms := r.selectors.terms(q.pod.Namespace, affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution)
 		for i := range terms {
 			t := &terms[i]
 			r.each(t, q.self, func(p *cluster.Pod) {
@@ -141,7 +142,7 @@ func (r *Room) findApart(q *question) apart {
 	for _, list := range [][]repulsion{r.repelling[q.pod.Namespace], r.anywhere} {
 		for i := range list {
 			x := &list[i]
-			if x.by == q.self || !x.term.matches(r.s, q.pod) {
+			if x.by == q.self || !x.term.matches(r.s, q.pod.Namespace, q.pod.Labels) {
 				continue
 			}
 			if a.others == nil {
@@ -186,13 +187,13 @@ func (r *Room) findTogether(q *question) together {
 	if affinity == nil || affinity.PodAffinity == nil {
 		return together{}
 	}
-	t := together{terms: r.terms(q.pod, affinity.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution)}
+	t := together{terms: r.selectors.terms(q.pod.Namespace, affinity.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution)}
 	if len(t.terms) == 0 {
 		return together{}
 	}
 	matchesAll := func(pod *corev1.Pod) bool {
 		for i := range t.terms {
-			if !t.terms[i].matches(r.s, pod) {
+			if !t.terms[i].matches(r.s, pod.Namespace, pod.Labels) {
 				return false
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 	"k8s.io/klog/v2"
 
+	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
 )
 
@@ -21,6 +22,7 @@ type question struct {
 	room     *Room
 	pod      *corev1.Pod
 	self     *cluster.Pod // the pod in the snapshot; nil if it is not there
+	counted  bool         // self runs somewhere, so that it is among the pods counted
 	requests corev1.ResourceList
 	nodes    nodeaffinity.RequiredNodeAffinity
 	together together
@@ -39,6 +41,7 @@ func (r *Room) ask(pod *corev1.Pod) *question {
 	if q.self != nil && (q.self.Namespace != pod.Namespace || q.self.Name != pod.Name) {
 		q.self = nil // two pods without a UID
 	}
+	q.counted = q.self != nil && q.self.Host != nil && !budget.Finished(q.self.Pod)
 	q.together = r.findTogether(q)
 	q.apart = r.findApart(q)
 	q.spread = r.findSpread(q)
@@ -76,39 +79,27 @@ func (q *question) fits(node *cluster.Node) []string {
 	return slices.Compact(reasons)
 }
 
-// pinned looks at a node name in the template of the pod's controller: that of
-// the pod itself is where the scheduler put it.
+// pinned looks at a node name in the template of the pod's controller.
 func (q *question) pinned(node *cluster.Node) string {
-	if q.self == nil || len(q.self.Controllers) == 0 {
-		return ""
+	if name := pinnedTo(q.self); name != "" && name != node.Name {
+		return fmt.Sprintf("not %s, which the pod's template names", name)
 	}
-	spec := q.self.Controllers[0].PodSpec
-	if spec == nil || spec.NodeName == "" || spec.NodeName == node.Name {
-		return ""
-	}
-	return fmt.Sprintf("not %s, which the pod's template names", spec.NodeName)
+	return ""
 }
 
-// taints looks at the taints of the node, and at those that the node controller
-// is about to set if it has not yet: for a cordon and for a node that is not Ready.
+// pinnedTo is the node that the template of the pod's controller names, or "".
+// The pod's own node name is where the scheduler put it.
+func pinnedTo(pod *cluster.Pod) string {
+	if pod == nil || len(pod.Controllers) == 0 || pod.Controllers[0].PodSpec == nil {
+		return ""
+	}
+	return pod.Controllers[0].PodSpec.NodeName
+}
+
+// taints looks for taints that the pod does not tolerate.
 func (q *question) taints(node *cluster.Node) []string {
-	taints := slices.Clone(node.Spec.Taints)
-	imply := func(key string) {
-		if !slices.ContainsFunc(taints, func(t corev1.Taint) bool { return t.Key == key }) {
-			taints = append(taints, corev1.Taint{Key: key, Effect: corev1.TaintEffectNoSchedule})
-		}
-	}
-	if node.Spec.Unschedulable {
-		imply(corev1.TaintNodeUnschedulable)
-	}
-	for _, c := range node.Status.Conditions {
-		if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
-			if !slices.ContainsFunc(taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeUnreachable }) {
-				imply(corev1.TaintNodeNotReady)
-			}
-		}
-	}
 	var reasons []string
+	taints := taintsOf(node)
 	for i := range taints {
 		t := &taints[i]
 		if t.Effect == corev1.TaintEffectPreferNoSchedule || corehelpers.TolerationsTolerateTaint(klog.Logger{}, q.pod.Spec.Tolerations, t, true) {
@@ -126,6 +117,28 @@ func (q *question) taints(node *cluster.Node) []string {
 	return reasons
 }
 
+// taintsOf are the taints of the node, and those that the node controller is
+// about to set if it has not yet: for a cordon and for a node that is not Ready.
+func taintsOf(node *cluster.Node) []corev1.Taint {
+	taints := slices.Clone(node.Spec.Taints)
+	imply := func(key string) {
+		if !slices.ContainsFunc(taints, func(t corev1.Taint) bool { return t.Key == key }) {
+			taints = append(taints, corev1.Taint{Key: key, Effect: corev1.TaintEffectNoSchedule})
+		}
+	}
+	if node.Spec.Unschedulable {
+		imply(corev1.TaintNodeUnschedulable)
+	}
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
+			if !slices.ContainsFunc(taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeUnreachable }) {
+				imply(corev1.TaintNodeNotReady)
+			}
+		}
+	}
+	return taints
+}
+
 // resources compares what the pod requests with what is left. A node that does
 // not tell what it has is not judged.
 func (q *question) resources(node *cluster.Node) []string {
@@ -133,7 +146,7 @@ func (q *question) resources(node *cluster.Node) []string {
 	if len(allocatable) == 0 {
 		return nil
 	}
-	here := q.self != nil && q.self.Host != nil && q.self.Host.Name == node.Name
+	here := q.counted && q.self.Host.Name == node.Name
 	var reasons []string
 	if limit, ok := allocatable[corev1.ResourcePods]; ok {
 		count := q.room.counts[node.Name]

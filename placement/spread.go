@@ -42,12 +42,7 @@ type counts struct {
 
 // findSpread looks at every constraint of the kind DoNotSchedule.
 func (r *Room) findSpread(q *question) []spread {
-	var hard []*corev1.TopologySpreadConstraint
-	for i := range q.pod.Spec.TopologySpreadConstraints {
-		if c := &q.pod.Spec.TopologySpreadConstraints[i]; c.WhenUnsatisfiable == corev1.DoNotSchedule {
-			hard = append(hard, c)
-		}
-	}
+	hard := hardSpread(q.pod)
 	if len(hard) == 0 {
 		return nil
 	}
@@ -58,7 +53,7 @@ func (r *Room) findSpread(q *question) []spread {
 		if all.selector.Matches(labels.Set(q.pod.Labels)) {
 			s.self = 1
 		}
-		if all.counts(q.self) {
+		if q.counted && all.counts(q.self) {
 			s.counts = maps.Clone(all.byValue)
 			s.counts[q.self.Host.Labels[c.TopologyKey]]--
 		}
@@ -74,6 +69,17 @@ func (r *Room) findSpread(q *question) []spread {
 		spreads = append(spreads, s)
 	}
 	return spreads
+}
+
+// hardSpread are the constraints of pod that must hold.
+func hardSpread(pod *corev1.Pod) []*corev1.TopologySpreadConstraint {
+	var hard []*corev1.TopologySpreadConstraint
+	for i := range pod.Spec.TopologySpreadConstraints {
+		if c := &pod.Spec.TopologySpreadConstraints[i]; c.WhenUnsatisfiable == corev1.DoNotSchedule {
+			hard = append(hard, c)
+		}
+	}
+	return hard
 }
 
 // counted returns the counts for each constraint. Pods of one controller mostly
@@ -111,7 +117,7 @@ func sameSpread(a, b *corev1.PodSpec) bool {
 func (r *Room) count(q *question, hard []*corev1.TopologySpreadConstraint) []counts {
 	all := make([]counts, 0, len(hard))
 	for _, c := range hard {
-		x := counts{selector: r.spreadSelector(q.pod, c), eligible: map[*cluster.Node]bool{}, byValue: map[string]int{}}
+		x := counts{selector: r.selectors.spread(q.pod, c), eligible: map[*cluster.Node]bool{}, byValue: map[string]int{}}
 		for _, n := range r.s.Nodes {
 			if r.countsFor(q, n, c, hard) {
 				x.eligible[n] = true
@@ -152,14 +158,14 @@ func (r *Room) countsFor(q *question, node *cluster.Node, c *corev1.TopologySpre
 	return true
 }
 
-// spreadSelector is the selector of c narrowed to the pod's own values of its matchLabelKeys.
-func (r *Room) spreadSelector(pod *corev1.Pod, c *corev1.TopologySpreadConstraint) labels.Selector {
-	selector := r.selectors.get(c.LabelSelector)
-	if len(c.MatchLabelKeys) == 0 {
+// spread is the selector of one of pod's constraints, narrowed to the pod's own values of its matchLabelKeys.
+func (c *selectors) spread(pod *corev1.Pod, constraint *corev1.TopologySpreadConstraint) labels.Selector {
+	selector := c.get(constraint.LabelSelector)
+	if len(constraint.MatchLabelKeys) == 0 {
 		return selector
 	}
 	narrowed := &metav1.LabelSelector{MatchLabels: map[string]string{}}
-	for _, key := range c.MatchLabelKeys {
+	for _, key := range constraint.MatchLabelKeys {
 		if value, ok := pod.Labels[key]; ok {
 			narrowed.MatchLabels[key] = value
 		}
