@@ -53,6 +53,11 @@ type answer struct {
 	retryAfter time.Duration
 }
 
+// departs tells whether the pod is on its way out, or gone.
+func (a answer) departs() bool {
+	return a.verdict == accepted || a.verdict == gone || a.verdict == replaced
+}
+
 // classify turns the error of an eviction or deletion with a UID precondition
 // (nil: it was accepted) into an answer. The shapes are those of
 // pkg/registry/core/pod/storage/eviction.go and of the admission plugins

@@ -64,11 +64,15 @@ func (d *Drainer) answered(a answered) {
 		via.charged[types.UID(p.name.UID)] = charge{pod: p, version: p.askedBudget}
 		via.settle()
 	}
+	if p.doubt(a.verdict); !a.departs() {
+		d.stay(p)
+	}
 	if a.verdict != forbidden {
 		d.answering = true
 		p.denied = 0
 	}
 	if p.node.ended {
+		d.abandon(p)
 		return
 	}
 	d.unclear[p] = true
@@ -79,7 +83,7 @@ func (d *Drainer) answered(a answered) {
 	switch {
 	case p.gone:
 		d.hasLeft(p)
-	case a.verdict == accepted, a.verdict == gone, a.verdict == replaced:
+	case a.departs():
 		p.stage = leaving // the watch will tell when it has left
 		d.watchOver(p)
 	case a.verdict == forbidden && d.forGood(p):

@@ -33,8 +33,11 @@ func (d *Drainer) budgetsOf(pod *corev1.Pod) []types.NamespacedName {
 	return keys
 }
 
-// review looks at every budget again, after a time in which nobody did.
+// review looks at every budget and quorum again, after a time in which nobody did.
 func (d *Drainer) review() {
+	for _, q := range d.quorums {
+		q.stale = true
+	}
 	for key := range d.gates {
 		d.budgetChanged(key, cluster.Updated)
 	}

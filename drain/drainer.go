@@ -49,7 +49,8 @@ type state struct {
 	nodes    map[string]*nodeDrain
 	pods     map[types.UID]*podDrain
 	gates    map[types.NamespacedName]*gate
-	queue    []*podDrain // to be asked for as soon as the limiter has room
+	quorums  map[types.UID]*quorum // by their set
+	queue    []*podDrain           // to be asked for as soon as the limiter has room
 	inFlight int
 	limiter  limiter
 	alarms   alarms
@@ -74,7 +75,7 @@ func New(client kubernetes.Interface, w *cluster.Watcher, options Options, sink 
 		evictor: options.Evictor, clock: options.Clock,
 		commands: make(chan func()), answers: make(chan answered),
 		state: state{
-			nodes: map[string]*nodeDrain{}, pods: map[types.UID]*podDrain{}, gates: map[types.NamespacedName]*gate{},
+			nodes: map[string]*nodeDrain{}, pods: map[types.UID]*podDrain{}, gates: map[types.NamespacedName]*gate{}, quorums: map[types.UID]*quorum{},
 			limiter: newLimiter(), generations: map[types.NamespacedName]int64{},
 			touched: map[*nodeDrain]bool{}, unclear: map[*podDrain]bool{},
 		},

@@ -97,9 +97,13 @@ func (d *Drainer) ask(ctx context.Context, pod *corev1.Pod) (*event.Blocker, err
 			return nil, ctx.Err()
 		}
 		a := classify(err)
-		switch a.verdict {
-		case accepted, gone, replaced:
+		if a.departs() {
+			if b, waits := d.explainQuorum(pod); waits {
+				return &b, nil
+			}
 			return nil, nil
+		}
+		switch a.verdict {
 		case forbidden:
 			return nil, mayNot(nameOf(pod), pod.Spec.NodeName, err)
 		case throttled:

@@ -107,6 +107,8 @@ func (d *Drainer) explain(p *podDrain) (b event.Blocker, worth bool) {
 		}
 		// A budget that allows more is only waiting for its turn.
 		return *g.explained, g.pdb != nil && (g.pdb.Status.DisruptionsAllowed <= 0 || !g.observed() || g.closed())
+	case mustering:
+		return d.explainQuorum(p.pod)
 	case stuck:
 		return d.explainTwo(p), true
 	case resting:
@@ -151,13 +153,8 @@ func (d *Drainer) explainGate(g *gate) event.Blocker {
 	if g.closed() && info.DisruptionsAllowed > 0 {
 		b.Message += "; " + g.refusal.message
 	}
-	for _, pod := range pods {
-		if reason, homeless := unschedulable(pod); homeless {
-			b.Cause = event.CauseNoRoom
-			b.Message += fmt.Sprintf("; pod %s fits on no node: %s", nameOf(pod), reason)
-			b.Hint = "make room: uncordon or add nodes, or change what the pod asks for"
-			return b
-		}
+	if b, homeless := blameRoom(b, pods); homeless {
+		return b
 	}
 	if info.ExpectedPods > 0 && info.DesiredHealthy >= info.ExpectedPods {
 		b.Hint = "this budget never lets a pod go: raise maxUnavailable or lower minAvailable, or run more replicas"
@@ -178,6 +175,19 @@ func budgetMessage(b event.Budget) string {
 		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
+}
+
+// blameRoom changes an explanation if one of pods is in the way because it fits on no node.
+func blameRoom(b event.Blocker, pods []*corev1.Pod) (_ event.Blocker, homeless bool) {
+	for _, pod := range pods {
+		if reason, homeless := unschedulable(pod); homeless {
+			b.Cause = event.CauseNoRoom
+			b.Message += fmt.Sprintf("; pod %s fits on no node: %s", nameOf(pod), reason)
+			b.Hint = "make room: uncordon or add nodes, or change what the pod asks for"
+			return b, true
+		}
+	}
+	return b, false
 }
 
 // unschedulable tells whether the scheduler found no place for a pod, and its words.

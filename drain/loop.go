@@ -63,6 +63,9 @@ func (d *Drainer) changed(c cluster.Change) {
 		d.nodeChanged(c.Name)
 	case cluster.KindPod:
 		d.podChanged(c)
+		d.quorumsChanged(c)
+	case cluster.KindWorkload:
+		d.quorumsChanged(c)
 	case cluster.KindBudget:
 		d.budgetChanged(types.NamespacedName{Namespace: c.Namespace, Name: c.Name}, c.Verb)
 	case cluster.KindAttachment:
@@ -78,13 +81,20 @@ func (d *Drainer) changed(c cluster.Change) {
 // far as the limiter allows.
 func (d *Drainer) pump() {
 	now := d.clock.Now()
+	d.muster()
 	for _, g := range d.gatesInOrder() {
 		d.letThrough(g, now)
 	}
-	for room := d.limiter.room(d.inFlight, now); room > 0 && len(d.queue) > 0; room-- {
+	for room := d.limiter.room(d.inFlight, now); room > 0 && len(d.queue) > 0; {
 		p := d.queue[0]
+		if !d.agrees(p) { // any more
+			d.withdraw(p)
+			d.letGo(p)
+			continue
+		}
 		d.queue = d.queue[1:]
 		d.send(p)
+		room--
 	}
 }
 
@@ -100,6 +110,10 @@ func (d *Drainer) letThrough(g *gate, now time.Time) {
 		}
 		p := g.waiting[0]
 		g.waiting = g.waiting[1:]
+		if !d.agrees(p) { // and takes none of the budget's room meanwhile
+			d.letGo(p)
+			continue
+		}
 		g.passed++
 		g.lastPassed = now
 		p.passed, p.probing = g, !yes

@@ -109,6 +109,7 @@ func (d *Drainer) adopt(n *nodeDrain, pod *corev1.Pod) {
 
 func (d *Drainer) forget(p *podDrain) {
 	d.withdraw(p)
+	d.abandon(p)
 	uid := types.UID(p.name.UID)
 	delete(d.pods, uid)
 	delete(p.node.pods, uid)

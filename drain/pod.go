@@ -20,15 +20,16 @@ import (
 type stage int
 
 const (
-	held    stage = iota // critical: waits for the other pods of its node
-	queued               // will be asked for as soon as there is room for one more request
-	gated                // waits for its budget
-	stuck                // has more than one budget, and the server said that it will not
-	resting              // was refused for another reason; asked for again later
-	asking               // a request is under way
-	leaving              // deleted; terminating or about to
-	left                 // gone for good
-	barred               // came late, and may not be evicted under the options
+	held      stage = iota // critical: waits for the other pods of its node
+	queued                 // will be asked for as soon as there is room for one more request
+	gated                  // waits for its budget
+	mustering              // waits for the other members of its quorum set
+	stuck                  // has more than one budget, and the server said that it will not
+	resting                // was refused for another reason; asked for again later
+	asking                 // a request is under way
+	leaving                // deleted; terminating or about to
+	left                   // gone for good
+	barred                 // came late, and may not be evicted under the options
 )
 
 // podDrain is a pod that has to leave.
@@ -45,6 +46,10 @@ type podDrain struct {
 	passed *gate // which counts the pod as under way
 	// probing: it passed although its budget allows nothing, see probe.
 	probing bool
+	// quorum is the one at which it waits, or from which it departed.
+	quorum *quorum
+	// unsure: it may have been evicted by a request that got no answer to the point.
+	unsure bool
 
 	evictedAt time.Time // zero: not evicted by this drain
 	refusal   answer    // the last one
@@ -77,7 +82,7 @@ func (p *podDrain) departed() bool { return p.gone || p.pod.DeletionTimestamp !=
 
 // waits tells whether the pod has yet to be asked for.
 func (p *podDrain) waits() bool {
-	return slices.Contains([]stage{held, queued, gated, stuck, resting}, p.stage)
+	return slices.Contains([]stage{held, queued, gated, mustering, stuck, resting}, p.stage)
 }
 
 // podChanged takes in a change of a pod, of a node that is being drained or not.
@@ -118,7 +123,7 @@ func (d *Drainer) updated(p *podDrain, now *corev1.Pod) {
 		d.withdraw(p)
 		p.budgets = d.budgetsOf(now)
 		d.place(p)
-	case p.stage == gated:
+	case p.stage == gated, p.stage == mustering:
 		d.withdraw(p)
 		d.place(p)
 	}
@@ -173,18 +178,18 @@ func (d *Drainer) place(p *podDrain) {
 		p.stage = leaving
 		d.watchOver(p)
 	case d.options.DisableEviction, len(p.budgets) == 0:
-		d.enqueue(p)
+		d.letGo(p)
 	case len(p.budgets) > 1:
 		if p.refusal.verdict == twoBudgets {
 			p.stage = stuck // asking once is enough
 			return
 		}
-		d.enqueue(p)
+		d.letGo(p)
 	default:
 		g := d.gate(p.budgets[0])
 		askedAlready := p.askedPod == p.pod.ResourceVersion && p.askedBudget == g.version()
 		if (budget.Ignored(p.pod) || passesBy(p.pod, g.pdb)) && !askedAlready {
-			d.enqueue(p)
+			d.letGo(p)
 			return
 		}
 		p.stage = gated
@@ -199,6 +204,7 @@ func (d *Drainer) place(p *podDrain) {
 func (d *Drainer) enqueue(p *podDrain) {
 	p.stage = queued
 	d.queue = append(d.queue, p)
+	d.depart(p)
 }
 
 // withdraw takes a pod out of where it waits.
@@ -207,6 +213,9 @@ func (d *Drainer) withdraw(p *podDrain) {
 	switch p.stage {
 	case queued:
 		d.queue = slices.DeleteFunc(d.queue, is)
+		d.stay(p)
+	case mustering:
+		p.quorum.waiting = slices.DeleteFunc(p.quorum.waiting, is)
 	case gated:
 		g := d.gate(p.budgets[0])
 		g.waiting = slices.DeleteFunc(g.waiting, is)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -43,6 +44,7 @@ var (
 	podsResource        = corev1.SchemeGroupVersion.WithResource("pods")
 	budgetsResource     = policyv1.SchemeGroupVersion.WithResource("poddisruptionbudgets")
 	attachmentsResource = storagev1.SchemeGroupVersion.WithResource("volumeattachments")
+	setsResource        = appsv1.SchemeGroupVersion.WithResource("statefulsets")
 )
 
 // world is an API server of the test's own: a fake clientset whose objects carry
@@ -69,6 +71,8 @@ type world struct {
 	observe bool
 	// replace makes a controller put a pod elsewhere for each that goes.
 	replace bool
+	// breaches are evictions that left more than one member of a StatefulSet away.
+	breaches []string
 }
 
 func newWorld(t *testing.T, objects ...runtime.Object) *world {
@@ -98,7 +102,7 @@ func (x *world) watch() *cluster.Watcher {
 		x.watcher = w
 		// The fake clientset forgets what happens between a list and its watch.
 		x.until("the watches to be open", func() bool {
-			for _, r := range []schema.GroupVersionResource{nodesResource, podsResource, budgetsResource, attachmentsResource} {
+			for _, r := range []schema.GroupVersionResource{nodesResource, podsResource, budgetsResource, attachmentsResource, setsResource} {
 				if !x.watches[r] {
 					return false
 				}
@@ -288,6 +292,8 @@ func resourceOf(obj runtime.Object) schema.GroupVersionResource {
 		return budgetsResource
 	case *storagev1.VolumeAttachment:
 		return attachmentsResource
+	case *appsv1.StatefulSet:
+		return setsResource
 	case *corev1.PersistentVolumeClaim:
 		return corev1.SchemeGroupVersion.WithResource("persistentvolumeclaims")
 	}
@@ -457,6 +463,7 @@ func (x *world) Evict(ctx context.Context, asked *corev1.Pod, options EvictOptio
 	if options.DryRun {
 		return nil
 	}
+	x.countLocked(pod)
 	if pod.DeletionTimestamp == nil {
 		pod.DeletionTimestamp = ptr.To(metav1.NewTime(x.clock.Now().Add(30 * time.Second)))
 		pod.DeletionGracePeriodSeconds = ptr.To[int64](30)
@@ -465,7 +472,7 @@ func (x *world) Evict(ctx context.Context, asked *corev1.Pod, options EvictOptio
 	if x.terminate {
 		x.deleteLocked(podsResource, pod.Namespace, pod.Name)
 	}
-	if x.replace {
+	if x.replace && metav1.GetControllerOf(pod).Kind != "StatefulSet" {
 		fresh := pod.DeepCopy()
 		fresh.Name, fresh.UID, fresh.DeletionTimestamp, fresh.Spec.NodeName = pod.Name+"x", "", nil, "elsewhere"
 		x.createLocked(fresh)

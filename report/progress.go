@@ -211,7 +211,7 @@ func patience(c event.Cause) int {
 		return 0
 	case event.CauseNoRoom, event.CauseError, event.CauseVolume:
 		return 1
-	case event.CauseBudget:
+	case event.CauseBudget, event.CauseQuorum:
 		return 2
 	}
 	return 3
