@@ -54,11 +54,13 @@ type Phase string
 const (
 	PhasePending    Phase = "pending"     // not started yet
 	PhaseCordoning  Phase = "cordoning"   // being marked unschedulable
+	PhaseSurging    Phase = "surging"     // waiting for replacements of pods that can never be evicted
 	PhaseDraining   Phase = "draining"    // pods are leaving
 	PhaseWorking    Phase = "working"     // the command or the reboot is under way
 	PhaseReadying   Phase = "readying"    // waiting for the node to be Ready
 	PhaseUncordon   Phase = "uncordoning" // being marked schedulable again
 	PhaseRecovering Phase = "recovering"  // waiting for the evicted workloads to be back
+	PhaseSoaking    Phase = "soaking"     // done, and its slot not free yet
 	PhaseDone       Phase = "done"
 	PhaseFailed     Phase = "failed"
 )

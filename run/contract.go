@@ -43,10 +43,15 @@ type Cluster interface {
 	// with ctx's cause), or when it cannot be done. What it tells of its
 	// progress goes to the sink it was made with.
 	Drain(ctx context.Context, name string) (Drained, error)
-	// Leaving counts the pods that a Drain would still have to see to, as the API
-	// server has it: the watches may not have brought a pod that was bound to the
-	// node right before it was cordoned.
-	Leaving(ctx context.Context, name string) (int, error)
+	// Leaving says what a Drain would still have to see to, as the API server has
+	// it: it returns when the watches have brought every pod that is bound to the
+	// node, also one that was right before it was cordoned.
+	Leaving(ctx context.Context, name string) (drain.Selection, error)
+	// Restart writes into the pod template of a Deployment that it is to be
+	// restarted. It does nothing if that stands there already, if there is no such
+	// Deployment any more, or if it is no singleton; a *failure says why a restart
+	// would leave it without a Ready pod.
+	Restart(ctx context.Context, s Surge) error
 	// Note leaves an Event on a node. That it fails is of no consequence.
 	Note(ctx context.Context, node *corev1.Node, reason, message string)
 }

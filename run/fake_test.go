@@ -15,9 +15,11 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 
@@ -46,6 +48,8 @@ type fakeCluster struct {
 	onNode func(name string) error
 	// onDrain, if set, replaces the drain of a node.
 	onDrain func(ctx context.Context, name string) (Drained, error)
+	// onRestart, if set, replaces what a restart of a Deployment brings about.
+	onRestart func(Surge) error
 	// newPodsReady is whether pods that moved are Ready.
 	newPodsReady bool
 	// onSnapshot, if set, is called before each picture of the whole cluster.
@@ -267,6 +271,7 @@ func (c *fakeCluster) newPod(owner, node string, ready bool) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "shop", Name: fmt.Sprintf("%s-%d", owner, c.serial),
+			Labels:          map[string]string{"of": owner},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: owner, Controller: ptr.To(true)}},
 		},
 		Spec:   corev1.PodSpec{NodeName: node, RestartPolicy: corev1.RestartPolicyAlways},
@@ -285,16 +290,74 @@ func (c *fakeCluster) workload(name string, nodes ...string) {
 	}
 }
 
-func (c *fakeCluster) Leaving(_ context.Context, name string) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := 0
-	for _, p := range c.pods {
-		if p.Spec.NodeName == name {
-			n++
+func (c *fakeCluster) Leaving(_ context.Context, name string) (s drain.Selection, err error) {
+	if node := c.Around(name); node != nil {
+		for _, p := range node.Pods {
+			s.Leave = append(s.Leave, p.Pod)
 		}
 	}
-	return n, nil
+	return s, nil
+}
+
+// singleton adds a Deployment of one replica under a budget that never lets it
+// go, with its pod on a node.
+func (c *fakeCluster) singleton(name, node string) {
+	c.objs = append(c.objs,
+		&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}},
+		&appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "shop", Name: name + "-rs",
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: name, Controller: ptr.To(true)}},
+		}},
+		&policyv1.PodDisruptionBudget{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
+			Spec: policyv1.PodDisruptionBudgetSpec{
+				MinAvailable: ptr.To(intstr.FromInt32(1)), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"of": name + "-rs"}},
+			},
+		})
+	c.pods = append(c.pods, c.newPod(name+"-rs", node, true))
+}
+
+// deployment changes a Deployment.
+func (c *fakeCluster) deployment(name string, f func(*appsv1.Deployment)) {
+	c.change(func() {
+		for i, o := range c.objs {
+			if d, ok := o.(*appsv1.Deployment); ok && d.Name == name {
+				d = d.DeepCopy()
+				f(d)
+				c.objs[i] = d
+			}
+		}
+	})
+}
+
+// Restart moves the pod of a singleton at once, or does what onRestart does.
+func (c *fakeCluster) Restart(_ context.Context, s Surge) error {
+	done := false
+	c.deployment(s.Name, func(d *appsv1.Deployment) {
+		if done = d.Spec.Template.Annotations[cluster.RestartedAtAnnotation] == s.RestartedAt; !done {
+			d.Spec.Template.Annotations = map[string]string{cluster.RestartedAtAnnotation: s.RestartedAt}
+			c.did("restart %s", s.Name)
+		}
+	})
+	switch {
+	case done:
+		return nil
+	case c.onRestart != nil:
+		return c.onRestart(s)
+	}
+	c.replace(s.Name)
+	return nil
+}
+
+// replace moves the pod of a singleton to another node.
+func (c *fakeCluster) replace(name string) {
+	c.change(func() {
+		for i, p := range c.pods {
+			if p.OwnerReferences[0].Name == name+"-rs" {
+				c.pods[i] = c.newPod(name+"-rs", c.elsewhere(p.Spec.NodeName), c.newPodsReady)
+			}
+		}
+	})
 }
 
 func (c *fakeCluster) Note(_ context.Context, node *corev1.Node, reason, _ string) {

@@ -5,6 +5,7 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,8 +15,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
@@ -88,7 +91,7 @@ func (l *live) Drain(ctx context.Context, name string) (Drained, error) {
 	return Drained{Counts: result.Counts, Remaining: result.Remaining}, err
 }
 
-func (l *live) Leaving(ctx context.Context, name string) (int, error) {
+func (l *live) Leaving(ctx context.Context, name string) (drain.Selection, error) {
 	changes := l.Watcher.Subscribe()
 	defer changes.Close()
 	for {
@@ -96,21 +99,64 @@ func (l *live) Leaving(ctx context.Context, name string) (int, error) {
 			FieldSelector: fields.OneTermEqualSelector("spec.nodeName", name).String(),
 		})
 		if err != nil {
-			return 0, fmt.Errorf("list the pods of node %s: %w", name, err)
+			return drain.Selection{}, fmt.Errorf("list the pods of node %s: %w", name, err)
 		}
 		if !slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool {
 			seen := l.Watcher.Pod(p.Namespace, p.Name)
 			return seen == nil || seen.UID != p.UID
 		}) {
-			s := l.drainer.Select(name)
-			return len(s.Leave) + len(s.Refused), nil
+			return l.drainer.Select(name), nil
 		}
 		select {
 		case <-changes.Ready():
 			changes.Take()
 		case <-ctx.Done():
-			return 0, context.Cause(ctx)
+			return drain.Selection{}, context.Cause(ctx)
 		}
+	}
+}
+
+func (l *live) Restart(ctx context.Context, s Surge) error { return restart(ctx, l.client, s, false) }
+
+// restart is Restart; dryRun lets the API server do all of it but the change.
+func restart(ctx context.Context, client kubernetes.Interface, s Surge, dryRun bool) error {
+	options := metav1.PatchOptions{}
+	if dryRun {
+		options.DryRun = []string{metav1.DryRunAll}
+	}
+	for {
+		d, err := client.AppsV1().Deployments(s.Namespace).Get(ctx, s.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("look at %s: %w", s, err)
+		}
+		rollout := cluster.RolloutOf(d)
+		if d.UID != s.UID || rollout.RestartedAt == s.RestartedAt || ptr.Deref(d.Spec.Replicas, 1) != 1 {
+			return nil
+		}
+		if why := whyNoSurge(&cluster.Workload{Rollout: rollout}, &cluster.Pod{}); why != "" {
+			return cannotSurge(s.Namespace, s.Name, why)
+		}
+		patch, err := json.Marshal(map[string]any{
+			// Its strategy was looked at in this version.
+			"metadata": map[string]any{"uid": d.UID, "resourceVersion": d.ResourceVersion},
+			"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{
+				"annotations": map[string]string{cluster.RestartedAtAnnotation: s.RestartedAt},
+			}}},
+		})
+		if err != nil {
+			return fmt.Errorf("restart %s: %w", s, err)
+		}
+		_, err = client.AppsV1().Deployments(s.Namespace).Patch(ctx, s.Name, types.MergePatchType, patch, options)
+		if apierrors.IsConflict(err) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("restart %s: %w", s, err)
+		}
+		return nil
 	}
 }
 

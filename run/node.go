@@ -47,6 +47,8 @@ type worker struct {
 	status *NodeStatus // written by record only, for this goroutine
 	// evicted is the tally at the end of this node's drain.
 	evicted map[types.UID]int32
+	// looked are the pods that were on the node when pods to surge were last looked for.
+	looked map[types.UID]bool
 }
 
 // node does what is left to be done for a node, and records how it ended.
@@ -92,7 +94,7 @@ func (w *worker) steps(ctx context.Context) error {
 		return err
 	}
 	if w.status.Steps[act] != Done {
-		for _, step := range []func(context.Context) error{w.cordon, w.drain, perform} {
+		for _, step := range []func(context.Context) error{w.cordon, w.vacate, perform} {
 			if err := step(ctx); err != nil {
 				return err
 			}
@@ -105,7 +107,10 @@ func (w *worker) steps(ctx context.Context) error {
 			}
 		}
 	}
-	return w.awaitRecovery(ctx)
+	if err := w.awaitRecovery(ctx); err != nil {
+		return err
+	}
+	return w.soak(ctx)
 }
 
 // step records that a step begins, does it, and records that it is done. act
@@ -134,6 +139,8 @@ func phaseOf(step Step) event.Phase {
 	switch step {
 	case StepCordon:
 		return event.PhaseCordoning
+	case StepSurge:
+		return event.PhaseSurging
 	case StepCommand, StepReboot:
 		return event.PhaseWorking
 	case StepReady:
@@ -142,6 +149,8 @@ func phaseOf(step Step) event.Phase {
 		return event.PhaseUncordon
 	case StepRecover:
 		return event.PhaseRecovering
+	case StepSoak:
+		return event.PhaseSoaking
 	case StepDrain:
 	}
 	return ""
@@ -200,6 +209,18 @@ func (w *worker) cordon(ctx context.Context) error {
 	})
 }
 
+// vacate empties the node: first of the pods that the drain must not ask for.
+func (w *worker) vacate(ctx context.Context) error {
+	for {
+		if err := w.surge(ctx); err != nil {
+			return err
+		}
+		if err := w.drain(ctx); !errors.Is(err, errLateSingleton) {
+			return err
+		}
+	}
+}
+
 func (w *worker) drain(ctx context.Context) error {
 	node := w.cluster.Around(w.target.Name)
 	switch {
@@ -216,6 +237,8 @@ func (w *worker) drain(ctx context.Context) error {
 	return w.step(ctx, StepDrain, Record{Workloads: workloads}, func() (Record, error) {
 		limited, cancel := context.WithTimeoutCause(ctx, w.spec.Timeouts.Drain.Duration, errTimeout)
 		defer cancel()
+		limited, unwatch := w.watchForSingletons(limited)
+		defer unwatch()
 		evicted, remaining, err := w.empty(limited)
 		w.evicted = w.tally.mark(w.status.Workloads)
 		switch {
@@ -233,14 +256,19 @@ func (w *worker) drain(ctx context.Context) error {
 func (w *worker) empty(ctx context.Context) (evicted int, remaining []event.Remaining, err error) {
 	for {
 		drained, err := w.cluster.Drain(ctx, w.target.Name)
-		w.count(drained, err)
+		if errors.Is(err, errLateSingleton) {
+			w.count(drained, nil) // the pods that remain are drained in a moment
+		} else {
+			w.count(drained, err)
+		}
 		evicted += drained.Evicted
 		if err != nil {
 			return evicted, drained.Remaining, err
 		}
 		left := 0
 		err = retry(ctx, w.clock, w.spec.Timeouts.Stall.Duration, func(ctx context.Context) (err error) {
-			left, err = w.cluster.Leaving(ctx, w.target.Name)
+			selection, err := w.cluster.Leaving(ctx, w.target.Name)
+			left = len(selection.Leave) + len(selection.Refused)
 			return err
 		})
 		if err != nil || left == 0 {

@@ -49,6 +49,8 @@ type Prepared struct {
 	Out          []NodeReason
 	// Pods is how many have to leave the nodes.
 	Pods int
+	// Surges are the pods that can never be evicted, whose Deployments are restarted instead.
+	Surges []*cluster.Pod
 	// Warnings are what is lost on the way, and what will not go well.
 	Warnings []string
 
@@ -106,12 +108,14 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot) error {
 	}
 	drainer := drain.New(p.operator.Client, p.watcher, options, event.Discard)
 	var refused []string
+	var stuck []event.Remaining
 	for _, target := range p.Spec.Nodes {
 		selection := drainer.Select(target.Name)
 		if err := selection.Err(); err != nil {
 			refused = append(refused, err.Error())
 		}
 		p.Pods += len(selection.Leave)
+		stuck = append(stuck, p.singletons(s, target.Name, selection.Leave)...)
 		for _, w := range selection.Warnings {
 			p.Warnings = append(p.Warnings, "node "+target.Name+": "+w)
 		}
@@ -122,6 +126,12 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot) error {
 	if len(refused) > 0 {
 		return hint.Wrap(&BlockedError{errors.New(strings.Join(refused, "\n"))},
 			"add the flags named there if those pods may go, or leave them out with --pod-selector; nothing was changed")
+	}
+	if len(stuck) > 0 {
+		return hint.Wrap(&BlockedError{errors.New(stuckText(stuck))}, "%s", stuckHint(stuck, p.Spec, p.Total))
+	}
+	if err := p.rehearseSurges(ctx, s); err != nil {
+		return err
 	}
 	status := statusOf([]Record{{Kind: KindCreated, Spec: p.Spec}})
 	d := Next(s, p.Spec, Progress{Nodes: status.Nodes})

@@ -41,17 +41,21 @@ const (
 )
 
 // Step is one step of the maintenance of a node. They are taken in the order
-// in which they stand here; a run has either StepCommand or StepReboot.
+// in which they stand here; a run has either StepCommand or StepReboot. StepSurge
+// is there where something has to be surged, StepSoak where that was asked for.
+// A drain may be interrupted by another StepSurge.
 type Step string
 
 const (
 	StepCordon   Step = "cordon"
+	StepSurge    Step = "surge"
 	StepDrain    Step = "drain"
 	StepCommand  Step = "command"
 	StepReboot   Step = "reboot"
 	StepReady    Step = "ready"
 	StepUncordon Step = "uncordon"
 	StepRecover  Step = "recover"
+	StepSoak     Step = "soak"
 )
 
 // State is where a step stands.
@@ -79,6 +83,8 @@ type Record struct {
 	Step  Step   `json:"step,omitempty"`
 	State State  `json:"state,omitempty"`
 
+	// Surges are the Deployments that are restarted before the drain.
+	Surges []Surge `json:"surges,omitempty"`
 	// Workloads are those with pods on the node when its drain began.
 	Workloads []Workload `json:"workloads,omitempty"`
 	// BootID is the one that the node had before the reboot that is asked for.

@@ -35,7 +35,11 @@ type NodeStatus struct {
 	// Workloads and BootID are what the records of the drain and of the reboot remembered.
 	Workloads []Workload `json:"workloads,omitempty"`
 	BootID    string     `json:"bootID,omitempty"`
-	Evicted   int        `json:"evicted,omitempty"`
+	// Surges are those of the last surge that was begun.
+	Surges []Surge `json:"surges,omitempty"`
+	// Soaking is since when the node soaks; zero before that.
+	Soaking time.Time `json:"soaking,omitzero"`
+	Evicted int       `json:"evicted,omitempty"`
 	// Started and Ended are the times of the first step and of the node's end; zero before that.
 	Started time.Time `json:"started,omitzero"`
 	Ended   time.Time `json:"ended,omitzero"`
@@ -142,6 +146,12 @@ func (n *NodeStatus) add(r Record) {
 		}
 		if r.Step == StepReboot && r.State == Intent && n.BootID == "" {
 			n.BootID = r.BootID
+		}
+		if r.Step == StepSurge && r.State == Intent {
+			n.Surges = r.Surges
+		}
+		if r.Step == StepSoak && r.State == Intent && n.Soaking.IsZero() {
+			n.Soaking = r.Time
 		}
 		n.Evicted += r.Evicted
 	case KindNodeDone:
