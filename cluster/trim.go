@@ -107,7 +107,7 @@ func trimPodStatus(s *corev1.PodStatus) {
 	s.EphemeralContainerStatuses = nil
 	s.HostIPs, s.PodIPs = nil, nil
 	s.Conditions = keep(s.Conditions, func(c *corev1.PodCondition) bool {
-		return c.Type == corev1.PodReady || c.Type == corev1.DisruptionTarget || c.Status != corev1.ConditionTrue
+		return c.Type == corev1.PodReady || c.Type == corev1.PodScheduled || c.Type == corev1.DisruptionTarget || c.Status != corev1.ConditionTrue
 	})
 }
 

@@ -1,0 +1,285 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"math"
+)
+
+// Order says which nodes come first where several could be started.
+type Order struct {
+	// Nodes are numbers of a World's nodes, the first to start first. Nodes that
+	// are not among them are not started.
+	Nodes []int
+	// Eager is how much of what a budget can ever let go nodes may claim at the same
+	// time: with 1, a node is started once the budgets have room for all of its
+	// pods; with 2, it may have to wait for as many again; Unlimited.
+	Eager int
+}
+
+// Unlimited nodes may queue at a budget.
+const Unlimited = math.MaxInt32
+
+// Verdict is a decision.
+type Verdict struct {
+	// Start are the nodes to start now, in that order.
+	Start []int
+	// Waits tells of nodes that could not be started what they wait for. Once the
+	// limit is reached no further node is looked at.
+	Waits []Wait
+}
+
+// Why says what keeps a node from being started.
+type Why int
+
+const (
+	WaitsForSlot         Why = iota + 1 // as many nodes are out as may be
+	WaitsForZone                        // as many of its zone
+	WaitsForControlPlane                // another control-plane node is out
+	WaitsForFirst                       // the first node of the run goes alone
+	WaitsForBudget                      // the budget of one of its pods is used up
+	WaitsForQuorum                      // another member of a quorum is away
+	WaitsForRoom                        // its pods would find no place now
+	WaitsForLanding                     // its pods would have to move again
+)
+
+// Wait is what one node waits for.
+type Wait struct {
+	Node int
+	Why  Why
+	// budget or set in the way, of the World.
+	subject int
+}
+
+// trialLimit bounds for how many nodes places are sought in vain before a decision
+// is left at what it has. The next one is made soon, and the first in the order
+// have precedence anyhow.
+const trialLimit = 16
+
+// Decide returns which nodes may be started now.
+func (w *World) Decide(in *Intent, order *Order, s *State) Verdict {
+	l := newLedger(w, s)
+	defer l.restore(s)
+	return l.decide(in, order, s)
+}
+
+// restore takes back all claims, so that the board is as it was.
+func (l *ledger) restore(s *State) {
+	for i := range l.nodes {
+		if l.claimed[i] {
+			l.withdraw(i, tierOf(s, i))
+		}
+	}
+}
+
+// decide claims for the nodes that it starts, and leaves the rest as it was.
+func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
+	var v Verdict
+	t := l.tally(s)
+	if t.waiting == 0 {
+		return v
+	}
+	spare := l.spare(in, s)
+	canary := t.done == 0 && len(in.Nodes) > in.MaxUnavailable
+	trials := 0
+	consider := func(n int, force bool) bool {
+		if s.Stage[n] != Waiting || l.claimed[n] {
+			return true
+		}
+		wait := l.obstacle(in, order, s, &t, n)
+		if wait.Why == 0 && canary && t.atWork > 0 {
+			wait = Wait{Node: n, Why: WaitsForFirst}
+		}
+		if wait.Why == 0 {
+			limit := spare
+			if force {
+				limit = Unlimited
+			}
+			c := l.claim(n, limit)
+			switch {
+			case force:
+			case c.waits && t.atWork > 0:
+				wait = Wait{Node: n, Why: WaitsForRoom}
+			case c.again > 0 && c.again > spare:
+				wait = Wait{Node: n, Why: WaitsForLanding}
+			}
+			if wait.Why == 0 {
+				spare -= c.again
+				t.start(&l.nodes[n], s.Out[n])
+				v.Start = append(v.Start, n)
+				return true
+			}
+			l.withdraw(n, tierOf(s, n))
+			trials++
+		}
+		v.Waits = append(v.Waits, wait)
+		switch wait.Why {
+		case WaitsForSlot:
+			return t.atWork < in.MaxUnavailable // one that is out already needs no slot
+		case WaitsForFirst:
+			return false
+		}
+		return trials < trialLimit
+	}
+	for _, owned := range []bool{true, false} {
+		if canary && !owned {
+			if n := l.gentlest(in, order, s, &t); n >= 0 && t.atWork == 0 {
+				consider(n, true)
+			}
+		}
+		for _, n := range order.Nodes {
+			if s.Owned[n] == owned && !consider(n, false) {
+				return v
+			}
+		}
+	}
+	if t.atWork == 0 {
+		// There is no way around moving some pods twice.
+		if n := l.gentlest(in, order, s, &t); n >= 0 {
+			consider(n, true)
+		}
+	}
+	return v
+}
+
+// start counts a node that is started. wasOut: it has a slot already.
+func (t *tally) start(n *node, wasOut bool) {
+	t.atWork++
+	if !wasOut {
+		t.take(n)
+	}
+}
+
+// spare is how many more pods may be put where they will have to move again:
+// half of what the Intent allows, because the scheduler will not follow in every
+// case, and those that do not land as expected move again, too.
+func (l *ledger) spare(in *Intent, s *State) int {
+	left, again := 0, 0
+	for i := range l.nodes {
+		if s.Stage[i] == Waiting || s.Stage[i] == Leaving {
+			left += len(l.nodes[i].pods)
+		}
+		again += l.again[i]
+	}
+	return spareMoves(in, s.Total) - max(0, s.Evicted+left-s.Total) - again
+}
+
+func spareMoves(in *Intent, pods int) int {
+	return int(math.Min((in.MaxMoves-1)/2*float64(pods), Unlimited))
+}
+
+// gentlest is the node of the order, of those that nothing but room keeps from
+// being started, that makes the fewest pods move: workers before control-plane
+// nodes, then the first in the order. -1 if there is none.
+func (l *ledger) gentlest(in *Intent, order *Order, s *State, t *tally) int {
+	best := -1
+	for _, n := range order.Nodes {
+		if s.Stage[n] != Waiting || l.claimed[n] || l.obstacle(in, order, s, t, n).Why != 0 {
+			continue
+		}
+		if best < 0 || l.nodes[best].controlPlane && !l.nodes[n].controlPlane ||
+			l.nodes[best].controlPlane == l.nodes[n].controlPlane && len(l.nodes[n].pods) < len(l.nodes[best].pods) {
+			best = n
+		}
+	}
+	return best
+}
+
+// obstacle is what keeps a node from being started, but for room.
+func (l *ledger) obstacle(in *Intent, order *Order, s *State, t *tally, n int) Wait {
+	x := &l.nodes[n]
+	out, zone, outControlPlane := t.out, t.outByZone[x.zone], t.outControlPlane
+	if s.Out[n] { // by itself it is in nobody's way
+		out, zone = out-1, zone-1
+		if x.controlPlane {
+			outControlPlane--
+		}
+	}
+	switch {
+	case t.atWork >= in.MaxUnavailable, out >= in.MaxUnavailable && !s.Out[n]:
+		return Wait{Node: n, Why: WaitsForSlot}
+	case x.controlPlane && outControlPlane > 0:
+		return Wait{Node: n, Why: WaitsForControlPlane}
+	case in.MaxUnavailablePerZone > 0 && zone >= in.MaxUnavailablePerZone:
+		return Wait{Node: n, Why: WaitsForZone}
+	}
+	if b := l.shortBudget(order, n); b >= 0 {
+		return Wait{Node: n, Why: WaitsForBudget, subject: b}
+	}
+	if q := l.brokenSet(n); q >= 0 {
+		return Wait{Node: n, Why: WaitsForQuorum, subject: q}
+	}
+	return Wait{}
+}
+
+// shortBudget returns a budget that has no room for the pods of a node; -1 if
+// there is none.
+func (l *ledger) shortBudget(order *Order, n int) int {
+	pods := l.nodes[n].pods
+	for _, i := range pods {
+		if p := &l.pods[i]; p.gated && !p.stuck {
+			l.wanted[p.budget]++
+		}
+	}
+	short := -1
+	for _, i := range pods {
+		p := &l.pods[i]
+		if !p.gated || p.stuck || l.wanted[p.budget] == 0 {
+			continue
+		}
+		b, wanted := &l.budgets[p.budget], l.wanted[p.budget]
+		l.wanted[p.budget] = 0
+		if short >= 0 {
+			continue // only to clear wanted
+		}
+		claims := l.claims[p.budget]
+		switch {
+		case b.allowed+claims > 0 && (claims == 0 || claims+wanted <= b.allowed+(order.Eager-1)*b.atBest):
+			// With no claims but its own the node waits for nobody but itself.
+		case claims == 0 && b.eatenOn[n]: // what is done to the node may be what helps
+		default:
+			short = p.budget
+		}
+	}
+	return short
+}
+
+// brokenSet returns a quorum set that a node may not break now; -1 if there is none.
+func (l *ledger) brokenSet(n int) int {
+	for _, i := range l.nodes[n].pods {
+		q := l.pods[i].set
+		if q < 0 {
+			continue
+		}
+		if set := &l.sets[q]; l.members[q] > 0 || set.missing > set.missingOn[n] {
+			return q
+		}
+	}
+	return -1
+}
+
+// Reason words what a node waits for.
+func (w *World) Reason(in *Intent, x Wait) string {
+	switch x.Why {
+	case WaitsForSlot:
+		return fmt.Sprintf("%d nodes may be out at once", in.MaxUnavailable)
+	case WaitsForZone:
+		return fmt.Sprintf("%d nodes of a zone may be out at once", in.MaxUnavailablePerZone)
+	case WaitsForControlPlane:
+		return "control-plane nodes go one at a time"
+	case WaitsForFirst:
+		return "the first node goes alone"
+	case WaitsForBudget:
+		b := w.budgets[x.subject].source
+		return fmt.Sprintf("budget %s/%s has no room for its pods", b.Namespace, b.Name)
+	case WaitsForQuorum:
+		return fmt.Sprintf("a member of %s is away", w.sets[x.subject].source.Object())
+	case WaitsForRoom:
+		return "its pods would find no place now"
+	case WaitsForLanding:
+		return "its pods would have to move again"
+	}
+	return ""
+}

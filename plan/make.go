@@ -1,0 +1,164 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"refit.dev/refit/cluster"
+)
+
+// Make plans a run that begins now. The error is about the Intent.
+func Make(w *World, in *Intent) (*Plan, error) {
+	if err := in.Validate(); err != nil {
+		return nil, err
+	}
+	var targets, able []int
+	for _, name := range in.Nodes {
+		n, known := w.Node(name)
+		if !known {
+			return nil, fmt.Errorf("node %s does not exist", name)
+		}
+		targets = append(targets, n)
+		if !w.blocked(n) {
+			able = append(able, n)
+		}
+	}
+	p := &Plan{Slots: in.MaxUnavailable, Eager: 1, Bounds: []Bound{}, Nodes: []Node{}, Blockers: w.blockers(targets), Warnings: []cluster.Finding{}}
+	for _, n := range targets {
+		p.Pods += w.Moving(n)
+	}
+	best := w.best(in, able)
+	if best != nil {
+		p.Bounds = w.bounds(in, able)
+		p.fill(best)
+	}
+	for _, n := range targets {
+		if w.blocked(n) {
+			p.Nodes = append(p.Nodes, Node{Name: w.Name(n), UID: w.snapshot.Nodes[n].UID, Moves: []Move{}, Waits: "a pod of it can never be evicted"})
+		}
+	}
+	return p, nil
+}
+
+// blocked tells whether a node can never be emptied.
+func (w *World) blocked(n int) bool {
+	return slices.ContainsFunc(w.nodes[n].pods, func(i int) bool { return w.pods[i].stuck })
+}
+
+// best imagines the orders that are worth it and returns the forecast that ends
+// first; of those, the one with the fewest moves.
+func (w *World) best(in *Intent, able []int) *forecast {
+	if len(able) == 0 {
+		return nil
+	}
+	state := w.NewState(in)
+	var best *forecast
+	for _, order := range w.orders(in, able) {
+		if f := w.imagine(in, &order, state); best == nil || f.better(best) {
+			best = f
+		}
+	}
+	return best
+}
+
+func (f *forecast) better(than *forecast) bool {
+	return cmp.Or(
+		cmp.Compare(f.unfinished(), than.unfinished()),
+		cmp.Compare(f.end(), than.end()),
+		cmp.Compare(len(f.moves), len(than.moves)),
+	) < 0
+}
+
+func (f *forecast) unfinished() int {
+	n := 0
+	for _, i := range f.order.Nodes {
+		if f.visits[i].done == never {
+			n++
+		}
+	}
+	return n
+}
+
+func (f *forecast) end() time.Duration {
+	var end time.Duration
+	for i := range f.visits {
+		end = max(end, f.visits[i].done)
+	}
+	return end
+}
+
+// fill writes down a forecast.
+func (p *Plan) fill(f *forecast) {
+	p.PredictedSeconds, p.Moves, p.Eager = f.end().Seconds(), len(f.moves), f.order.Eager
+	if len(p.Bounds) > 0 {
+		p.LowerBoundSeconds = p.Bounds[0].Seconds
+	}
+	moves := make([][]Move, len(f.nodes))
+	for _, m := range f.moves {
+		source := f.pods[m.pod].source
+		x := Move{Pod: source.Namespace + "/" + source.Name, At: m.at.Seconds()}
+		switch {
+		case m.to >= 0:
+			x.To = f.Name(m.to)
+		case f.pods[m.pod].replaced:
+			x.Note = "fits nowhere until a node is back"
+		default:
+			x.Note = "not replaced"
+		}
+		moves[m.from] = append(moves[m.from], x)
+	}
+	order := slices.Clone(f.order.Nodes)
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(f.visits[a].rank(), f.visits[b].rank()) })
+	for _, n := range order {
+		v := &f.visits[n]
+		x := Node{
+			Name: f.Name(n), UID: f.snapshot.Nodes[n].UID, Moves: moves[n],
+			Start: seconds(v.start), Drained: seconds(v.drained), Back: seconds(v.back), Done: seconds(v.done),
+		}
+		if x.Moves == nil {
+			x.Moves = []Move{}
+		}
+		if v.start != 0 {
+			x.Waits = f.Reason(f.in, v.last)
+		}
+		p.Nodes = append(p.Nodes, x)
+	}
+	p.Peak = f.peak()
+}
+
+// rank orders nodes by their start; those that never start come last.
+func (v *visit) rank() time.Duration {
+	if v.start == never {
+		return 1<<63 - 1
+	}
+	return v.start
+}
+
+// peak is the largest number of nodes at work at the same time.
+func (f *forecast) peak() int {
+	type edge struct {
+		at  time.Duration
+		off int
+	}
+	var edges []edge
+	for _, n := range f.order.Nodes {
+		if v := &f.visits[n]; v.start != never {
+			edges = append(edges, edge{v.start, 1})
+			if v.done != never {
+				edges = append(edges, edge{v.done, -1})
+			}
+		}
+	}
+	slices.SortFunc(edges, func(a, b edge) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.off, b.off)) })
+	now, most := 0, 0
+	for _, e := range edges {
+		now += e.off
+		most = max(most, now)
+	}
+	return most
+}

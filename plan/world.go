@@ -1,0 +1,237 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"refit.dev/refit/budget"
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/placement"
+)
+
+// World is a cluster as the planner sees it: numbers instead of objects, so that
+// a forecast can change it quickly. Nodes are numbered as in the Snapshot.
+type World struct {
+	snapshot *cluster.Snapshot
+	board    *placement.Board
+	byName   map[string]int
+	nodes    []node
+	zones    int
+	pods     []pod
+	budgets  []budgetRoom
+	sets     []quorumSet
+	// workloads are those that the pods belong to, with what is expected of them.
+	workloads []workload
+}
+
+// node is a node with its pods, by number.
+type node struct {
+	name         string
+	zone         int // by number; nodes without a zone share one
+	controlPlane bool
+	// schedulable: new pods may land here, as far as the node is concerned.
+	schedulable bool
+	pods        []int // those that have to leave when the node is drained
+}
+
+// pod is one that has to leave its node when that is drained.
+type pod struct {
+	source   *cluster.Pod
+	class    placement.Class
+	node     int
+	budget   int // -1: none
+	set      int // -1: none
+	workload int
+	healthy  bool
+	// gated: the Eviction API asks the budget for it.
+	gated bool
+	// stuck: it can never be evicted; a reason is in the Plan's blockers.
+	stuck bool
+	// replaced: a controller makes a new one.
+	replaced bool
+	// place is the node that its replacement is expected on, if a node at work has
+	// claimed one: nowhere, if there is none.
+	place int
+	// afterwards: its replacement is made only when it is gone (StatefulSets).
+	afterwards bool
+}
+
+// budgetRoom is what a budget lets go.
+type budgetRoom struct {
+	source *cluster.Budget
+	// atBest is how many pods may be away when all is well, allowed how many more may go now.
+	atBest, allowed int
+	// eatenOn are the nodes on which a pod is that uses the budget up.
+	eatenOn map[int]bool
+}
+
+// quorumSet is a StatefulSet of which never two members may be away together.
+type quorumSet struct {
+	source *cluster.Workload
+	// missing is how many members are not there, or not healthy; missingOn counts
+	// those of them that are bound to a node.
+	missing   int
+	missingOn map[int]int
+}
+
+// workload is what is expected of the pods of one controller.
+type workload struct {
+	startup     time.Duration // from bound to Ready
+	termination time.Duration // from evicted to gone
+}
+
+const zoneLabel = corev1.LabelTopologyZone
+
+// Drain says what a drain does with pods.
+type Drain struct {
+	// Leaves tells which pods it evicts.
+	Leaves func(*cluster.Pod) bool
+	// Surges tells for which ones a replacement is started first, because no budget
+	// would ever let them go; nil: for none.
+	Surges func(*cluster.Pod) bool
+}
+
+// NewWorld makes a World from a Snapshot.
+func NewWorld(s *cluster.Snapshot, drain Drain) *World {
+	w := &World{snapshot: s, board: placement.NewBoard(s), byName: make(map[string]int, len(s.Nodes)), nodes: make([]node, len(s.Nodes))}
+	zones := map[string]int{}
+	for i, n := range s.Nodes {
+		zone, known := zones[n.Labels[zoneLabel]]
+		if !known {
+			zone = len(zones)
+			zones[n.Labels[zoneLabel]] = zone
+		}
+		w.byName[n.Name] = i
+		w.nodes[i] = node{name: n.Name, zone: zone, controlPlane: controlPlane(n.Node), schedulable: !n.Spec.Unschedulable && ready(n.Node)}
+		w.board.SetOut(i, !w.nodes[i].schedulable)
+	}
+	w.zones = len(zones)
+	b := builder{World: w, drain: drain, budgets: map[*cluster.Budget]int{}, sets: map[types.UID]int{}, workloads: map[*cluster.Workload]int{}}
+	for i, n := range s.Nodes {
+		for _, p := range n.Pods {
+			b.add(i, p)
+		}
+	}
+	return w
+}
+
+// builder numbers what it meets.
+type builder struct {
+	*World
+	drain     Drain
+	budgets   map[*cluster.Budget]int
+	sets      map[types.UID]int
+	workloads map[*cluster.Workload]int
+}
+
+func (b *builder) add(on int, p *cluster.Pod) {
+	if budget.Finished(p.Pod) || !b.drain.Leaves(p) {
+		return
+	}
+	x := pod{source: p, class: b.board.Class(p), node: on, budget: -1, set: -1, place: unclaimed, workload: b.workload(p), healthy: budget.Healthy(p.Pod)}
+	if len(p.Controllers) > 0 {
+		c := p.Controllers[0]
+		x.replaced = p.DeletionTimestamp == nil // else it has been
+		x.afterwards = c.Group == appsv1.GroupName && c.Kind == "StatefulSet"
+		x.set = b.set(c)
+	}
+	if !budget.Ignored(p.Pod) && (b.drain.Surges == nil || !b.drain.Surges(p)) {
+		switch len(p.Budgets) {
+		case 0:
+		case 1:
+			x.budget = b.budget(p.Budgets[0])
+			x.gated = !passesBy(p.Pod, p.Budgets[0])
+			x.stuck = x.gated && b.World.budgets[x.budget].atBest == 0
+		default:
+			x.stuck = true // the Eviction API refuses such a pod for ever
+		}
+	}
+	b.nodes[on].pods = append(b.nodes[on].pods, len(b.pods))
+	b.pods = append(b.pods, x)
+}
+
+func (b *builder) budget(source *cluster.Budget) int {
+	if i, known := b.budgets[source]; known {
+		return i
+	}
+	r := budgetRoom{source: source, allowed: int(source.Status.DisruptionsAllowed), atBest: atBest(source), eatenOn: map[int]bool{}}
+	for _, p := range source.Pods {
+		if p.Host != nil && !budget.Finished(p.Pod) && !budget.Healthy(p.Pod) {
+			r.eatenOn[b.byName[p.Host.Name]] = true
+		}
+	}
+	if source.Status.ObservedGeneration < source.Generation {
+		r.allowed = 0 // the server refuses until the disruption controller has looked
+	}
+	b.World.budgets = append(b.World.budgets, r)
+	b.budgets[source] = len(b.World.budgets) - 1
+	return b.budgets[source]
+}
+
+func (b *builder) set(c *cluster.Workload) int {
+	if !budget.Quorum(c.Group, c.Kind, c.Desired) {
+		return -1
+	}
+	if i, known := b.sets[c.UID]; known {
+		return i
+	}
+	q := quorumSet{source: c, missing: int(c.Desired), missingOn: map[int]int{}}
+	for _, p := range c.Pods {
+		switch {
+		case budget.Healthy(p.Pod):
+			q.missing--
+		case p.Host != nil:
+			q.missingOn[b.byName[p.Host.Name]]++
+		}
+	}
+	q.missing = max(0, q.missing)
+	b.World.sets = append(b.World.sets, q)
+	b.sets[c.UID] = len(b.World.sets) - 1
+	return b.sets[c.UID]
+}
+
+func (b *builder) workload(p *cluster.Pod) int {
+	var owner *cluster.Workload // nil for all bare pods together
+	if n := len(p.Controllers); n > 0 {
+		owner = p.Controllers[n-1]
+	}
+	if i, known := b.workloads[owner]; known {
+		return i
+	}
+	b.World.workloads = append(b.World.workloads, estimate(owner, p))
+	b.workloads[owner] = len(b.World.workloads) - 1
+	return b.workloads[owner]
+}
+
+// Nodes returns how many nodes there are.
+func (w *World) Nodes() int { return len(w.nodes) }
+
+// Node returns the number of a node.
+func (w *World) Node(name string) (int, bool) {
+	i, known := w.byName[name]
+	return i, known
+}
+
+// Name returns the name of a node.
+func (w *World) Name(node int) string { return w.nodes[node].name }
+
+// Moving returns how many pods have to leave a node.
+func (w *World) Moving(node int) int { return len(w.nodes[node].pods) }
+
+// clone returns a World that may be changed: nothing of this one is.
+func (w *World) clone() *World {
+	c := *w
+	c.board = w.board.Clone()
+	c.nodes, c.pods, c.budgets, c.sets = slices.Clone(w.nodes), slices.Clone(w.pods), slices.Clone(w.budgets), slices.Clone(w.sets)
+	for i := range c.nodes {
+		c.nodes[i].pods = slices.Clip(c.nodes[i].pods)
+	}
+	return &c
+}
