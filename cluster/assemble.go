@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -25,7 +26,6 @@ func assemble(now time.Time, o *objects, unread []Finding) *Snapshot {
 		PriorityClasses: make(map[string]int32, len(o.priorities)),
 		Unread:          slices.Clone(unread),
 		nodes:           make(map[string]*Node, len(o.nodes)),
-		pods:            make(map[types.NamespacedName]*Pod, len(o.pods)),
 		podUID:          make(map[types.UID]*Pod, len(o.pods)),
 	}
 	SortFindings(s.Unread)
@@ -37,9 +37,9 @@ func assemble(now time.Time, o *objects, unread []Finding) *Snapshot {
 	}
 	addNodes(s, o)
 	volumes := addVolumes(s, o)
-	addPods(s, o, volumes)
+	spaces := addPods(s, o, volumes)
 	addWorkloads(s, o)
-	addBudgets(s, o)
+	addBudgets(s, o, spaces)
 	addWebhooks(s, o)
 	return s
 }
@@ -53,20 +53,37 @@ func addNodes(s *Snapshot, o *objects) {
 	slices.SortFunc(s.Nodes, func(a, b *Node) int { return cmp.Compare(a.Name, b.Name) })
 }
 
-// addPods comes after nodes and volumes: sorted pods make sorted lists of pods everywhere.
-func addPods(s *Snapshot, o *objects, volumes claimIndex) {
-	s.Pods = make([]*Pod, 0, len(o.pods))
-	for _, p := range o.pods {
-		s.Pods = append(s.Pods, &Pod{Pod: p, Host: s.nodes[p.Spec.NodeName], Volumes: volumes.of(p)})
+// addPods comes after nodes and volumes: sorted pods make sorted lists of pods
+// everywhere. It returns them by namespace. In a large cluster this is most of
+// the work, so they are sorted one namespace after the other: comparing names is
+// then all that there is to compare.
+func addPods(s *Snapshot, o *objects, volumes claimIndex) map[string]*space {
+	spaces := map[string]*space{}
+	made := make([]Pod, len(o.pods)) // at once: they live and die together
+	var last *space                  // lists are mostly in order
+	for i, p := range o.pods {
+		made[i] = Pod{Pod: p, Host: s.nodes[p.Spec.NodeName], Volumes: volumes.of(p)}
+		if last == nil || last.name != p.Namespace {
+			if last = spaces[p.Namespace]; last == nil {
+				last = &space{name: p.Namespace}
+				spaces[p.Namespace] = last
+			}
+		}
+		last.pods = append(last.pods, &made[i])
 	}
-	slices.SortFunc(s.Pods, func(a, b *Pod) int { return compareMeta(a.Pod, b.Pod) })
+	s.Pods = make([]*Pod, 0, len(o.pods))
+	for _, name := range slices.Sorted(maps.Keys(spaces)) {
+		pods := spaces[name].pods
+		slices.SortFunc(pods, func(a, b *Pod) int { return cmp.Compare(a.Name, b.Name) })
+		s.Pods = append(s.Pods, pods...)
+	}
 	for _, p := range s.Pods {
-		s.pods[types.NamespacedName{Namespace: p.Namespace, Name: p.Name}] = p
 		s.podUID[p.UID] = p
 		if p.Host != nil {
 			p.Host.Pods = append(p.Host.Pods, p)
 		}
 	}
+	return spaces
 }
 
 func addWorkloads(s *Snapshot, o *objects) {
@@ -91,40 +108,28 @@ func addWorkloads(s *Snapshot, o *objects) {
 			w.Controller = resolve(w.Controller)
 		}
 	}
+	chains := map[types.UID][]*Workload{} // by the nearest one; its pods share it
 	for _, p := range s.Pods {
 		ref := controllerRef(p.Pod)
 		if ref == nil {
 			continue
 		}
-		for w := resolve(referredWorkload(p.Namespace, ref)); w != nil && !slices.Contains(p.Controllers, w); w = w.Controller {
-			p.Controllers = append(p.Controllers, w)
+		chain, known := chains[ref.UID]
+		if !known {
+			for w := resolve(referredWorkload(p.Namespace, ref)); w != nil && !slices.Contains(chain, w); w = w.Controller {
+				chain = append(chain, w)
+			}
+			chain = slices.Clip(chain)
+			chains[ref.UID] = chain
+		}
+		p.Controllers = chain
+		for _, w := range chain {
 			w.Pods = append(w.Pods, p)
 		}
 	}
 	slices.SortFunc(s.Workloads, func(a, b *Workload) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.UID, b.UID))
 	})
-}
-
-// addBudgets comes after pods.
-func addBudgets(s *Snapshot, o *objects) {
-	pods := map[string][]*Pod{}
-	for _, p := range s.Pods {
-		pods[p.Namespace] = append(pods[p.Namespace], p)
-	}
-	for _, pdb := range o.budgets {
-		s.Budgets = append(s.Budgets, &Budget{PodDisruptionBudget: pdb})
-	}
-	slices.SortFunc(s.Budgets, func(a, b *Budget) int { return compareMeta(a.PodDisruptionBudget, b.PodDisruptionBudget) })
-	for _, b := range s.Budgets {
-		selector := budgetSelector(b.PodDisruptionBudget)
-		for _, p := range pods[b.Namespace] {
-			if selector.Matches(labels.Set(p.Labels)) {
-				b.Pods = append(b.Pods, p)
-				p.Budgets = append(p.Budgets, b)
-			}
-		}
-	}
 }
 
 // budgetSelector is the selector of pdb as the API server reads it in policy/v1:

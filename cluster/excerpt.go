@@ -4,6 +4,8 @@
 package cluster
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -70,9 +72,12 @@ func (w *Watcher) podsUnder(uid types.UID) []*Pod {
 		}
 		seen[uid] = true
 		objs, _ := w.store(KindPod).ByIndex(indexController, string(uid)) // the only error is an index that does not exist
-		for _, obj := range objs {
+		made := make([]Pod, len(objs))
+		pods = slices.Grow(pods, len(objs))
+		for i, obj := range objs {
 			if p, ok := obj.(*corev1.Pod); ok {
-				pods = append(pods, &Pod{Pod: p})
+				made[i].Pod = p
+				pods = append(pods, &made[i])
 			}
 		}
 		for _, x := range w.watched {

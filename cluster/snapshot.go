@@ -4,6 +4,8 @@
 package cluster
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -47,7 +49,6 @@ type Snapshot struct {
 	Unread []Finding
 
 	nodes  map[string]*Node
-	pods   map[types.NamespacedName]*Pod
 	podUID map[types.UID]*Pod
 }
 
@@ -139,7 +140,13 @@ func (s *Snapshot) Node(name string) *Node { return s.nodes[name] }
 
 // Pod returns the pod of that name, or nil.
 func (s *Snapshot) Pod(namespace, name string) *Pod {
-	return s.pods[types.NamespacedName{Namespace: namespace, Name: name}]
+	i, found := slices.BinarySearchFunc(s.Pods, [2]string{namespace, name}, func(p *Pod, key [2]string) int {
+		return cmp.Or(cmp.Compare(p.Namespace, key[0]), cmp.Compare(p.Name, key[1]))
+	})
+	if !found {
+		return nil
+	}
+	return s.Pods[i]
 }
 
 // PodByUID returns the pod of that identity, or nil.

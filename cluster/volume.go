@@ -17,6 +17,9 @@ type claimIndex map[types.NamespacedName]*Volume
 
 // of returns the volumes that pod uses, sorted by name.
 func (c claimIndex) of(pod *corev1.Pod) []*Volume {
+	if len(pod.Spec.Volumes) == 0 {
+		return nil
+	}
 	var volumes []*Volume
 	for _, name := range claimNames(pod) {
 		if v := c[types.NamespacedName{Namespace: pod.Namespace, Name: name}]; v != nil {
