@@ -19,6 +19,7 @@ import (
 	"refit.dev/refit/check"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
+	"refit.dev/refit/report/html"
 	"refit.dev/refit/run"
 	"refit.dev/refit/twin"
 	"refit.dev/refit/witness"
@@ -53,6 +54,8 @@ type Options struct {
 	MaxUnavailable run.Share
 	// Keep leaves the cluster running.
 	Keep bool
+	// Report is the file that the report of the run is written to.
+	Report string
 	// Sink takes what happens during maintenance.
 	Sink event.Sink
 	// Say takes what happens before and after it, a line at a time.
@@ -161,6 +164,10 @@ func (o *Options) show(ctx context.Context, tw *twin.Twin) (*Outcome, error) {
 	if out.Verdict, err = watching.Judge(ctx); err != nil {
 		return nil, err
 	}
+	if err := o.report(store, out.Run.Run); err != nil {
+		return nil, err
+	}
+	out.Report = o.Report
 	return out, nil
 }
 
@@ -237,6 +244,15 @@ func (o *Options) maintain(ctx context.Context, client kubernetes.Interface, con
 		Nodes: len(prepared.Spec.Nodes), Run: outcome,
 		Took: o.Clock.Since(begun), OneByOne: watch.sum(),
 	}, nil
+}
+
+// report does what `refit runs report` does.
+func (o *Options) report(store *run.Store, id string) error {
+	r, err := html.Load(store, id, o.Clock.Now())
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return html.WriteFile(o.Report, r)
 }
 
 // sink is o.Sink, but for the advice to carry on with a run whose cluster is

@@ -6,6 +6,8 @@ package demo
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -48,7 +50,7 @@ func options(t *testing.T, s *sayings, sink event.Sink) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Options{Nodes: MinNodes, MaxUnavailable: two, Sink: sink, Say: s.say, Clock: clock.RealClock{}, UserAgent: "refit-test"}
+	return Options{Nodes: MinNodes, MaxUnavailable: two, Report: filepath.Join(t.TempDir(), "report.html"), Sink: sink, Say: s.say, Clock: clock.RealClock{}, UserAgent: "refit-test"}
 }
 
 // TestDemo shows it twice: the first is kept, the second removes it and is
@@ -76,6 +78,15 @@ func TestDemo(t *testing.T) {
 	}
 	if _, err := twin.Open(Name); err != nil {
 		t.Errorf("the cluster was to be kept: %v", err)
+	}
+	page, err := os.ReadFile(out.Report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"6 of 6 nodes maintained", "Budgets exceeded", "Moves per pod", "Landed on nodes done"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("%q is not in the report", want)
+		}
 	}
 
 	o.Keep = false

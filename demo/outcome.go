@@ -21,6 +21,8 @@ type Outcome struct {
 	Run run.Outcome
 	// Verdict is what the witness says; nil if the run was interrupted.
 	Verdict *witness.Verdict
+	// Report is the file that the report of the run is in; empty if the run was interrupted.
+	Report string
 	// Took is how long the run lasted, OneByOne the sum of the times that the
 	// nodes took: what it would have been with one node at a time.
 	Took, OneByOne time.Duration
@@ -68,6 +70,9 @@ func (o *Outcome) Summary() []string {
 	}
 	for _, fault := range o.Faults() {
 		lines = append(lines, "  FAULT: "+fault)
+	}
+	if o.Report != "" {
+		lines = append(lines, row("report", "%s", o.Report))
 	}
 	return append(lines,
 		fmt.Sprintf("nodes maintained %d/%d", v.Maintained(), o.Nodes),

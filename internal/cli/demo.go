@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/demo"
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/statedir"
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
 )
@@ -23,13 +25,15 @@ func newDemoCommand(a *app) *cobra.Command {
 		nodes          int
 		maxUnavailable string
 		keep           bool
+		file           string
 	)
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show maintenance of a whole cluster, on one of its own",
 		Long: "Bring up an embedded cluster with a web shop on it, check it, take every node through\n" +
 			"maintenance - cordon, drain, simulated reboot, wait, uncordon - several at a time, and let\n" +
-			"a witness that does not trust refit say whether a disruption budget was ever broken.\n\n" +
+			"a witness that does not trust refit say whether a disruption budget was ever broken. The report\n" +
+			"of the run, a page for your browser, is written, and its path printed.\n\n" +
 			"No cluster but the demo's own is touched. It is taken down at the end, also after Ctrl-C.\n" +
 			"The exit code is 1 if the witness saw a broken budget or a node that was not maintained.",
 		Example: "  # Watch 12 nodes being maintained, 3 at a time\n" +
@@ -45,11 +49,20 @@ func newDemoCommand(a *app) *cobra.Command {
 			if nodes < demo.MinNodes {
 				return usageError(fmt.Errorf("--nodes %d: the demo needs %d at least", nodes, demo.MinNodes))
 			}
-			return a.demo(cmd.Context(), demo.Options{Nodes: nodes, MaxUnavailable: share, Keep: keep})
+			if file == "" {
+				file, err = statedir.Path("demo.html")
+			} else {
+				file, err = filepath.Abs(file)
+			}
+			if err != nil {
+				return err
+			}
+			return a.demo(cmd.Context(), demo.Options{Nodes: nodes, MaxUnavailable: share, Keep: keep, Report: file})
 		},
 	}
 	cmd.Flags().IntVar(&nodes, "nodes", 12, fmt.Sprintf("how many nodes the cluster has, %d at least", demo.MinNodes))
 	cmd.Flags().StringVar(&maxUnavailable, "max-unavailable", "25%", "how many nodes may be out at once, a number or a percentage")
+	cmd.Flags().StringVar(&file, "report", "", "the file for the report of the run (default demo.html in the state directory)")
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave the cluster running")
 	return cmd
 }

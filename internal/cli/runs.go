@@ -22,11 +22,13 @@ func newRunsCommand(a *app) *cobra.Command {
 	list := newRunsListCommand(a)
 	cmd := &cobra.Command{
 		Use:   "runs",
-		Short: "Show, resume and abort runs of maintenance",
+		Short: "Show, report, resume and abort runs of maintenance",
 		Long: "Every run of refit maintain has a journal in the state directory of this machine: what was\n" +
 			"about to be done, and what was done. These commands read it, carry a run on, or give it up.",
 		Example: "  # What did refit do?\n" +
 			"  refit runs list\n\n" +
+			"  # A page about the newest run, to look at and to pass on\n" +
+			"  refit runs report\n\n" +
 			"  # Carry on after a crash, a Ctrl-C or a failure that was mended\n" +
 			"  refit runs resume\n\n" +
 			"  # Give a run up, and uncordon what it had cordoned\n" +
@@ -35,7 +37,7 @@ func newRunsCommand(a *app) *cobra.Command {
 		RunE: list.RunE,
 	}
 	a.outputFlag(cmd, "text", "json", "yaml")
-	cmd.AddCommand(list, newRunsShowCommand(a), newRunsResumeCommand(a), newRunsAbortCommand(a))
+	cmd.AddCommand(list, newRunsShowCommand(a), newRunsReportCommand(a), newRunsResumeCommand(a), newRunsAbortCommand(a))
 	return cmd
 }
 

@@ -1,0 +1,193 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package html
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"refit.dev/refit/run"
+)
+
+// phase is how a step is called and drawn.
+type phase struct{ Class, Name, Explanation string }
+
+// phases are those that are known, in their order. A step that is not among
+// them is drawn like the last and called by its own name.
+var phases = [...]struct {
+	step run.Step
+	phase
+}{
+	{"surge", phase{"surge", "surging", "replacements are started before the node is drained"}},
+	{run.StepCordon, phase{"cordon", "cordoning", "no new pods go there"}},
+	{run.StepDrain, phase{"drain", "draining", "pods leave, as fast as their budgets allow"}},
+	{run.StepCommand, phase{"work", "working", "the command runs"}},
+	{run.StepReboot, phase{"work", "rebooting", "the reboot is asked for"}},
+	{run.StepReady, phase{"ready", "readying", "the machine comes back"}},
+	{run.StepUncordon, phase{"uncordon", "uncordoning", "pods may go there again"}},
+	{run.StepRecover, phase{"recover", "recovering", "evicted workloads get back to strength"}},
+	{"soak", phase{"soak", "soaking", "it is left alone for a while before the next one starts"}},
+	{"", phase{"other", "", ""}},
+}
+
+func phaseOf(step run.Step) phase {
+	for _, p := range &phases {
+		if p.step == step {
+			return p.phase
+		}
+	}
+	last := phases[len(phases)-1].phase
+	last.Name = string(step)
+	return last
+}
+
+// group is a part of the chart of the nodes.
+type group struct {
+	Title string // empty if there is but one
+	Open  bool
+	Rows  []row
+}
+
+// row is a node in the chart.
+type row struct {
+	Name, Standing, Class, Took string
+	Label                       string // the bar, in words
+	Bars                        []bar
+	Plan                        *planBar
+	Phases                      []phaseRow
+	Details                     []fact
+	Waits                       []string
+}
+
+// bar is a phase in the chart; the numbers are percentages.
+type bar struct{ Class, X, W, Title string }
+
+// planBar is what was planned for the node.
+type planBar struct{ X, W, Drained, Title string }
+
+type phaseRow struct{ Name, From, Took, Note string }
+
+// groups are the rows of the chart, and the legend of the phases in it.
+func (r *Run) groups(s scale) ([]group, []phase) {
+	var (
+		out    []group
+		legend []phase
+		used   = map[run.Step]bool{}
+	)
+	for i, n := range r.nodes {
+		if i%mostRows == 0 {
+			g := group{Open: i == 0}
+			if len(r.nodes) > mostRows {
+				g.Title = fmt.Sprintf("Nodes %d to %d", i+1, min(i+mostRows, len(r.nodes)))
+			}
+			out = append(out, g)
+		}
+		g := &out[len(out)-1]
+		g.Rows = append(g.Rows, r.row(n, s))
+		for _, segment := range n.segments {
+			used[segment.step] = true
+		}
+	}
+	for _, p := range &phases {
+		if used[p.step] {
+			legend = append(legend, p.phase)
+		}
+	}
+	return out, legend
+}
+
+func (r *Run) row(n *node, s scale) row {
+	out := row{Name: n.name, Took: "-"}
+	out.Standing, out.Class = r.standing(n)
+	if len(n.segments) > 0 {
+		out.Took = duration(n.took(r.timeline))
+	}
+	words := []string{out.Standing}
+	for _, segment := range n.segments {
+		p, took := phaseOf(segment.step), segment.to.Sub(segment.from)
+		x := s.percent(s.place(segment.from))
+		b := bar{Class: p.Class, X: number(x), W: number(s.percent(s.place(segment.to)) - x), Title: p.Name + " " + duration(took)}
+		note := ""
+		switch {
+		case segment.failed:
+			note, b.Class = "failed", b.Class+" failed"
+		case segment.open && r.status.Phase == run.PhaseRunning:
+			note = "under way"
+		case segment.open:
+			note = "not ended"
+		}
+		if note != "" {
+			b.Title += ", " + note
+		}
+		out.Bars = append(out.Bars, b)
+		out.Phases = append(out.Phases, phaseRow{p.Name, r.since(segment.from), duration(took), note})
+		words = append(words, fmt.Sprintf("%s from %s for %s", p.Name, r.since(segment.from), duration(took)))
+	}
+	if p := n.planned; p != nil {
+		x := s.percent(p.Start)
+		out.Plan = &planBar{X: number(x), W: number(s.percent(p.End) - x), Drained: number(s.percent(p.Drained)),
+			Title: fmt.Sprintf("planned from %s, empty at %s, done at %s", clock(p.Start), clock(p.Drained), clock(p.End))}
+		words = append(words, out.Plan.Title)
+		out.Details = append(out.Details, fact{"Planned", fmt.Sprintf("from %s, empty at %s, done at %s", clock(p.Start), clock(p.Drained), clock(p.End))})
+	}
+	out.Label = strings.Join(words, ", ")
+	r.details(n, &out)
+	return out
+}
+
+// details are what stands below the bar once the row is opened.
+func (r *Run) details(n *node, out *row) {
+	if n.status.Evicted > 0 {
+		out.Details = append(out.Details, fact{"Pods evicted", fmt.Sprint(n.status.Evicted)})
+	}
+	if n.status.Reason != "" {
+		out.Details = append(out.Details, fact{"Reason", n.status.Reason})
+	}
+	if n.status.Hint != "" {
+		out.Details = append(out.Details, fact{"What to do", n.status.Hint})
+	}
+	list := sorted(r.waits.node[n.name])
+	for i, w := range list {
+		if i == mostNodeWaits {
+			out.Waits = append(out.Waits, fmt.Sprintf("and %d other things", len(list)-i))
+			break
+		}
+		out.Waits = append(out.Waits, fmt.Sprintf("%s waited for %s, %s",
+			count(len(w.pods), "pod", "pods"), w.key.wording(), longest(w)))
+	}
+}
+
+func longest(w *wait) string {
+	if len(w.pods) == 1 {
+		return duration(w.total)
+	}
+	return "up to " + duration(w.longest)
+}
+
+// since is a time counted from the begin of the run.
+func (r *Run) since(at time.Time) string { return clock(at.Sub(r.timeline.begin())) }
+
+// standing is where a node stands, in words, and how that looks.
+func (r *Run) standing(n *node) (word, class string) {
+	switch n.status.Standing {
+	case run.Maintained:
+		return "done", "good"
+	case run.Failed:
+		if n.status.Timeout {
+			return "timed out", "bad"
+		}
+		return "failed", "bad"
+	case run.Skipped:
+		return "skipped", "warn"
+	case run.Waiting:
+		return "not begun", "idle"
+	case run.Begun:
+		if r.status.Phase == run.PhaseRunning {
+			return "at work", "busy"
+		}
+		return "not finished", "warn"
+	}
+	return string(n.status.Standing), "warn"
+}
