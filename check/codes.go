@@ -69,7 +69,7 @@ func Codes() []Code {
 		{BudgetNeverAllows, cluster.Blocker, "A budget demands as many healthy pods as there can be: it never lets one go, however long a drain waits.",
 			"Demand fewer than there are replicas (maxUnavailable: 1 always works), or add a replica."},
 		{BudgetSingleReplica, cluster.Blocker, "A workload of one replica is under a budget that demands that replica: it can never be evicted.",
-			"Run two replicas, or let the one go: maxUnavailable: 1."},
+			"Run two replicas, or let the one go: maxUnavailable: 1. If it is a Deployment: refit maintain --surge-singletons starts its replacement first."},
 		{BudgetSyncFailed, cluster.Blocker, "The disruption controller cannot compute a budget, and allows nothing until it can.",
 			"Give minAvailable as a number: percentages and maxUnavailable need pods whose controller has a scale."},
 		{BudgetExhausted, cluster.Blocker, "A budget allows no disruption now, and pods that use it up have not been ready for five minutes or cannot start: waiting alone will not help.",

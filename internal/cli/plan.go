@@ -56,6 +56,13 @@ func writePlan(w io.Writer, p *run.Prepared) error {
 	if s.Drain.DisableEviction {
 		b.WriteString("warning: with --disable-eviction pods are deleted, whatever their disruption budgets say\n")
 	}
+	if len(p.Surges) > 0 {
+		names := make([]string, len(p.Surges))
+		for i, pod := range p.Surges {
+			names[i] = pod.Namespace + "/" + pod.Name
+		}
+		fmt.Fprintf(&b, "their Deployments are restarted, because they can never be evicted: %s\n", strings.Join(names, ", "))
+	}
 	for _, o := range p.Out {
 		fmt.Fprintf(&b, "out already: %s, %s\n", o.Node, o.Reason)
 	}
