@@ -18,7 +18,23 @@ type section struct {
 	title string
 	about string // what is done, in a paragraph
 	rows  []row
-	notes []string
+	// tables stand in place of rows where nothing is compared with kubectl.
+	tables []table
+	notes  []string
+}
+
+// table has columns of its own; the first is the heading of its lines.
+type table struct {
+	columns []string
+	lines   [][]string
+}
+
+func (t table) markdown(b *strings.Builder) {
+	fmt.Fprintf(b, "| %s |\n|%s\n", strings.Join(t.columns, " | "), strings.Repeat("---|", len(t.columns)))
+	for _, line := range t.lines {
+		fmt.Fprintf(b, "| %s |\n", strings.Join(line, " | "))
+	}
+	b.WriteString("\n")
 }
 
 // row is one line of a section's table. goal is "" for a figure that has none.
@@ -86,11 +102,17 @@ func split(text string) map[string]string {
 func (s section) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s\n\n%s\n\n", s.title, s.about)
-	b.WriteString("| | refit | kubectl | ratio | goal |\n|---|---|---|---|---|\n")
-	for _, r := range s.rows {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.what, r.refit, r.kubectl, r.ratio, r.goal)
+	tables := s.tables
+	if len(s.rows) > 0 {
+		compared := table{columns: []string{"", "refit", "kubectl", "ratio", "goal"}}
+		for _, r := range s.rows {
+			compared.lines = append(compared.lines, []string{r.what, r.refit, r.kubectl, r.ratio, r.goal})
+		}
+		tables = append([]table{compared}, tables...)
 	}
-	b.WriteString("\n")
+	for _, t := range tables {
+		t.markdown(&b)
+	}
 	for _, n := range s.notes {
 		fmt.Fprintf(&b, "- %s\n", n)
 	}

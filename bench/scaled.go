@@ -1,0 +1,211 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	k8sruntime "k8s.io/apimachinery/pkg/runtime"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/synthetic"
+	"refit.dev/refit/plan"
+)
+
+// planned is what planning one synthetic cluster took, in a process of its own.
+type planned struct {
+	Nodes, Pods, Budgets int
+	// Snapshot, World and Make are the parts of the first plan; Decide is the first
+	// decision that follows from it, Redecide are decisions after one event each.
+	Snapshot, World, Make, Decide time.Duration
+	Redecide                      []time.Duration
+	// Memory is the largest resident set during all that, in bytes, Held the one
+	// before it, with the cluster in the watches' caches.
+	Memory, Held int64
+	// Predicted and Bound are what the plan says of itself, in seconds; Moves are per pod.
+	Predicted, Bound, Moves float64
+}
+
+func (p *planned) first() time.Duration { return p.Snapshot + p.World + p.Make }
+
+// events is how many events the decisions are made again after.
+const events = 20
+
+// planChild is the environment variable that makes this program plan one
+// cluster, of so many nodes, and write what that took to standard output.
+const planChild = "REFIT_BENCH_PLAN_NODES"
+
+// measurePlan plans a cluster of so many nodes in a child process.
+func measurePlan(ctx context.Context, nodes int) (*planned, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(cmd.Environ(), planChild+"="+strconv.Itoa(nodes))
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("plan a cluster of %d nodes: %w\n%s", nodes, err, errs.String())
+	}
+	p := &planned{}
+	if err := json.Unmarshal(out.Bytes(), p); err != nil {
+		return nil, fmt.Errorf("plan a cluster of %d nodes: read what it took: %w", nodes, err)
+	}
+	return p, nil
+}
+
+// planHere is the child's work.
+func planHere(nodes string, out io.Writer) error {
+	n, err := strconv.Atoi(nodes)
+	if err != nil {
+		return fmt.Errorf("%s=%q: %w", planChild, nodes, err)
+	}
+	h, err := holdSynthetic(synthetic.Large(n))
+	if err != nil {
+		return err
+	}
+	defer h.Stop()
+	p := &planned{}
+	if p.Held, err = resetPeak(); err != nil {
+		return err
+	}
+	if err := p.plan(h); err != nil {
+		return err
+	}
+	if p.Memory, err = peak(); err != nil {
+		return err
+	}
+	return json.NewEncoder(out).Encode(p)
+}
+
+// holdSynthetic makes a cluster and holds it as a watch would: every object
+// decoded by itself from what an API server sends, so that it weighs what it does in life.
+func holdSynthetic(shape synthetic.Shape) (*cluster.Held, error) {
+	objs, err := shape.Objects()
+	if err != nil {
+		return nil, err
+	}
+	for i, obj := range objs {
+		pod, ok := obj.(*corev1.Pod)
+		if !ok {
+			continue
+		}
+		data, err := pod.Marshal()
+		if err != nil {
+			return nil, fmt.Errorf("encode pod %s: %w", pod.Name, err)
+		}
+		fresh := &corev1.Pod{}
+		if err := fresh.Unmarshal(data); err != nil {
+			return nil, fmt.Errorf("decode pod %s: %w", pod.Name, err)
+		}
+		objs[i] = k8sruntime.Object(fresh)
+	}
+	return cluster.Hold(objs)
+}
+
+// plan makes a first plan of everything that the caches hold, and decides by it.
+func (p *planned) plan(h *cluster.Held) error {
+	drain := plan.Drain{Leaves: func(pod *cluster.Pod) bool { return !pod.DaemonSet() && !pod.Mirror() }}
+	step := stopwatch()
+	s := h.Snapshot()
+	p.Snapshot = step()
+	w := plan.NewWorld(s, drain)
+	p.World = step()
+	in := &plan.Intent{MaxUnavailable: len(s.Nodes) / 5, MaxMoves: plan.DefaultMaxMoves, Work: 2 * time.Minute}
+	for _, node := range s.Nodes {
+		in.Nodes = append(in.Nodes, node.Name)
+	}
+	made, err := plan.Make(w, in)
+	if err != nil {
+		return err
+	}
+	p.Make = step()
+	order, state := made.Order(w), w.NewState(in)
+	verdict := w.Decide(in, order, state)
+	p.Decide = step()
+	if len(verdict.Start) == 0 {
+		return fmt.Errorf("nothing can be started: %+v", verdict.Waits)
+	}
+	for i := range events {
+		took, err := redecide(h, s.Pods[i*len(s.Pods)/events].Pod, drain, in, made)
+		if err != nil {
+			return err
+		}
+		p.Redecide = append(p.Redecide, took)
+	}
+	p.Nodes, p.Pods, p.Budgets = len(s.Nodes), len(s.Pods), len(s.Budgets)
+	p.Predicted, p.Bound, p.Moves = made.PredictedSeconds, made.LowerBoundSeconds, made.MovesPerPod()
+	return nil
+}
+
+// redecide decides again after a pod has become not Ready, as a run does.
+func redecide(h *cluster.Held, pod *corev1.Pod, drain plan.Drain, in *plan.Intent, made *plan.Plan) (time.Duration, error) {
+	changed := pod.DeepCopy()
+	changed.ResourceVersion += "1"
+	for i := range changed.Status.Conditions {
+		if c := &changed.Status.Conditions[i]; c.Type == corev1.PodReady {
+			c.Status = corev1.ConditionFalse
+		}
+	}
+	step := stopwatch()
+	if err := h.Put(changed); err != nil {
+		return 0, err
+	}
+	w := plan.NewWorld(h.Snapshot(), drain)
+	w.Decide(in, made.Order(w), w.NewState(in))
+	return step(), nil
+}
+
+// stopwatch returns a function that returns the time since it was last called.
+func stopwatch() func() time.Duration {
+	last := time.Now()
+	return func() time.Duration {
+		now := time.Now()
+		defer func() { last = now }()
+		return now.Sub(last)
+	}
+}
+
+// resetPeak gives back memory that is not in use, has the kernel begin anew with
+// the largest resident set, and returns the present one. See proc(5), clear_refs.
+func resetPeak() (int64, error) {
+	runtime.GC()
+	debug.FreeOSMemory()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0o600); err != nil {
+		return 0, fmt.Errorf("reset the largest resident set: %w", err)
+	}
+	return peak()
+}
+
+// peak is the largest resident set of this process since resetPeak, in bytes.
+func peak() (int64, error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, fmt.Errorf("read the largest resident set: %w", err)
+	}
+	lines := strings.Split(string(status), "\n")
+	i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "VmHWM:") })
+	if i < 0 {
+		return 0, fmt.Errorf("the kernel does not tell the largest resident set")
+	}
+	kibibytes, err := strconv.ParseInt(strings.Fields(lines[i])[1], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read the largest resident set: %w", err)
+	}
+	return kibibytes << 10, nil
+}
