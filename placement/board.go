@@ -59,6 +59,7 @@ func newBoard(s *cluster.Snapshot, dense int) *Board {
 	for i, p := range s.Pods {
 		pods[i] = t.class(p)
 	}
+	t.pods = pods
 	t.link()
 	for i := range b.nodes {
 		b.nodes[i] = place{free: t.allocatable[i], passing: t.passingOf[i], pods: make([]count, 0, len(s.Nodes[i].Pods))}
@@ -140,6 +141,10 @@ func (b *Board) Class(pod *cluster.Pod) Class {
 	}
 	return c
 }
+
+// Classes are the Class of each of Snapshot.Pods, in their order, for who wants
+// those of all. They are shared: nobody may change them.
+func (b *Board) Classes() []Class { return b.shared.pods }
 
 // Coarse tells whether a pod was asked about whose selectors look at labels that
 // none of the snapshot's selectors looked at. Pods that these labels tell apart
@@ -270,6 +275,9 @@ func (b *Board) Extra() []corev1.ResourceName { return slices.Clone(b.shared.ext
 // strategy LeastAllocated, the default). It is 0 if the node does not tell what it has.
 func (b *Board) Load(node int) float64 {
 	of, n := &b.shared.allocatable[node], &b.nodes[node]
+	if of.MilliCPU == unlimited {
+		return 0
+	}
 	sum, parts := 0.0, 0.0
 	if of.MilliCPU > 0 {
 		sum += min(1, float64(n.load.milliCPU)/float64(of.MilliCPU))
@@ -279,8 +287,5 @@ func (b *Board) Load(node int) float64 {
 		sum += min(1, float64(n.load.memory)/float64(of.Memory))
 		parts++
 	}
-	if parts == 0 || of.MilliCPU == unlimited {
-		return 0
-	}
-	return sum / parts
+	return sum / max(1, parts)
 }

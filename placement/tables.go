@@ -27,6 +27,7 @@ type tables struct {
 	looked    map[string]bool // keys of the labels that selectors look at
 	coarse    bool
 	classes   []*class // by Class / 2
+	pods      []Class  // of the snapshot's pods
 	classOf   map[string]Class
 
 	// What the parts of keys mean in nodes.
