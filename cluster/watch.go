@@ -20,16 +20,6 @@ import (
 	"k8s.io/klog/v2"
 )
 
-const (
-	// A watch that is refused this many times in a row, none of them later than
-	// refusalMemory after the one before, is refused for good. client-go waits
-	// 0.8 s, 1.6 s, 3.2 s ... between attempts, so that this is 12 to 24 s: longer than
-	// an API server that starts takes to know its roles, and shorter than
-	// anybody wants to look at a picture that stands still.
-	refusalPatience = 5
-	refusalMemory   = 2 * time.Minute
-)
-
 // Watcher keeps a cluster's objects fresh with informers. Its methods may be
 // called from any goroutine, and what they return is shared: it must not be
 // changed. It is also trimmed, so that it must not be sent back in an update.
@@ -37,7 +27,7 @@ type Watcher struct {
 	options  options
 	versions versions
 	watched  []*watched
-	patience int
+	limits   limits
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -59,6 +49,9 @@ type watched struct {
 	cancel   context.CancelFunc
 	dropped  chan struct{} // closed when the source may not be read
 
+	failMu  sync.Mutex // guards what follows
+	failure error      // the last one
+
 	// Only the informer's own goroutine uses these.
 	refusals    int
 	lastRefusal time.Time
@@ -66,16 +59,17 @@ type watched struct {
 
 // Watch returns a Watcher once everything has been read for the first time, or
 // an error with a hint when that is refused: it never waits in silence for
-// something that will not come. What is optional and forbidden is left out and
+// something that will not come. An API server that goes away in the first read
+// has half a minute to come back. What is optional and forbidden is left out and
 // told in Unread. The Watcher works until ctx ends or Stop is called; that its
 // credentials are refused for good in the middle ends it too (see Done and
 // Err). An API server that is away for a while does not: client-go comes back
 // to it, half a minute later at most.
 func Watch(ctx context.Context, client kubernetes.Interface, opts ...Option) (*Watcher, error) {
-	return startWatch(ctx, client, refusalPatience, opts...)
+	return startWatch(ctx, client, defaultLimits(), opts...)
 }
 
-func startWatch(ctx context.Context, client kubernetes.Interface, patience int, opts ...Option) (*Watcher, error) {
+func startWatch(ctx context.Context, client kubernetes.Interface, limits limits, opts ...Option) (*Watcher, error) {
 	v, err := serverVersion(ctx, client)
 	if err != nil {
 		return nil, err
@@ -84,7 +78,7 @@ func startWatch(ctx context.Context, client kubernetes.Interface, patience int, 
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(quiet{slog.Default().Handler()}))
 	ctx, cancel := context.WithCancel(ctx)
 	w := &Watcher{
-		options: newOptions(opts), versions: v, patience: patience,
+		options: newOptions(opts), versions: v, limits: limits,
 		cancel: cancel, done: make(chan struct{}), subs: map[*Subscription]struct{}{},
 	}
 	context.AfterFunc(ctx, func() { w.end(context.Cause(ctx)) })
@@ -101,11 +95,9 @@ func startWatch(ctx context.Context, client kubernetes.Interface, patience int, 
 		go x.informer.RunWithContext(one)
 	}
 	for _, x := range w.watched {
-		select {
-		case <-x.handler.HasSyncedChecker().Done():
-		case <-x.dropped:
-		case <-w.done:
-			return nil, fmt.Errorf("watch the cluster: %w", w.Err())
+		if err := w.awaitFirst(ctx, client, x); err != nil {
+			w.end(err)
+			return nil, err
 		}
 	}
 	return w, nil
@@ -168,6 +160,7 @@ func (w *Watcher) watchError(ctx context.Context, x *watched, err error) {
 	if ctx.Err() != nil {
 		return
 	}
+	x.failed(err)
 	if !refusal(err) {
 		slog.DebugContext(ctx, "watch interrupted", "resource", x.resource.Resource, "err", err)
 		return
@@ -178,7 +171,7 @@ func (w *Watcher) watchError(ctx context.Context, x *watched, err error) {
 			x.refusals = 0
 		}
 		x.refusals, x.lastRefusal = x.refusals+1, now
-		if x.refusals < w.patience {
+		if x.refusals < w.limits.refusals {
 			slog.DebugContext(ctx, "watch refused", "resource", x.resource.Resource, "err", err)
 			return
 		}

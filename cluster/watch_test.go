@@ -7,8 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,7 +24,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
 	k8stesting "k8s.io/client-go/testing"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"refit.dev/refit/internal/hint"
@@ -288,7 +294,9 @@ func TestWatchRefusedInTheMiddle(t *testing.T) {
 			client.PrependWatchReactor(tc.resource, func(k8stesting.Action) (bool, watch.Interface, error) {
 				return true, closingWatch(broken), nil
 			})
-			w, err := startWatch(t.Context(), client, 2)
+			patient := defaultLimits()
+			patient.refusals = 2
+			w, err := startWatch(t.Context(), client, patient)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -351,6 +359,70 @@ func TestWatchOfAServerThatNeverSyncs(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestWatchOfAServerThatGoesAway: it tells its version, and then it is not
+// there any more, or says nothing more.
+func TestWatchOfAServerThatGoesAway(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answer func(*http.Request) (*http.Response, error)
+		limits limits
+		err    string
+		hint   string
+	}{
+		"refuses connections": {
+			func(*http.Request) (*http.Response, error) {
+				return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+			},
+			limits{ask: time.Millisecond, lost: 3, unanswered: patience, clock: clock.RealClock{}},
+			"connection refused", "the API server cannot be reached",
+		},
+		"does not answer": {
+			func(r *http.Request) (*http.Response, error) {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			},
+			limits{ask: patience, lost: 1, unanswered: time.Millisecond, clock: clock.RealClock{}},
+			"read nodes: the API server has not answered in 1ms", "kubectl get --raw",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			awaitEnd(t)
+			server, _ := startAPI(t, nil)
+			var greeted atomic.Bool
+			client := clientFor(t, &rest.Config{Host: server.URL, WrapTransport: func(next http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(r *http.Request) (*http.Response, error) {
+					if r.URL.Path == "/version" && greeted.CompareAndSwap(false, true) {
+						return next.RoundTrip(r)
+					}
+					return tc.answer(r)
+				})
+			}})
+			_, err := startWatch(t.Context(), client, tc.limits)
+			if err == nil || !strings.Contains(err.Error(), tc.err) || !strings.Contains(hint.Of(err), tc.hint) {
+				t.Errorf("error %v, hint %q", err, hint.Of(err))
+			}
+		})
+	}
+}
+
+// awaitEnd waits at the end of the test for the goroutines that it started:
+// after a refused connection client-go waits for a second before it looks
+// whether it shall go on.
+func awaitEnd(t *testing.T) {
+	others := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		deadline := time.Now().Add(patience)
+		for err := goleak.Find(others); err != nil; err = goleak.Find(others) {
+			if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func waitFor(t *testing.T, w *Watcher, done func() bool) {
 	t.Helper()
