@@ -20,15 +20,15 @@ var phases = [...]struct {
 	step run.Step
 	phase
 }{
-	{"surge", phase{"surge", "surging", "replacements are started before the node is drained"}},
 	{run.StepCordon, phase{"cordon", "cordoning", "no new pods go there"}},
+	{run.StepSurge, phase{"surge", "surging", "replacements of pods that can never be evicted start first"}},
 	{run.StepDrain, phase{"drain", "draining", "pods leave, as fast as their budgets allow"}},
 	{run.StepCommand, phase{"work", "working", "the command runs"}},
 	{run.StepReboot, phase{"work", "rebooting", "the reboot is asked for"}},
 	{run.StepReady, phase{"ready", "readying", "the machine comes back"}},
 	{run.StepUncordon, phase{"uncordon", "uncordoning", "pods may go there again"}},
 	{run.StepRecover, phase{"recover", "recovering", "evicted workloads get back to strength"}},
-	{"soak", phase{"soak", "soaking", "it is left alone for a while before the next one starts"}},
+	{run.StepSoak, phase{"soak", "soaking", "its slot is kept for a while, to see that all is well"}},
 	{"", phase{"other", "", ""}},
 }
 

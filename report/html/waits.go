@@ -157,6 +157,8 @@ func (k waitKey) wording() string {
 		return "budget " + what + " to be looked at by the disruption controller"
 	case event.CauseTwoBudgets:
 		return "somebody to remove one of the budgets " + what
+	case event.CauseQuorum:
+		return "another member of its quorum set to be back"
 	case event.CauseFinalizer:
 		return "finalizers to be removed"
 	case event.CauseKubelet:
