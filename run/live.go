@@ -136,7 +136,7 @@ func restart(ctx context.Context, client kubernetes.Interface, s Surge, dryRun b
 		if d.UID != s.UID || rollout.RestartedAt == s.RestartedAt || ptr.Deref(d.Spec.Replicas, 1) != 1 {
 			return nil
 		}
-		if why := whyNoSurge(&cluster.Workload{Rollout: rollout}, &cluster.Pod{}); why != "" {
+		if why := badRollout(rollout); why != "" {
 			return cannotSurge(s.Namespace, s.Name, why)
 		}
 		patch, err := json.Marshal(map[string]any{

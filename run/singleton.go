@@ -34,13 +34,8 @@ func singleton(pod *cluster.Pod) *cluster.Workload {
 // whyNoSurge says why a rollout restart of a singleton would not start the
 // replacement of its pod before that ends; "" if it would.
 func whyNoSurge(w *cluster.Workload, pod *cluster.Pod) string {
-	switch r := w.Rollout; {
-	case r.Paused:
-		return "it is paused"
-	case r.Recreate:
-		return "its strategy is Recreate, which ends the old pod first"
-	case r.MaxUnavailable > 0:
-		return fmt.Sprintf("its strategy lets the only pod be away (maxSurge %d, maxUnavailable %d)", r.MaxSurge, r.MaxUnavailable)
+	if why := badRollout(w.Rollout); why != "" {
+		return why
 	}
 	for _, v := range pod.Volumes {
 		shared := func(m corev1.PersistentVolumeAccessMode) bool {
@@ -49,6 +44,19 @@ func whyNoSurge(w *cluster.Workload, pod *cluster.Pod) string {
 		if !slices.ContainsFunc(v.Spec.AccessModes, shared) {
 			return "volume " + v.Name + " can be used on one node at a time"
 		}
+	}
+	return ""
+}
+
+// badRollout says what is wrong with the way in which a singleton is rolled out; "" if nothing is.
+func badRollout(r *cluster.Rollout) string {
+	switch {
+	case r.Paused:
+		return "it is paused"
+	case r.Recreate:
+		return "its strategy is Recreate, which ends the old pod first"
+	case r.MaxUnavailable > 0:
+		return fmt.Sprintf("its strategy lets the only pod be away (maxSurge %d, maxUnavailable %d)", r.MaxSurge, r.MaxUnavailable)
 	}
 	return ""
 }
@@ -78,6 +86,9 @@ func neverLeave(node string, leave []*cluster.Pod, surgeSingletons bool) (stuck 
 		case w != nil:
 			b.Message += fmt.Sprintf("; Deployment %s/%s cannot start its replacement first: %s", w.Namespace, w.Name, why)
 			b.Hint = "let " + wider(budgets)
+			if badRollout(w.Rollout) != "" {
+				b.Hint += fmt.Sprintf(", or mend the rollout (kubectl edit deployment -n %s %s) and give --surge-singletons", w.Namespace, w.Name)
+			}
 		case b.Cause == event.CauseTwoBudgets:
 			b.Hint = "change the selectors so that one budget matches the pod"
 		default:
