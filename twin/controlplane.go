@@ -148,7 +148,9 @@ func (t *Twin) kwokArgs() []string {
 	return []string{
 		"kwok", "--kubeconfig=" + t.kubeconfig("kwok"), "--config=" + t.path("kwok.yaml"),
 		"--manage-nodes-with-label-selector=" + simulated.KubeletLabel + "=" + simulated.KubeletRunning,
-		"--node-lease-duration-seconds=40", // a kubelet's default
+		// The machine controller renews the leases. kwok would take its own for the
+		// right to manage a node, and lose pods while it does not see it.
+		"--node-lease-duration-seconds=0",
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -20,10 +19,7 @@ import (
 	"sigs.k8s.io/kwok/pkg/utils/signals"
 )
 
-// runKwok runs kwok's command with args. Before, it removes the node leases
-// that an earlier kwok of the twin held: every kwok has a new identity, and
-// would leave the nodes of its predecessor alone until their leases expired.
-// The node controller goes by what it saw last of a lease that is missing.
+// runKwok runs kwok's command with args, once its role allows it to list nodes.
 func runKwok(args []string) error {
 	flags := pflag.NewFlagSet("global", pflag.ContinueOnError)
 	flags.ParseErrorsAllowlist.UnknownFlags = true
@@ -44,46 +40,46 @@ func runKwok(args []string) error {
 		return err
 	}
 	if path, err := command.Flags().GetString("kubeconfig"); err == nil && command.Flags().Changed("kubeconfig") {
-		if err := removeLeases(ctx, path); err != nil {
+		if err := awaitRole(ctx, path); err != nil {
 			return err
 		}
 	}
 	return command.ExecuteContext(ctx)
 }
 
-// allowedPoll is how often it is tried whether the role is there.
-const allowedPoll = 50 * time.Millisecond
+const (
+	// allowedPoll is how often it is tried whether the role is there.
+	allowedPoll = 50 * time.Millisecond
+	// allowedWait is how long at most.
+	allowedWait = time.Minute
+)
 
-// removeLeases deletes the leases of all nodes.
-func removeLeases(ctx context.Context, kubeconfig string) error {
+// awaitRole waits until the client may list nodes. In a new twin the role comes
+// a moment after the API server, and kwok would wait for a second or two.
+func awaitRole(ctx context.Context, kubeconfig string) error {
 	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
-		return fmt.Errorf("remove node leases: %w", err)
+		return fmt.Errorf("wait for the kubelets' role: %w", err)
 	}
 	cfg.QPS, cfg.Burst = -1, 0 // no client-side limit, this is our own API server
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
-		return fmt.Errorf("remove node leases: %w", err)
+		return fmt.Errorf("wait for the kubelets' role: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, allowedWait)
 	defer cancel()
-	leases := client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
-	// In a new twin the role that allows this comes a moment after the API server.
-	list, err := leases.List(ctx, metav1.ListOptions{})
-	for apierrors.IsForbidden(err) && ctx.Err() == nil {
+	for {
+		_, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{Limit: 1})
+		if err == nil {
+			return nil
+		}
+		if !apierrors.IsForbidden(err) {
+			return fmt.Errorf("wait for the kubelets' role: %w", err)
+		}
 		select {
 		case <-ctx.Done():
+			return fmt.Errorf("wait for the kubelets' role: %w", err)
 		case <-time.After(allowedPoll):
 		}
-		list, err = leases.List(ctx, metav1.ListOptions{})
 	}
-	if err != nil {
-		return fmt.Errorf("remove node leases: %w", err)
-	}
-	for _, lease := range list.Items {
-		if err := leases.Delete(ctx, lease.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("remove node lease %s: %w", lease.Name, err)
-		}
-	}
-	return nil
 }

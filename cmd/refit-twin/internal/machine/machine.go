@@ -38,10 +38,11 @@ type controller struct {
 // allowedPoll is how often it is tried whether the role is there.
 const allowedPoll = 50 * time.Millisecond
 
-// workers is how many machines change state at the same time.
+// workers is how many machines change state at the same time, and how many
+// leases are renewed.
 const workers = 8
 
-// Run runs the machine controller until ctx ends.
+// Run runs the machine controller, and renews the nodes' leases, until ctx ends.
 func Run(ctx context.Context, cfg Config) error {
 	rebootTime, err := time.ParseDuration(cfg.RebootTime)
 	if err != nil {
@@ -66,9 +67,16 @@ func Run(ctx context.Context, cfg Config) error {
 		queue:      workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
 		clock:      clock.RealClock{},
 	}
+	l := &leases{
+		Config: cfg,
+		client: client,
+		nodes:  m.nodes,
+		queue:  workqueue.NewTypedDelayingQueue[string](),
+		clock:  m.clock,
+	}
 	_, err = informer.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    m.enqueue,
-		UpdateFunc: func(_, obj any) { m.enqueue(obj) },
+		AddFunc:    func(obj any) { m.changed(l, nil, obj) },
+		UpdateFunc: func(old, obj any) { m.changed(l, old, obj) },
 	})
 	if err != nil {
 		return err
@@ -88,20 +96,25 @@ func Run(ctx context.Context, cfg Config) error {
 	factory.Start(ctx.Done())
 	defer factory.Shutdown()
 	defer m.queue.ShutDown()
+	defer l.queue.ShutDown()
 	if !cache.WaitForCacheSync(ctx.Done(), informer.Informer().HasSynced) {
 		return nil
 	}
 	slog.Info("machine controller runs", "rebootTime", rebootTime)
 	for range workers {
 		go m.work(ctx)
+		go l.work(ctx)
 	}
 	<-ctx.Done()
 	return nil
 }
 
-func (m *controller) enqueue(obj any) {
+// changed hands a node that was added (old is nil) or changed to both controllers.
+func (m *controller) changed(l *leases, old, obj any) {
 	if node, ok := obj.(*corev1.Node); ok {
 		m.queue.Add(node.Name)
+		was, _ := old.(*corev1.Node)
+		l.changed(was, node)
 	}
 }
 
