@@ -21,7 +21,7 @@ type Options struct {
 	IgnoreDaemonSets bool
 	// DeleteEmptyDirData evicts pods although that deletes the data in their emptyDirs.
 	DeleteEmptyDirData bool
-	// DisableEviction deletes pods, which passes by their budgets.
+	// DisableEviction deletes pods, which passes by their budgets and their quorums.
 	DisableEviction bool
 	// GracePeriod is what each pod gets to terminate, in seconds; nil is what the pod says.
 	GracePeriod *int64

@@ -39,6 +39,7 @@ import (
 type ground struct {
 	t      *testing.T
 	ctx    context.Context //nolint:containedctx // of the test, with a deadline
+	tw     *twin.Twin
 	admin  kubernetes.Interface
 	client kubernetes.Interface
 	w      *cluster.Watcher
@@ -67,12 +68,12 @@ func newGround(t *testing.T, options twin.Options) *ground {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.Stop)
-	return &ground{t: t, ctx: ctx, admin: twintest.Client(t, tw), client: client, w: w, heard: make(chan struct{}, 1)}
+	return &ground{t: t, ctx: ctx, tw: tw, admin: twintest.Client(t, tw), client: client, w: w, heard: make(chan struct{}, 1)}
 }
 
 // on is the same ground for a subtest.
 func (g *ground) on(t *testing.T) *ground {
-	return &ground{t: t, ctx: g.ctx, admin: g.admin, client: g.client, w: g.w, heard: make(chan struct{}, 1)}
+	return &ground{t: t, ctx: g.ctx, tw: g.tw, admin: g.admin, client: g.client, w: g.w, heard: make(chan struct{}, 1)}
 }
 
 // Emit makes the ground a Sink.

@@ -30,6 +30,13 @@
 // that is a dip, which is told but blames nobody. A voluntary disruption during
 // a dip is a broken budget.
 //
+// # What is a broken quorum
+//
+// A StatefulSet of 3 to 9 replicas is taken for a group that needs its majority,
+// with a budget or without. Its quorum is broken by each voluntary disruption of
+// a healthy member that leaves fewer healthy ones than all but one. That more than
+// one was away for any other reason is a lapse, which blames nobody.
+//
 // # Order
 //
 // Pods, budgets, controllers and nodes come from separate watches. All

@@ -81,7 +81,7 @@ func (r *replay) contradictions(asks []ask) error {
 
 // judge makes the verdict of what was seen and of who asked for it.
 func (r *replay) judge(by map[*disruption]*ask, asks []ask) (*Verdict, error) {
-	v := &Verdict{Replicas: r.replicas, Busiest: r.busiest, Dips: r.dips}
+	v := &Verdict{Replicas: r.replicas, Busiest: r.busiest, Dips: r.dips, Lapses: r.lapses}
 	moves := map[string]int{}
 	var errs []error
 	for _, d := range r.disruptions {
@@ -96,6 +96,11 @@ func (r *replay) judge(by map[*disruption]*ask, asks []ask) (*Verdict, error) {
 			v.Deletions = append(v.Deletions, Ended{Time: d.time, Pod: name(d.pod), By: a.user})
 		default:
 			continue
+		}
+		if q := d.quorum; q != nil && d.healthy && q.broken {
+			v.BrokenQuorums = append(v.BrokenQuorums, QuorumBreach{
+				Time: d.time, Set: q.set, Pod: name(d.pod), By: a.user, How: how, Healthy: q.healthy, Replicas: q.replicas,
+			})
 		}
 		for _, b := range d.budgets {
 			switch {

@@ -21,6 +21,7 @@ type disruption struct {
 	marked   bool // bears the mark of the Eviction API
 	healthy  bool // was healthy until then
 	budgets  []balance
+	quorum   *loss // nil if no quorum set controls it
 	workload string
 }
 
@@ -41,11 +42,13 @@ type replay struct {
 	busiest     Busiest
 	dips        []Dip
 	open        map[types.UID]*Dip // by budget
+	lapses      []Lapse
+	lapsing     map[types.UID]*Lapse // by set
 }
 
 // play replays the ledgers up to and including revision.
 func play(ledgers []*ledger, start time.Time, revision uint64) (*replay, error) {
-	r := &replay{world: newWorld(), nodes: map[string]*NodeHistory{}, open: map[types.UID]*Dip{}}
+	r := &replay{world: newWorld(), nodes: map[string]*NodeHistory{}, open: map[types.UID]*Dip{}, lapsing: map[types.UID]*Lapse{}}
 	for _, l := range ledgers {
 		for _, o := range l.initial {
 			if err := r.world.apply(watch.Added, o); err != nil {
@@ -83,6 +86,9 @@ func (r *replay) begin(start time.Time) {
 	for uid := range r.world.budgets {
 		r.weigh(uid, start)
 	}
+	for uid := range r.world.sets {
+		r.count(uid, start)
+	}
 }
 
 func (r *replay) apply(c change) error {
@@ -115,6 +121,9 @@ func (r *replay) apply(c change) error {
 			r.weigh(uid, c.seen)
 		}
 	}
+	for uid := range r.touched(c, old) {
+		r.count(uid, c.seen)
+	}
 	return nil
 }
 
@@ -137,6 +146,10 @@ func (r *replay) disrupt(at time.Time, old, pod *corev1.Pod, selected []*budget)
 	for _, b := range selected {
 		required, err := r.world.required(b)
 		d.budgets = append(d.budgets, balance{name(b), b.healthy(), required, err})
+	}
+	if s := r.world.setOf(old); s != nil && s.quorum() {
+		left := s.loss()
+		d.quorum = &left
 	}
 	r.disruptions = append(r.disruptions, d)
 }
@@ -162,6 +175,7 @@ func (r *replay) weigh(uid types.UID, at time.Time) {
 }
 
 func (r *replay) end() {
+	r.endLapses()
 	for _, dip := range r.open {
 		r.dips = append(r.dips, *dip)
 	}

@@ -15,6 +15,11 @@ type Verdict struct {
 	// Dips are the times at which a budget had less than it requires, whoever
 	// was the cause, those that Broken began included.
 	Dips []Dip `json:"dips"`
+	// BrokenQuorums are the moments at which a second member was taken out of a
+	// quorum set, a StatefulSet of 3 to 9 replicas, in order; Lapses the times at
+	// which two or more were away together, whoever was the cause.
+	BrokenQuorums []QuorumBreach `json:"brokenQuorums"`
+	Lapses        []Lapse        `json:"lapses"`
 	// Evictions is how many pods were evicted, Refused how many evictions were
 	// answered 429.
 	Evictions int `json:"evictions"`
@@ -104,7 +109,7 @@ func (v *Verdict) Maintained() int {
 }
 
 // Faults says in sentences what must not happen during maintenance and did,
-// nothing if all is well: broken budgets, pods deleted around the Eviction API,
+// nothing if all is well: broken budgets and quorums, pods deleted around the Eviction API,
 // nodes that went down with pods on them, that rebooted more than once, or that
 // were left cordoned by who cordoned them.
 func (v *Verdict) Faults() []string {
@@ -112,6 +117,9 @@ func (v *Verdict) Faults() []string {
 	for _, b := range v.Broken {
 		out = append(out, fmt.Sprintf("budget %s was broken: the %s of pod %s by %s left %d healthy pods, %d are required",
 			b.Budget, b.How, b.Pod, b.By, b.Healthy, b.Required))
+	}
+	for i := range v.BrokenQuorums {
+		out = append(out, v.BrokenQuorums[i].fault())
 	}
 	for _, d := range v.Deletions {
 		out = append(out, fmt.Sprintf("pod %s was deleted by %s, around the Eviction API", d.Pod, d.By))

@@ -22,6 +22,7 @@ type world struct {
 	budgets     map[types.UID]*budget
 	deployments map[types.UID]*appsv1.Deployment
 	replicaSets map[types.UID]*appsv1.ReplicaSet
+	sets        map[types.UID]*set
 	// scales of StatefulSets and ReplicationControllers
 	scales map[types.UID]int32
 }
@@ -37,7 +38,7 @@ func newWorld() *world {
 	return &world{
 		pods: map[types.UID]*corev1.Pod{}, nodes: map[types.UID]*corev1.Node{}, budgets: map[types.UID]*budget{},
 		deployments: map[types.UID]*appsv1.Deployment{}, replicaSets: map[types.UID]*appsv1.ReplicaSet{},
-		scales: map[types.UID]int32{},
+		sets: map[types.UID]*set{}, scales: map[types.UID]int32{},
 	}
 }
 
@@ -56,6 +57,7 @@ func (w *world) apply(verb watch.EventType, object metav1.Object) error {
 	case *appsv1.ReplicaSet:
 		put(w.replicaSets, uid, o, gone)
 	case *appsv1.StatefulSet:
+		w.applySet(o, gone)
 		put(w.scales, uid, replicas(o.Spec.Replicas), gone)
 	case *corev1.ReplicationController:
 		put(w.scales, uid, replicas(o.Spec.Replicas), gone)
@@ -74,7 +76,15 @@ func put[T any](m map[types.UID]T, uid types.UID, o T, gone bool) {
 }
 
 func (w *world) applyPod(pod *corev1.Pod, gone bool) {
+	if old := w.pods[pod.UID]; old != nil {
+		if s := w.setOf(old); s != nil {
+			delete(s.pods, pod.UID)
+		}
+	}
 	put(w.pods, pod.UID, pod, gone)
+	if s := w.setOf(pod); s != nil {
+		put(s.pods, pod.UID, pod, gone)
+	}
 	for _, b := range w.budgets {
 		put(b.pods, pod.UID, pod, gone || !b.selects(pod))
 	}
@@ -106,9 +116,11 @@ func (b *budget) selects(pod *corev1.Pod) bool {
 }
 
 // healthy counts the budget's pods that are.
-func (b *budget) healthy() int {
+func (b *budget) healthy() int { return countHealthy(b.pods) }
+
+func countHealthy(pods map[types.UID]*corev1.Pod) int {
 	n := 0
-	for _, pod := range b.pods {
+	for _, pod := range pods {
 		if healthy(pod) {
 			n++
 		}
