@@ -23,6 +23,7 @@ import (
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
+	"refit.dev/refit/plan"
 )
 
 // readHistory returns the events of a history, in short.
@@ -80,6 +81,14 @@ func TestHistory(t *testing.T) {
 	}
 	if _, err := s.History("20000101-000000-0000", func(event.Event) {}); err == nil {
 		t.Error("there is a history of an unknown run")
+	}
+	if p, err := s.Plan(id); p != nil || err != nil {
+		t.Errorf("a run that was begun without a plan has %v, %v", p, err)
+	}
+	o := &Operator{Clock: clocktesting.NewFakeClock(testTime), Sink: event.SinkFunc(func(e event.Event) { t.Errorf("%+v", e) })}
+	o.keepPlan(&Journal{path: path}, &plan.Plan{PredictedSeconds: 42})
+	if p, err := s.Plan(id); err != nil || p.PredictedSeconds != 42 {
+		t.Errorf("the plan is %v, %v", p, err)
 	}
 	if got, err := s.Records(id); err != nil || len(got) != len(records) {
 		t.Errorf("%d records, %v: want %d", len(got), err, len(records))

@@ -102,6 +102,15 @@ func TestRunsReport(t *testing.T) {
 		t.Errorf("%d bytes, %v: want the same page", len(got), err)
 	}
 
+	// A process was killed while it wrote the plan: the report does without.
+	if err := os.WriteFile(filepath.Join(state, "runs", reportedRun, "plan.json"), []byte(`{"lowerBound`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _, code = refit(t, "runs", "report", "--out", "-")
+	if code != exitDone || !strings.Contains(out, "What was planned is missing here") || !strings.Contains(out, "1 of 2 nodes maintained") {
+		t.Errorf("a torn plan: exit %d, %d bytes", code, len(out))
+	}
+
 	_, errw, code = refit(t, "runs", "report", "--out", "-", "-o", "json")
 	if code != exitUsage || !strings.Contains(errw, "--out -") {
 		t.Errorf("--out - -o json: exit %d, stderr %q", code, errw)

@@ -25,7 +25,11 @@ func Load(store *run.Store, id string, now time.Time) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := New(status, records, Planned{}, now)
+	planned, planErr := store.Plan(id)
+	r := New(status, records, PlannedBy(planned), now)
+	if planErr != nil {
+		r.missing = append(r.missing, fmt.Sprintf("What was planned is missing here: %v.", planErr))
+	}
 	r.skipped, err = store.History(id, r.Add)
 	if err != nil {
 		return nil, err

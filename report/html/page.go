@@ -111,6 +111,7 @@ func (r *Run) page() *page {
 	r.noticeRows(p)
 	p.Tiles = r.tiles(s)
 	p.Facts = r.facts()
+	p.Missing = r.missing
 	if r.events == 0 && r.timeline.worked() > 0 {
 		p.Missing = append(p.Missing, "This run has no history: it was begun by an older version of refit, or its history could not be written. "+
 			"What follows is what its journal tells; pods, budgets and waits are not in there.")
@@ -176,8 +177,12 @@ func (r *Run) tiles(s scale) []tile {
 	took.Note = strings.Join(notes, "; ")
 	out := []tile{nodes, took}
 	if m := &r.moves.all; m.evictions > 0 {
-		out = append(out, tile{Label: "Moves per pod", Value: fmt.Sprintf("%.2f", m.rate()),
-			Note: fmt.Sprintf("%s of %s", count(m.evictions, "eviction", "evictions"), count(m.pods(), "pod", "pods"))})
+		t := tile{Label: "Moves per pod", Value: fmt.Sprintf("%.2f", m.rate()),
+			Note: fmt.Sprintf("%s of %s", count(m.evictions, "eviction", "evictions"), count(m.pods(), "pod", "pods"))}
+		if r.planned.MovesPerPod > 0 {
+			t.Note += fmt.Sprintf("; planned %.2f", r.planned.MovesPerPod)
+		}
+		out = append(out, t)
 	}
 	_, most, at := s.count(r.outIntervals())
 	busiest := tile{Label: "Most nodes out at once", Value: fmt.Sprint(most)}

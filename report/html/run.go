@@ -10,22 +10,6 @@ import (
 	"refit.dev/refit/run"
 )
 
-// Planned is what a plan expected of a run. All times count from the run's begin.
-type Planned struct {
-	// Nodes has an entry for each node of the plan, in any order.
-	Nodes []PlannedNode
-	// LowerBound is the time that no order of the nodes could have undercut,
-	// Predicted the time that the plan expected; 0 where it is not known.
-	LowerBound, Predicted time.Duration
-}
-
-// PlannedNode is what the plan expected of a node: when its maintenance begins,
-// when its last pod is gone, and when its slot is free again.
-type PlannedNode struct {
-	Name                string
-	Start, Drained, End time.Duration
-}
-
 // Run is what a report is made of. It is made by New and filled by Add.
 type Run struct {
 	status   *run.Status
@@ -35,7 +19,8 @@ type Run struct {
 	byName   map[string]*node
 	slots    int // how many nodes may be out at once; 0 if that is not known
 	events   int // how many were added
-	skipped  int
+	skipped  int      // lines of the history that could not be read
+	missing  []string // what else the report lacks
 
 	waits   waits
 	moves   moves
