@@ -17,8 +17,8 @@ type Run struct {
 	timeline *timeline
 	nodes    []*node // in the order in which they were begun, then by name
 	byName   map[string]*node
-	slots    int // how many nodes may be out at once; 0 if that is not known
-	events   int // how many were added
+	slots    int      // how many nodes may be out at once; 0 if that is not known
+	events   int      // how many were added
 	skipped  int      // lines of the history that could not be read
 	missing  []string // what else the report lacks
 
