@@ -86,10 +86,10 @@ func (w *World) least(in *Intent, n int) time.Duration {
 	for _, i := range w.nodes[n].pods {
 		p := &w.pods[i]
 		longest = max(longest, w.workloads[p.workload].termination)
-		if p.gated && !p.stuck {
+		if p.queues() {
 			perBudget[p.budget] = append(perBudget[p.budget], w.held(p))
 		}
-		if p.set >= 0 {
+		if p.votes() {
 			perSet[p.set] = append(perSet[p.set], w.held(p))
 		}
 	}
@@ -101,6 +101,14 @@ func (w *World) least(in *Intent, n int) time.Duration {
 	}
 	return longest + in.Work + in.Soak
 }
+
+// queues tells whether the eviction of a pod takes something from a budget and
+// gives it back: pods that are not healthy go by other rules, and for good go those
+// that nobody replaces.
+func (p *pod) queues() bool { return p.gated && !p.stuck && p.healthy && p.replaced }
+
+// votes tells whether no other member of a quorum set goes while the pod is away.
+func (p *pod) votes() bool { return p.set >= 0 && p.healthy && p.replaced }
 
 // held is for how long the eviction of a pod takes from its budget.
 func (w *World) held(p *pod) time.Duration {
@@ -157,11 +165,11 @@ func (w *World) chains(in *Intent, targets []int) []Bound {
 	for _, n := range targets {
 		for _, i := range w.nodes[n].pods {
 			p := &w.pods[i]
-			if p.gated && !p.stuck && p.replaced {
+			if p.queues() {
 				perBudget[p.budget] = append(perBudget[p.budget], w.held(p))
 				tailBudget[p.budget] = shortest(tailBudget[p.budget], last[p.workload])
 			}
-			if p.set >= 0 {
+			if p.votes() {
 				perSet[p.set] = append(perSet[p.set], w.held(p))
 				tailSet[p.set] = shortest(tailSet[p.set], last[p.workload])
 			}

@@ -84,6 +84,7 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 	spare := l.spare(in, s)
 	canary := t.done == 0 && len(in.Nodes) > in.MaxUnavailable
 	trials := 0
+	idle := func() bool { return t.atWork == 0 || s.Stalled && len(v.Start) == 0 }
 	consider := func(n int, force bool) bool {
 		if s.Stage[n] != Waiting || l.claimed[n] {
 			return true
@@ -100,7 +101,7 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 			c := l.claim(n, limit)
 			switch {
 			case force:
-			case c.waits && t.atWork > 0:
+			case c.waits && !idle():
 				wait = Wait{Node: n, Why: WaitsForRoom}
 			case c.again > 0 && c.again > spare:
 				wait = Wait{Node: n, Why: WaitsForLanding}
@@ -135,7 +136,7 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 			}
 		}
 	}
-	if t.atWork == 0 {
+	if idle() {
 		// There is no way around moving some pods twice.
 		if n := l.gentlest(in, order, s, &t); n >= 0 {
 			consider(n, true)

@@ -48,7 +48,7 @@ type visit struct {
 // which there is no place.
 type move struct {
 	pod, from, to int
-	at            time.Duration
+	at, lands     time.Duration // lands later than at: there was no place before
 }
 
 type kind int8
@@ -122,8 +122,16 @@ func (f *forecast) run() {
 		if f.changed {
 			f.decideNow()
 		}
-		if len(f.next) == 0 {
-			return
+		for len(f.next) == 0 {
+			if f.place(); len(f.next) > 0 { // spread over zones, one makes room for another
+				break
+			}
+			f.state.Stalled = true
+			started := f.decideNow()
+			f.state.Stalled = false
+			if started == 0 {
+				return
+			}
 		}
 		f.now = f.next[0].at
 		for len(f.next) > 0 && f.next[0].at == f.now {
@@ -132,7 +140,8 @@ func (f *forecast) run() {
 	}
 }
 
-func (f *forecast) decideNow() {
+// decideNow starts what may be started, and returns how many nodes that are.
+func (f *forecast) decideNow() int {
 	f.changed = false
 	clear(f.heededBudgets)
 	clear(f.heededSets)
@@ -152,6 +161,7 @@ func (f *forecast) decideNow() {
 		f.visits[n].start = f.now
 		f.empty(n)
 	}
+	return len(v.Start)
 }
 
 func (f *forecast) later(after time.Duration, k kind, subject, on int) {
@@ -192,20 +202,27 @@ func (f *forecast) empty(n int) {
 func (f *forecast) ask(i int) {
 	p := &f.pods[i]
 	switch {
-	case p.set >= 0 && f.sets[p.set].missing > 0 && f.sets[p.set].missingOn[p.node] == 0:
+	case p.set >= 0 && p.healthy && f.sets[p.set].missing > 0:
 		f.atSet[p.set] = append(f.atSet[p.set], i)
-	case p.gated && f.budgets[p.budget].allowed <= 0:
+	case p.gated && f.refuses(p):
 		f.atBudget[p.budget] = append(f.atBudget[p.budget], i)
 	default:
 		f.evict(i)
 	}
 }
 
+// refuses tells whether the Eviction API refuses a pod now. Once as many are healthy
+// as the budget wants, it lets those go that are not.
+func (f *forecast) refuses(p *pod) bool {
+	b := &f.budgets[p.budget]
+	return b.allowed < 0 || b.allowed == 0 && (p.healthy || b.source.Status.DesiredHealthy == 0)
+}
+
 func (f *forecast) evict(i int) {
 	p, x := &f.pods[i], &f.workloads[f.pods[i].workload]
 	from := p.node
 	f.settleClaim(i, from)
-	if p.gated {
+	if p.budget >= 0 && p.healthy {
 		f.budgets[p.budget].allowed--
 		f.changed = f.changed || f.heededBudgets[p.budget] && f.claims[p.budget] == 0
 	}
@@ -220,20 +237,32 @@ func (f *forecast) evict(i int) {
 	}
 	f.later(x.termination, podGone, i, from)
 	if !p.replaced {
-		f.moves = append(f.moves, move{i, from, nowhere, f.now})
+		f.moves = append(f.moves, move{i, from, nowhere, f.now, f.now})
 		return // for good: what it took from its budget does not come back
 	}
 	f.away[from]++
 	f.starting[i] = from
-	if p.place < 0 || f.landing.tier[p.place] == closed {
+	if !f.holds(p) {
 		f.replace(p)
 	}
-	f.moves = append(f.moves, move{i, from, p.place, f.now})
+	f.moves = append(f.moves, move{i, from, p.place, f.now, f.now})
 	if p.place < 0 {
 		f.pending = append(f.pending, i)
 		return
 	}
 	f.arrive(i, x.termination)
+}
+
+// holds tells whether the scheduler would still choose the place that was kept for
+// a pod: others have come and gone since.
+func (f *forecast) holds(p *pod) bool {
+	if p.place < 0 || f.landing.tier[p.place] == closed {
+		return false
+	}
+	f.board.Take(p.class, p.place)
+	fits := f.board.Fits(p.class, p.place)
+	f.board.Put(p.class, p.place)
+	return fits
 }
 
 // replace looks for another place than the one that was kept for a pod that is leaving.
@@ -252,8 +281,14 @@ func (f *forecast) arrive(i int, gone time.Duration) {
 	p, x := &f.pods[i], &f.workloads[f.pods[i].workload]
 	p.node, p.place = p.place, unclaimed
 	f.nodes[p.node].pods = append(f.nodes[p.node].pods, i)
-	if f.state.Stage[p.node] == Leaving {
-		f.leaving[p.node]++ // it came late
+	if f.state.Stage[p.node] == Leaving { // it came late
+		f.leaving[p.node]++
+		if p.gated {
+			f.claims[p.budget]++
+		}
+		if f.firstOfSet(p.node, len(f.nodes[p.node].pods)-1) {
+			f.members[p.set]++
+		}
 	}
 	took := x.startup
 	if p.afterwards {
@@ -269,7 +304,12 @@ func (f *forecast) healthy(i int) {
 	f.away[from]--
 	p.healthy = true
 	f.release(i)
-	p.gated = p.budget >= 0
+	if !p.gated && p.budget >= 0 {
+		p.gated = true // it was not, when it was not healthy
+		if f.state.Stage[p.node] == Leaving {
+			f.claims[p.budget]++
+		}
+	}
 	if f.state.Stage[p.node] == Leaving {
 		f.ask(i)
 	}
@@ -278,7 +318,8 @@ func (f *forecast) healthy(i int) {
 	}
 }
 
-// release gives back what an eviction took from the budget and the set of a pod.
+// release counts a pod as healthy in its budget and its set, whether or not it was
+// before it moved.
 func (f *forecast) release(i int) {
 	p := &f.pods[i]
 	if p.set >= 0 {
@@ -286,7 +327,7 @@ func (f *forecast) release(i int) {
 		f.changed = f.changed || f.heededSets[p.set]
 		f.serve(&f.atSet[p.set])
 	}
-	if p.gated {
+	if p.budget >= 0 {
 		f.budgets[p.budget].allowed++
 		f.changed = f.changed || f.heededBudgets[p.budget]
 		f.serve(&f.atBudget[p.budget])
@@ -312,7 +353,6 @@ func (f *forecast) drained(n int) {
 		return
 	}
 	f.visits[n].drained = f.now
-	f.claimed[n] = false
 	f.later(f.in.Work, nodeBack, n, n)
 }
 
@@ -320,6 +360,7 @@ func (f *forecast) back(n int) {
 	f.state.Stage[n] = Settling
 	f.state.Out[n] = !f.nodes[n].schedulable
 	f.visits[n].back = f.now
+	f.claimed[n] = false
 	if !f.state.Out[n] {
 		f.landing.set(n, settled)
 		f.place()
@@ -337,7 +378,12 @@ func (f *forecast) place() {
 			f.pending = append(f.pending, i)
 			continue
 		}
-		f.arrive(i, 0)
+		last := len(f.moves) - 1
+		for f.moves[last].pod != i {
+			last--
+		}
+		f.moves[last].to, f.moves[last].lands = f.pods[i].place, f.now
+		f.arrive(i, max(0, f.moves[last].at+f.workloads[f.pods[i].workload].termination-f.now))
 	}
 }
 

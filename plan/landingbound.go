@@ -42,7 +42,7 @@ func (w *World) landingBound(in *Intent, targets []int, least time.Duration) tim
 			for _, p := range w.nodes[i].pods {
 				request := of(w.board.Requests(w.pods[p].class))
 				free += request
-				if w.pods[p].replaced {
+				if w.pods[p].replaced && w.movable(w.pods[p].class, i) {
 					need += request
 				}
 				largestPod = max(largestPod, request)
@@ -52,7 +52,21 @@ func (w *World) landingBound(in *Intent, targets []int, least time.Duration) tim
 		x.room += int64(spareMoves(in, pods)) * largestPod
 		rounds = max(rounds, x.count())
 	}
-	return least * time.Duration(rounds)
+	if rounds == 0 {
+		return 0
+	}
+	return (least-in.Soak)*time.Duration(rounds) + in.Soak // a node takes pods in while it soaks
+}
+
+// movable tells whether pods of a class may run on another node at all. Those that
+// may not come back to their own, and do not wait for others.
+func (w *World) movable(c placement.Class, from int) bool {
+	for i := range w.nodes {
+		if i != from && w.board.Static(c, i) {
+			return true
+		}
+	}
+	return false
 }
 
 // plenty is taken for what a node does not limit: sums of it are still numbers.

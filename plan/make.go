@@ -105,8 +105,11 @@ func (p *Plan) fill(f *forecast) {
 		switch {
 		case m.to >= 0:
 			x.To = f.Name(m.to)
+			if m.lands > m.at {
+				x.Lands, x.Note = seconds(m.lands), "fits nowhere until a node is back"
+			}
 		case f.pods[m.pod].replaced:
-			x.Note = "fits nowhere until a node is back"
+			x.Note = "fits nowhere"
 		default:
 			x.Note = "not replaced"
 		}

@@ -83,10 +83,10 @@ func (w *World) workersFirst(a, b int) int {
 func (w *World) chainOf(able []int) map[int]time.Duration {
 	budgets, sets := make([][]time.Duration, len(w.budgets)), make([][]time.Duration, len(w.sets))
 	w.each(able, func(_ int, p *pod) {
-		if p.gated && !p.stuck {
+		if p.queues() {
 			budgets[p.budget] = append(budgets[p.budget], w.held(p))
 		}
-		if p.set >= 0 {
+		if p.votes() {
 			sets[p.set] = append(sets[p.set], w.held(p))
 		}
 	})
@@ -99,10 +99,10 @@ func (w *World) chainOf(able []int) map[int]time.Duration {
 	}
 	chains := make(map[int]time.Duration, len(able))
 	w.each(able, func(n int, p *pod) {
-		if p.gated && !p.stuck {
+		if p.queues() {
 			chains[n] = max(chains[n], ofBudget[p.budget])
 		}
-		if p.set >= 0 {
+		if p.votes() {
 			chains[n] = max(chains[n], ofSet[p.set])
 		}
 	})

@@ -59,10 +59,12 @@ type Node struct {
 // Move is a pod that leaves its node. To is where its replacement is expected;
 // "" if nobody replaces it, or if there is no place.
 type Move struct {
-	Pod  string  `json:"pod"`
-	To   string  `json:"to,omitempty"`
-	At   float64 `json:"seconds"`
-	Note string  `json:"note,omitempty"`
+	Pod string  `json:"pod"`
+	To  string  `json:"to,omitempty"`
+	At  float64 `json:"seconds"`
+	// Lands is when there is a place for the replacement, if there is none at once.
+	Lands *float64 `json:"landsSeconds,omitempty"`
+	Note  string   `json:"note,omitempty"`
 }
 
 // MovesPerPod is the mean over the pods that have to leave; 0 if none has to.

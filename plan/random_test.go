@@ -76,7 +76,7 @@ func (g *founder) addApp(i int) {
 	a := townApp{
 		name: fmt.Sprintf("app-%02d", i), kind: pick(g, "Deployment", "Deployment", "Deployment", "Deployment", "StatefulSet", "StatefulSet", "DaemonSet", "Pod", "Job"),
 		replicas: 1 + g.IntN(8), cpu: pick[int64](g, 10, 100, 250, 500, 1000, 1800), memory: pick[int64](g, 16, 256, 1024),
-		startup: pick(g, 0, 1, 2, 5, 10, 30), grace: pick(g, 0, 0, 0, 1, 5, 20),
+		startup: pick(g, 1, 1, 2, 5, 10, 30), grace: pick(g, 0, 0, 0, 1, 5, 20),
 		apart: g.oneIn(6), fast: g.oneIn(8), tolerant: g.oneIn(3), zonal: false,
 	}
 	if g.oneIn(8) {
@@ -181,6 +181,10 @@ func (g *founder) addBudgets() {
 		}
 		g.budgets = append(g.budgets, b)
 	}
+	for i := range g.pods {
+		// Two budgets say nothing of a pod that is pending, until it runs elsewhere.
+		g.pods[i].pending = g.pods[i].pending && len(g.budgetsOf(i)) < 2
+	}
 }
 
 func (g *founder) addIntent() {
@@ -191,7 +195,7 @@ func (g *founder) addIntent() {
 	}
 	in.MaxUnavailablePerZone = pick(g, 0, 0, 0, 1, 2)
 	in.MaxMoves = pick(g, 1, plan.DefaultMaxMoves, plan.DefaultMaxMoves, 1.5, 2, 3)
-	in.Work = time.Duration(pick(g, 0, 5, 5, 30, 60)) * time.Second
+	in.Work = time.Duration(pick(g, 1, 5, 5, 30, 60)) * time.Second
 	in.Soak = time.Duration(pick(g, 0, 0, 0, 10)) * time.Second
 	some := g.oneIn(3)
 	for i := range g.nodes {

@@ -31,6 +31,9 @@ type State struct {
 	// Total is how many pods had to leave the nodes when the run began, Evicted how
 	// many did: what has to leave beyond the difference has moved before.
 	Total, Evicted int
+	// Stalled says that nothing will change any more at the nodes at work, as far as
+	// one can tell. Who waits for them to make room does so in vain.
+	Stalled bool
 }
 
 // NewState is that of a run which has not begun: the nodes of the Intent wait,

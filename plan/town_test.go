@@ -68,15 +68,7 @@ func (a *townApp) leaves() bool { return a.kind != "DaemonSet" }
 // quorum: its members agree by majority, as far as one can tell.
 func (a *townApp) quorum() bool { return a.kind == "StatefulSet" && a.replicas >= 3 && a.replicas <= 9 }
 
-// starts is how long a replacement is expected to take to become Ready, ends
-// how long an evicted pod is expected to take to be gone.
-func (a *townApp) starts() int {
-	if !a.controlled() {
-		return 5
-	}
-	return a.startup
-}
-
+// ends is how long an evicted pod is expected to take to be gone.
 func (a *townApp) ends() int {
 	if a.grace == 0 {
 		return 1
@@ -169,6 +161,15 @@ func (t *town) budgetsOf(pod int) (list []int) {
 		}
 	}
 	return list
+}
+
+// starts is how long a replacement is expected to take to become Ready: as long as
+// those took that are.
+func (t *town) starts(app int) int {
+	if t.apps[app].controlled() && slices.ContainsFunc(t.pods, func(p townPod) bool { return p.app == app && p.node >= 0 && !p.unready && !p.pending }) {
+		return t.apps[app].startup
+	}
+	return 5
 }
 
 func (t *town) node(name string) int {

@@ -66,7 +66,8 @@ type pod struct {
 // budgetRoom is what a budget lets go.
 type budgetRoom struct {
 	source *cluster.Budget
-	// atBest is how many pods may be away when all is well, allowed how many more may go now.
+	// atBest is how many pods may be away when all is well, allowed how many more may
+	// go now: below zero if that many have to become healthy before one may.
 	atBest, allowed int
 	// eatenOn are the nodes on which a pod is that uses the budget up.
 	eatenOn map[int]bool
@@ -142,15 +143,16 @@ func (b *builder) add(on int, p *cluster.Pod) {
 		x.afterwards = c.Group == appsv1.GroupName && c.Kind == "StatefulSet"
 		x.set = b.set(c)
 	}
-	if !budget.Ignored(p.Pod) && (b.drain.Surges == nil || !b.drain.Surges(p)) {
+	if b.drain.Surges == nil || !b.drain.Surges(p) {
+		asked := !budget.Ignored(p.Pod)
 		switch len(p.Budgets) {
 		case 0:
 		case 1:
 			x.budget = b.budget(p.Budgets[0])
-			x.gated = !passesBy(p.Pod, p.Budgets[0])
+			x.gated = asked && !passesBy(p.Pod, p.Budgets[0])
 			x.stuck = x.gated && b.World.budgets[x.budget].atBest == 0
 		default:
-			x.stuck = true // the Eviction API refuses such a pod for ever
+			x.stuck = asked // the Eviction API refuses such a pod for ever
 		}
 	}
 	b.nodes[on].pods = append(b.nodes[on].pods, len(b.pods))
@@ -166,6 +168,9 @@ func (b *builder) budget(source *cluster.Budget) int {
 		if p.Host != nil && !budget.Finished(p.Pod) && !budget.Healthy(p.Pod) {
 			r.eatenOn[b.byName[p.Host.Name]] = true
 		}
+	}
+	if r.allowed == 0 {
+		r.allowed = min(0, int(source.Status.CurrentHealthy-source.Status.DesiredHealthy))
 	}
 	if source.Status.ObservedGeneration < source.Generation {
 		r.allowed = 0 // the server refuses until the disruption controller has looked
@@ -198,11 +203,12 @@ func (b *builder) set(c *cluster.Workload) int {
 }
 
 func (b *builder) workload(p *cluster.Pod) int {
-	var owner *cluster.Workload // nil for all bare pods together
+	var owner *cluster.Workload
 	if n := len(p.Controllers); n > 0 {
 		owner = p.Controllers[n-1]
 	}
-	if i, known := b.workloads[owner]; known {
+	i, known := b.workloads[owner]
+	if known && (owner != nil || b.World.workloads[i] == estimate(nil, p)) { // pods without one have nothing in common
 		return i
 	}
 	b.World.workloads = append(b.World.workloads, estimate(owner, p))
