@@ -200,15 +200,7 @@ func (e *environment) settled(ctx context.Context, node string, pods int) error 
 		if err != nil {
 			return false, err
 		}
-		ready := 0
-		for _, p := range list.Items {
-			for _, c := range p.Status.Conditions {
-				if p.Spec.NodeName == node && p.DeletionTimestamp == nil && c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-					ready++
-				}
-			}
-		}
-		if ready != pods || len(list.Items) != pods {
+		if countReady(list.Items, node) != pods || len(list.Items) != pods {
 			return false, nil
 		}
 		budgets, err := e.client.PolicyV1().PodDisruptionBudgets(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{})
@@ -222,6 +214,31 @@ func (e *environment) settled(ctx context.Context, node string, pods int) error 
 		}
 		return true, nil
 	})
+}
+
+// allReady says whether all is as it was: so many pods, each of them Ready.
+func (e *environment) allReady(ctx context.Context, pods int) error {
+	return e.until(ctx, fmt.Sprintf("%d pods are Ready", pods), func() (bool, error) {
+		list, err := e.client.CoreV1().Pods(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false, err
+		}
+		return countReady(list.Items, "") == pods && len(list.Items) == pods, nil
+	})
+}
+
+// countReady counts the pods that are Ready; on that node, if one is named.
+func countReady(pods []corev1.Pod, node string) int {
+	ready := 0
+	for i := range pods {
+		p := &pods[i]
+		for _, c := range p.Status.Conditions {
+			if (node == "" || p.Spec.NodeName == node) && p.DeletionTimestamp == nil && c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+				ready++
+			}
+		}
+	}
+	return ready
 }
 
 // until asks again and again whether something is the case; how often does not

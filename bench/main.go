@@ -25,6 +25,7 @@ var benchmarks = []benchmark{
 	{"drain-110", drainOneNode},
 	{"one-budget", drainOneBudget},
 	{"maintain-50", maintainFifty},
+	{"maintain-50-full", maintainFull},
 	{"plan-5000", planFiveThousand},
 }
 

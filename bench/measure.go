@@ -18,6 +18,9 @@ type sample struct {
 	wall     time.Duration
 	memory   int64 // bytes, the largest resident set of any process of the work
 	requests int   // API requests, by the audit log
+	// moves per pod and evictions that broke a budget, if a witness watched.
+	moves  float64
+	broken int
 }
 
 // command runs argv to its end and measures it. What it wrote is part of the error if it fails.
@@ -44,7 +47,7 @@ func command(ctx context.Context, argv []string, env []string) (sample, error) {
 	return s, nil
 }
 
-// add joins the work of two commands that ran one after the other.
+// add joins the work of two commands that ran one after the other; what a witness saw it leaves out.
 func (s sample) add(t sample) sample {
 	return sample{wall: s.wall + t.wall, memory: max(s.memory, t.memory), requests: s.requests + t.requests}
 }
