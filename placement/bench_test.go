@@ -70,7 +70,10 @@ func measure(b *testing.B, change func(*corev1.PodSpec, map[string]string)) {
 			i = (i + 1) % len(s.Pods)
 		}
 	})
-	classes := board.Classes()
+	classes := make([]placement.Class, len(s.Pods))
+	for i, p := range s.Pods {
+		classes[i] = board.Class(p)
+	}
 	numbers := make(map[*cluster.Node]int, len(s.Nodes))
 	for i, n := range s.Nodes {
 		numbers[n] = i

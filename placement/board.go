@@ -59,7 +59,10 @@ func newBoard(s *cluster.Snapshot, dense int) *Board {
 	for i, p := range s.Pods {
 		pods[i] = t.class(p)
 	}
-	t.pods = pods
+	t.pods = make(map[*cluster.Pod]Class, len(pods))
+	for i, p := range s.Pods {
+		t.pods[p] = pods[i]
+	}
 	t.link()
 	for i := range b.nodes {
 		b.nodes[i] = place{free: t.allocatable[i], passing: t.passingOf[i], pods: make([]count, 0, len(s.Nodes[i].Pods))}
@@ -133,6 +136,9 @@ func (b *Board) Nodes() int { return len(b.nodes) }
 // The pod need not be one of the snapshot.
 func (b *Board) Class(pod *cluster.Pod) Class {
 	t := b.shared
+	if c, known := t.pods[pod]; known {
+		return c
+	}
 	before := len(t.classes)
 	c := t.class(pod)
 	if len(t.classes) > before {
@@ -141,10 +147,6 @@ func (b *Board) Class(pod *cluster.Pod) Class {
 	}
 	return c
 }
-
-// Classes are the Class of each of Snapshot.Pods, in their order, for who wants
-// those of all. They are shared: nobody may change them.
-func (b *Board) Classes() []Class { return b.shared.pods }
 
 // Coarse tells whether a pod was asked about whose selectors look at labels that
 // none of the snapshot's selectors looked at. Pods that these labels tell apart

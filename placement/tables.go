@@ -26,8 +26,8 @@ type tables struct {
 	key       key
 	looked    map[string]bool // keys of the labels that selectors look at
 	coarse    bool
-	classes   []*class // by Class / 2
-	pods      []Class  // of the snapshot's pods
+	classes   []*class               // by Class / 2
+	pods      map[*cluster.Pod]Class // those of the snapshot, which are asked about again and again
 	classOf   map[string]Class
 
 	// What the parts of keys mean in nodes.
