@@ -23,7 +23,7 @@ TWIN_ENV := cd cmd/refit-twin; GOFLAGS="$(TWIN_GOFLAGS)"
 # Packages whose tests take no time and need no control plane, but for the ones
 # named here, which hold an answer against the real thing.
 IMPURE := TestTheSchedulerAgrees
-PURE := $(wildcard ./skew ./budget ./check ./placement ./event ./report ./internal/hint)
+PURE := $(wildcard ./skew ./budget ./check ./placement ./event ./report ./internal/hint ./internal/synthetic)
 
 # How long the tests of one package may hang before they are ended.
 TEST_TIMEOUT := 30m
@@ -87,7 +87,7 @@ tidy: ## complain about a go.mod or go.sum that is not tidy
 	done
 
 .PHONY: bench
-bench: build ## measure refit against kubectl and write docs/benchmarks.md (about half an hour)
+bench: build ## measure refit against kubectl and write docs/benchmarks.md (about an hour)
 	@go run ./bench
 
 # The trial that failed last time is tried again with SEEDS=1 FIRST=its seed.
@@ -95,7 +95,7 @@ SEEDS := 200
 FIRST := 1
 
 .PHONY: soak
-soak: build ## take 200 clusters that chance has made through maintenance, with a witness (an hour)
+soak: build ## take 200 clusters that chance has made through maintenance, with a witness (half an hour)
 	@REFIT_SOAK_SEEDS=$(SEEDS) REFIT_SOAK_FIRST=$(FIRST) go test ./soak -v -count=1 -timeout 4h
 
 .PHONY: docs

@@ -12,5 +12,9 @@
 //
 // API requests are counted from the API server's audit log, memory is the
 // largest resident set that the kernel saw, and both are read from outside the
-// program that is measured.
+// program that is measured. How often pods moved, and whether a budget was
+// broken, is what a witness says who watched.
+//
+// Planning is measured by itself, on clusters that are made up (see
+// internal/synthetic), each in a process of its own.
 package main

@@ -51,8 +51,10 @@ func planFiveThousand(ctx context.Context, b *bench) (section, error) {
 				columns: []string{"", "refit", "goal"},
 				lines: [][]string{
 					{"first plan", over(func(p *planned) float64 { return p.first().Seconds() }).seconds(), "under 5 s"},
+					{"CPU time of it", over(func(p *planned) float64 { return p.CPU.Seconds() }).seconds(), ""},
 					{"largest resident set", over(func(p *planned) float64 { return float64(p.Memory) / (1 << 20) }).mebibytes(), "under 2048 MiB"},
 					{"decision after one event", over(func(p *planned) float64 { return typical(p.Redecide).Seconds() * 1000 }).format("%.1f", " ms"), "under 50 ms"},
+					{"a decision alone", over(func(p *planned) float64 { return p.Decide.Seconds() * 1000 }).format("%.1f", " ms"), ""},
 				},
 			},
 			growth,

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,6 +34,8 @@ type planned struct {
 	// decision that follows from it, Redecide are decisions after one event each.
 	Snapshot, World, Make, Decide time.Duration
 	Redecide                      []time.Duration
+	// CPU is what the first plan took of all processors together.
+	CPU time.Duration
 	// Memory is the largest resident set during all that, in bytes, Held the one
 	// before it, with the cluster in the watches' caches.
 	Memory, Held int64
@@ -43,7 +46,7 @@ type planned struct {
 func (p *planned) first() time.Duration { return p.Snapshot + p.World + p.Make }
 
 // events is how many events the decisions are made again after.
-const events = 20
+const events = 10
 
 // planChild is the environment variable that makes this program plan one
 // cluster, of so many nodes, and write what that took to standard output.
@@ -121,6 +124,10 @@ func holdSynthetic(shape synthetic.Shape) (*cluster.Held, error) {
 // plan makes a first plan of everything that the caches hold, and decides by it.
 func (p *planned) plan(h *cluster.Held) error {
 	drain := plan.Drain{Leaves: func(pod *cluster.Pod) bool { return !pod.DaemonSet() && !pod.Mirror() }}
+	before, err := cpuTime()
+	if err != nil {
+		return err
+	}
 	step := stopwatch()
 	s := h.Snapshot()
 	p.Snapshot = step()
@@ -135,6 +142,11 @@ func (p *planned) plan(h *cluster.Held) error {
 		return err
 	}
 	p.Make = step()
+	after, err := cpuTime()
+	if err != nil {
+		return err
+	}
+	p.CPU = after - before
 	order, state := made.Order(w), w.NewState(in)
 	verdict := w.Decide(in, order, state)
 	p.Decide = step()
@@ -179,6 +191,15 @@ func stopwatch() func() time.Duration {
 		defer func() { last = now }()
 		return now.Sub(last)
 	}
+}
+
+// cpuTime is what this process has used of all processors so far.
+func cpuTime() (time.Duration, error) {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0, fmt.Errorf("read the CPU time: %w", err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), nil
 }
 
 // resetPeak gives back memory that is not in use, has the kernel begin anew with
