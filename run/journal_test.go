@@ -32,6 +32,7 @@ func testSpec(nodes ...string) *Spec {
 	for _, n := range nodes {
 		s.Nodes = append(s.Nodes, Target{Name: n, UID: testUID(n)})
 	}
+	s.fill()
 	return s
 }
 
