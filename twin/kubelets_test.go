@@ -4,17 +4,23 @@
 package twin_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -66,6 +72,96 @@ func TestKubeletsStartAgain(t *testing.T) {
 			return ready == 3 && len(pods.Items) == 3
 		})
 		t.Logf("round %d: done", round+1)
+	}
+}
+
+// TestHalfDeletedPod stops a deletion between its two writes, as the death of the
+// API server or of the kubelets does: the grace period is 0 and the pod is still
+// there. The next kubelets end it.
+func TestHalfDeletedPod(t *testing.T) {
+	ctx := testContext(t)
+	tw := twintest.Start(t, twin.Options{Nodes: 1, Scenario: "testdata/web.yaml", Wait: true})
+	client := twintest.Client(t, tw)
+	pods := client.CoreV1().Pods("default")
+	// The policy is asked before each of the two writes. It also refuses the
+	// deletion of a pod that only tells when the policy is in force.
+	probe := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "probe"},
+		Spec:       corev1.PodSpec{SchedulerName: "nobody", Containers: []corev1.Container{{Name: "c", Image: "c:1"}}},
+	}
+	if _, err := pods.Create(ctx, probe, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	inForce := func() bool {
+		err := pods.Delete(ctx, "probe", metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}})
+		if err != nil && !strings.Contains(err.Error(), "half-way") {
+			t.Fatal(err)
+		}
+		return err != nil
+	}
+	remove := halfWay(t, ctx, client)
+	eventually(t, ctx, "the policy is in force", inForce)
+
+	list, err := pods.List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, uid := list.Items[0].Name, list.Items[0].UID
+	if err := pods.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, ctx, "the pod is half deleted", func() bool {
+		p, err := pods.Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.UID == uid && p.DeletionGracePeriodSeconds != nil && *p.DeletionGracePeriodSeconds == 0
+	})
+	remove()
+	eventually(t, ctx, "the policy is gone", func() bool { return !inForce() })
+	if err := syscall.Kill(status(t, ctx, tw).Parts[4].PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, ctx, "the pod is gone", func() bool {
+		_, err := pods.Get(ctx, name, metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	})
+}
+
+// halfWay makes the API server refuse the second write of every deletion of a
+// pod, and returns what takes that back.
+func halfWay(t *testing.T, ctx context.Context, client kubernetes.Interface) (remove func()) {
+	t.Helper()
+	api, meta := client.AdmissionregistrationV1(), metav1.ObjectMeta{Name: "half-way"}
+	_, err := api.ValidatingAdmissionPolicies().Create(ctx, &admissionv1.ValidatingAdmissionPolicy{
+		ObjectMeta: meta,
+		Spec: admissionv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
+				RuleWithOperations: admissionv1.RuleWithOperations{
+					Operations: []admissionv1.OperationType{admissionv1.Delete},
+					Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+				},
+			}}},
+			Validations: []admissionv1.Validation{{Expression: "oldObject.metadata.name != 'probe' && " +
+				"!(has(oldObject.metadata.deletionGracePeriodSeconds) && oldObject.metadata.deletionGracePeriodSeconds == 0)"}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = api.ValidatingAdmissionPolicyBindings().Create(ctx, &admissionv1.ValidatingAdmissionPolicyBinding{
+		ObjectMeta: meta,
+		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+			PolicyName: meta.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := api.ValidatingAdmissionPolicyBindings().Delete(ctx, meta.Name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
