@@ -52,7 +52,9 @@ func cordon(ctx context.Context, client kubernetes.Interface, node *corev1.Node,
 		m := mark
 		m.WasUnschedulable = n.Spec.Unschedulable
 		text := m.annotation()
-		return newNodePatch(n, &text, true)
+		p := newNodePatch(n)
+		p.setCordon(&text, true)
+		return p
 	}
 	before, err := patchNode(ctx, client, node, edit, dryRun)
 	if err != nil {
@@ -62,8 +64,8 @@ func cordon(ctx context.Context, client kubernetes.Interface, node *corev1.Node,
 }
 
 // Uncordon takes back what Cordon did for run: the mark is removed, and the node
-// is schedulable again unless it was cordoned before that by somebody else.
-// changed tells whether the node became schedulable. A node that does not carry
+// is schedulable again unless it was cordoned before that by somebody else; the
+// soft taint of the run goes as well. changed tells whether the node became schedulable. A node that does not carry
 // the mark of run, or is not there any more, is left alone: that is no error.
 func Uncordon(ctx context.Context, client kubernetes.Interface, name, run string) (changed bool, err error) {
 	node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
@@ -81,7 +83,10 @@ func Uncordon(ctx context.Context, client kubernetes.Interface, name, run string
 			return nil
 		}
 		keep = mark.WasUnschedulable && n.Spec.Unschedulable
-		return newNodePatch(n, nil, keep)
+		p := newNodePatch(n)
+		p.setCordon(nil, keep)
+		p.untaint(n, run)
+		return p
 	}
 	before, err := patchNode(ctx, client, node, edit, nil)
 	switch {
@@ -94,17 +99,20 @@ func Uncordon(ctx context.Context, client kubernetes.Interface, name, run string
 }
 
 // UncordonByHand marks the node schedulable whoever cordoned it, as kubectl
-// uncordon does, and removes refit's mark. A node that is not there is an error.
+// uncordon does, and removes refit's mark and soft taint. A node that is not there is an error.
 func UncordonByHand(ctx context.Context, client kubernetes.Interface, node *corev1.Node, dryRun bool) (changed bool, err error) {
 	var options []string
 	if dryRun {
 		options = []string{metav1.DryRunAll}
 	}
 	edit := func(n *corev1.Node) *nodePatch {
-		if _, found := n.Annotations[CordonAnnotation]; !found && !n.Spec.Unschedulable {
+		if _, found := n.Annotations[CordonAnnotation]; !found && !n.Spec.Unschedulable && TaintedBy(n) == "" {
 			return nil
 		}
-		return newNodePatch(n, nil, false)
+		p := newNodePatch(n)
+		p.setCordon(nil, false)
+		p.untaint(n, "")
+		return p
 	}
 	before, err := patchNode(ctx, client, node, edit, options)
 	if err != nil {
@@ -113,25 +121,25 @@ func UncordonByHand(ctx context.Context, client kubernetes.Interface, node *core
 	return before.Spec.Unschedulable, nil
 }
 
-// nodePatch is a JSON merge patch. The resource version in it makes the API
-// server refuse it on any other version of the node, and so on any other node.
+// nodePatch is a JSON merge patch; null removes a field. The resource version in
+// it makes the API server refuse it on any other version of the node, and so on
+// any other node.
 type nodePatch struct {
-	Metadata struct {
-		ResourceVersion string             `json:"resourceVersion"`
-		Annotations     map[string]*string `json:"annotations"`
-	} `json:"metadata"`
-	Spec struct {
-		Unschedulable *bool `json:"unschedulable"` // null removes the field
-	} `json:"spec"`
+	Metadata map[string]any `json:"metadata"`
+	Spec     map[string]any `json:"spec"`
 }
 
-func newNodePatch(node *corev1.Node, annotation *string, unschedulable bool) *nodePatch {
-	p := &nodePatch{}
-	p.Metadata.ResourceVersion = node.ResourceVersion
-	p.Metadata.Annotations = map[string]*string{CordonAnnotation: annotation}
-	p.Spec.Unschedulable = &unschedulable
-	return p
+func newNodePatch(node *corev1.Node) *nodePatch {
+	return &nodePatch{Metadata: map[string]any{"resourceVersion": node.ResourceVersion}, Spec: map[string]any{}}
 }
+
+// setCordon sets the annotation (nil: removes it) and spec.unschedulable.
+func (p *nodePatch) setCordon(annotation *string, unschedulable bool) {
+	p.Metadata["annotations"] = map[string]*string{CordonAnnotation: annotation}
+	p.Spec["unschedulable"] = unschedulable
+}
+
+func (p *nodePatch) setTaints(taints []corev1.Taint) { p.Spec["taints"] = taints }
 
 // patchNode applies the patch that edit makes of the node (nil: nothing to do),
 // looking again after each conflict. It returns the node as it was before.

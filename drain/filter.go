@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"refit.dev/refit/budget"
+	"refit.dev/refit/cluster"
 )
 
 // Reasons for which a pod stays by rule, as they stand in PodSkipped events.
@@ -85,6 +86,13 @@ func (o Options) judge(pod *corev1.Pod, now time.Time, facts podFacts) judgement
 		result.warnings = append(result.warnings, j.warnings...)
 	}
 	return result
+}
+
+// Leaves tells whether a drain under these options takes pod off its node, or
+// would refuse to: what may stay by rule does not leave.
+func (o Options) Leaves(pod *cluster.Pod, now time.Time) bool {
+	missing := ofDaemonSet(pod.Pod) && len(pod.Controllers) > 0 && !pod.Controllers[0].Found
+	return o.judge(pod.Pod, now, podFacts{daemonSetMissing: missing}).fate != skip
 }
 
 func (o Options) filterSelector(pod *corev1.Pod, _ time.Time, _ podFacts) judgement {

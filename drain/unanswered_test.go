@@ -41,8 +41,8 @@ func cordonWithoutAnswer(t *testing.T, interrupt bool) {
 				t.Error(err)
 			}
 			change(x, &corev1.Node{}, "", "n1", func(n *corev1.Node) {
-				n.Spec.Unschedulable = *p.Spec.Unschedulable
-				n.Annotations = map[string]string{CordonAnnotation: *p.Metadata.Annotations[CordonAnnotation]}
+				n.Spec.Unschedulable = p.Spec["unschedulable"].(bool)
+				n.Annotations = map[string]string{CordonAnnotation: p.Metadata["annotations"].(map[string]any)[CordonAnnotation].(string)}
 			})
 			handled, err = true, errors.New("connection lost")
 			if interrupt {

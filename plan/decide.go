@@ -15,12 +15,9 @@ type Order struct {
 	Nodes []int
 	// Eager is how much of what a budget can ever let go nodes may claim at the same
 	// time: with 1, a node is started once the budgets have room for all of its
-	// pods; with 2, it may have to wait for as many again; Unlimited.
+	// pods; with 2, it may have to wait for as many again; 0 is no limit.
 	Eager int
 }
-
-// Unlimited nodes may queue at a budget.
-const Unlimited = math.MaxInt32
 
 // Verdict is a decision.
 type Verdict struct {
@@ -90,13 +87,16 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 			return true
 		}
 		wait := l.obstacle(in, order, s, &t, n)
-		if wait.Why == 0 && canary && t.atWork > 0 {
+		if s.Owned[n] && s.Out[n] {
+			force = true // it is out: every minute that it stays so is lost
+		}
+		if wait.Why == 0 && canary && t.atWork > 0 && !force {
 			wait = Wait{Node: n, Why: WaitsForFirst}
 		}
 		if wait.Why == 0 {
 			limit := spare
 			if force {
-				limit = Unlimited
+				limit = math.MaxInt
 			}
 			c := l.claim(n, limit)
 			switch {
@@ -126,7 +126,7 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 	}
 	for _, owned := range []bool{true, false} {
 		if canary && !owned {
-			if n := l.gentlest(in, order, s, &t); n >= 0 && t.atWork == 0 {
+			if n := l.first(in, order, s, &t); n >= 0 && t.atWork == 0 {
 				consider(n, true)
 			}
 		}
@@ -168,7 +168,18 @@ func (l *ledger) spare(in *Intent, s *State) int {
 }
 
 func spareMoves(in *Intent, pods int) int {
-	return int(math.Min((in.MaxMoves-1)/2*float64(pods), Unlimited))
+	return int(math.Min((in.MaxMoves-1)/2*float64(pods), math.MaxInt32))
+}
+
+// first is the first node of the order that nothing but room keeps from being
+// started; -1 if there is none.
+func (l *ledger) first(in *Intent, order *Order, s *State, t *tally) int {
+	for _, n := range order.Nodes {
+		if s.Stage[n] == Waiting && !l.claimed[n] && l.obstacle(in, order, s, t, n).Why == 0 {
+			return n
+		}
+	}
+	return -1
 }
 
 // gentlest is the node of the order, of those that nothing but room keeps from
@@ -206,6 +217,9 @@ func (l *ledger) obstacle(in *Intent, order *Order, s *State, t *tally, n int) W
 	case in.MaxUnavailablePerZone > 0 && zone >= in.MaxUnavailablePerZone:
 		return Wait{Node: n, Why: WaitsForZone}
 	}
+	if s.Owned[n] && s.Out[n] {
+		return Wait{}
+	}
 	if b := l.shortBudget(order, n); b >= 0 {
 		return Wait{Node: n, Why: WaitsForBudget, subject: b}
 	}
@@ -237,7 +251,7 @@ func (l *ledger) shortBudget(order *Order, n int) int {
 		}
 		claims := l.claims[p.budget]
 		switch {
-		case b.allowed+claims > 0 && (claims == 0 || claims+wanted <= b.allowed+(order.Eager-1)*b.atBest):
+		case b.allowed+claims > 0 && (claims == 0 || order.Eager == 0 || claims+wanted <= b.allowed+(order.Eager-1)*b.atBest):
 			// With no claims but its own the node waits for nobody but itself.
 		case claims == 0 && b.eatenOn[n]: // what is done to the node may be what helps
 		default:

@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"math"
 	"slices"
 
 	"refit.dev/refit/placement"
@@ -45,7 +46,7 @@ func newLedger(w *World, s *State) *ledger {
 	}
 	for i := range w.nodes {
 		if s.Stage[i] == Leaving {
-			l.claim(i, Unlimited)
+			l.claim(i, math.MaxInt)
 		}
 	}
 	return l

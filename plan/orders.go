@@ -47,9 +47,11 @@ func (w *World) orders(in *Intent, able []int) []Order {
 		by(func(int, int) int { return 0 }),
 	}
 	var orders []Order
-	for _, nodes := range bases {
-		for _, eager := range []int{1, Unlimited, 2} {
-			orders = append(orders, Order{nodes, eager})
+	for _, first := range []func([]int) []int{w.gentleFirst, slices.Clone[[]int]} {
+		for _, nodes := range bases {
+			for _, eager := range []int{1, 0, 2} {
+				orders = append(orders, Order{first(nodes), eager})
+			}
 		}
 	}
 	// The best is often near to the one with the longest chains first.
@@ -58,13 +60,40 @@ func (w *World) orders(in *Intent, able []int) []Order {
 		nodes := slices.Clone(longest)
 		for range 1 + shuffle.IntN(len(nodes)) {
 			i, j := shuffle.IntN(len(nodes)), shuffle.IntN(len(nodes))
-			if w.nodes[nodes[i]].controlPlane == w.nodes[nodes[j]].controlPlane {
-				nodes[i], nodes[j] = nodes[j], nodes[i]
-			}
+			nodes[i], nodes[j] = nodes[j], nodes[i]
 		}
-		orders = append(orders, Order{nodes, []int{1, Unlimited, 2}[len(orders)%3]})
+		if i := slices.IndexFunc(nodes, func(n int) bool { return !w.nodes[n].controlPlane }); i > 0 {
+			nodes[0], nodes[i] = nodes[i], nodes[0] // still, a worker is the first
+		}
+		orders = append(orders, Order{nodes, []int{1, 0, 2}[len(orders)%3]})
 	}
 	return orders[:min(tries, len(orders))]
+}
+
+// ByName is the plainest order of the nodes of an Intent: by name, workers first,
+// each as soon as the budgets have room for all of its pods.
+func (w *World) ByName(in *Intent) *Order {
+	o := &Order{Eager: 1}
+	for _, name := range in.Nodes {
+		if n, known := w.byName[name]; known {
+			o.Nodes = append(o.Nodes, n)
+		}
+	}
+	slices.SortStableFunc(o.Nodes, w.workersFirst)
+	return o
+}
+
+// gentleFirst puts the worker with the fewest pods in front: it may be the first to
+// go, alone, and nothing is known yet of how the work goes.
+func (w *World) gentleFirst(nodes []int) []int {
+	best := 0
+	for i, n := range nodes {
+		if len(w.nodes[n].pods) < len(w.nodes[nodes[best]].pods) && w.workersFirst(n, nodes[best]) <= 0 {
+			best = i
+		}
+	}
+	n := nodes[best]
+	return slices.Insert(slices.Delete(slices.Clone(nodes), best, best+1), 0, n)
 }
 
 // workersFirst: what is wrong with the work on a machine shows on a worker first.

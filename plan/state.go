@@ -28,6 +28,8 @@ type State struct {
 	Out []bool
 	// Owned says which waiting nodes were begun before, so that they go first.
 	Owned []bool
+	// Lost is how many nodes are still being worked on that the World does not have any more.
+	Lost int
 	// Total is how many pods had to leave the nodes when the run began, Evicted how
 	// many did: what has to leave beyond the difference has moved before.
 	Total, Evicted int
@@ -61,7 +63,7 @@ type tally struct {
 }
 
 func (w *World) tally(s *State) tally {
-	t := tally{outByZone: make([]int, w.zones)}
+	t := tally{outByZone: make([]int, w.zones), atWork: s.Lost}
 	for i := range w.nodes {
 		switch s.Stage[i] {
 		case Waiting:

@@ -97,6 +97,8 @@ type Drain struct {
 	// Surges tells for which ones a replacement is started first, because no budget
 	// would ever let them go; nil: for none.
 	Surges func(*cluster.Pod) bool
+	// Ungated says that pods are deleted instead, whatever their budgets say.
+	Ungated bool
 }
 
 // NewWorld makes a World from a Snapshot.
@@ -143,7 +145,7 @@ func (b *builder) add(on int, p *cluster.Pod) {
 		x.afterwards = c.Group == appsv1.GroupName && c.Kind == "StatefulSet"
 		x.set = b.set(c)
 	}
-	if b.drain.Surges == nil || !b.drain.Surges(p) {
+	if !b.drain.Ungated && (b.drain.Surges == nil || !b.drain.Surges(p)) {
 		asked := !budget.Ignored(p.Pod)
 		switch len(p.Budgets) {
 		case 0:

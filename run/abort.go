@@ -17,7 +17,7 @@ import (
 )
 
 // Abort gives a run up: it uncordons the nodes that carry the run's mark (one
-// that somebody else had cordoned before stays cordoned), releases the lock if
+// that somebody else had cordoned before stays cordoned), removes its soft taints, releases the lock if
 // the run still has it, and closes the journal. It returns the nodes that were
 // uncordoned. What was done to machines is not undone.
 func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, err error) {
@@ -39,6 +39,11 @@ func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, 
 	for i := range list.Items {
 		node := &list.Items[i]
 		if mark, marked := drain.MarkOf(node); !marked || mark.Run != run {
+			if drain.TaintedBy(node) == run {
+				if err := drain.Untaint(ctx, o.Client, node.Name, run); err != nil {
+					return uncordoned, err
+				}
+			}
 			continue
 		}
 		changed, err := drain.Uncordon(ctx, o.Client, node.Name, run)

@@ -39,6 +39,11 @@ type Cluster interface {
 	// it. They touch no other node of that name, and Uncordon no other run's mark.
 	Cordon(ctx context.Context, node *corev1.Node, run string) (changed bool, err error)
 	Uncordon(ctx context.Context, name, run string) (changed bool, err error)
+	// Taint and Untaint put the soft taint of a run on a node and take it off again:
+	// the scheduler then prefers other nodes. wanted is asked right before it is put
+	// there. They touch no other run's.
+	Taint(ctx context.Context, node *corev1.Node, run string, wanted func() bool) error
+	Untaint(ctx context.Context, name, run string) error
 	// Drain empties a node. It returns when that is done, when ctx ends (then
 	// with ctx's cause), or when it cannot be done. What it tells of its
 	// progress goes to the sink it was made with.

@@ -64,8 +64,10 @@ func (e *engine) run(ctx context.Context) Outcome {
 	e.emit(event.Event{Type: event.RunStarted, Nodes: names})
 	e.tellFinished()
 
+	steering := e.steer(watching)
 	reason := e.schedule(ctx)
-	return e.close(ctx, reason, e.clock.Since(begun))
+	untidy := e.unsteer(ctx, steering)
+	return e.close(ctx, reason, untidy, e.clock.Since(begun))
 }
 
 // guardRun stops the run when its foundations give way.
@@ -97,9 +99,7 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 				e.tellInterruption(active)
 			}
 		} else {
-			e.mu.Lock()
-			d = Next(snapshot, e.spec, Progress{Nodes: e.status.Nodes, Active: active})
-			e.mu.Unlock()
+			d = Next(snapshot, e.spec, Progress{Nodes: e.standing(), Active: active})
 			for _, gone := range d.Gone {
 				e.skip(gone)
 			}
@@ -125,7 +125,7 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 				return "nodes that are not this run's to touch: " + listReasons(d.Held)
 			}
 			if stalled.begin(e.clock, e.spec.Timeouts.Stall.Duration) {
-				e.emit(event.Event{Type: event.Warning, Message: waitsForSlot(d), Hint: "bring those nodes back, or stop with Ctrl-C"})
+				e.emit(event.Event{Type: event.Warning, Message: whyNone(d), Hint: "bring back what is missing, or stop with Ctrl-C"})
 			}
 		}
 		done := ctx.Done()
@@ -137,7 +137,7 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 			delete(active, name)
 		case <-changed:
 		case <-stalled.over():
-			return fmt.Sprintf("%s; waited for %s", waitsForSlot(d), e.spec.Timeouts.Stall.Duration)
+			return fmt.Sprintf("%s; waited for %s", whyNone(d), e.spec.Timeouts.Stall.Duration)
 		case <-done:
 		}
 	}
@@ -169,9 +169,13 @@ func (s *stall) over() <-chan time.Time {
 	return s.timer.C()
 }
 
-func waitsForSlot(d Decision) string {
-	return fmt.Sprintf("no node can be started: %d may be out at once, and %s %s out: %s",
-		d.Slots, nodes(len(d.Out)), plural(len(d.Out), "is", "are"), listReasons(d.Out))
+// whyNone says why no node can be started.
+func whyNone(d Decision) string {
+	if len(d.Out) >= d.Slots || len(d.Waits) == 0 {
+		return fmt.Sprintf("no node can be started: %d may be out at once, and %s %s out: %s",
+			d.Slots, nodes(len(d.Out)), plural(len(d.Out), "is", "are"), listReasons(d.Out))
+	}
+	return "no node can be started: " + listReasons(d.Waits)
 }
 
 func plural(n int, one, many string) string {

@@ -576,6 +576,7 @@ func (deafHost) Reboot(context.Context, string) error           { return nil }
 func TestEngineWaitsForRecovery(t *testing.T) {
 	c := newFakeCluster(t, "a", "b", "c")
 	c.workload("web", "a")
+	c.workload("api", "b", "b") // more to move: a goes first
 	c.newPodsReady = false
 	spec := testSpec("a", "b")
 	spec.MaxUnavailable, _ = ParseShare("1")

@@ -220,12 +220,43 @@ func (c *fakeCluster) Uncordon(_ context.Context, name, run string) (changed boo
 		}
 		n = n.DeepCopy()
 		n.Annotations = nil
+		if drain.TaintedBy(n) == run {
+			n.Spec.Taints = nil
+		}
 		changed = !mark.WasUnschedulable
 		n.Spec.Unschedulable = mark.WasUnschedulable
 		c.nodes[name] = n
 		c.did("uncordon %s", name)
 	})
 	return changed, nil
+}
+
+func (c *fakeCluster) Taint(_ context.Context, node *corev1.Node, run string, wanted func() bool) (err error) {
+	c.change(func() {
+		n := c.nodes[node.Name]
+		switch {
+		case n == nil:
+			err = drain.ErrNodeDeleted
+		case n.UID != node.UID:
+			err = drain.ErrNodeReplaced
+		case wanted() && !n.Spec.Unschedulable && drain.TaintedBy(n) == "":
+			n = n.DeepCopy()
+			n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: drain.TaintKey, Value: run, Effect: corev1.TaintEffectPreferNoSchedule})
+			c.nodes[node.Name] = n
+		}
+	})
+	return err
+}
+
+func (c *fakeCluster) Untaint(_ context.Context, name, run string) error {
+	c.change(func() {
+		if n := c.nodes[name]; n != nil && drain.TaintedBy(n) == run {
+			n = n.DeepCopy()
+			n.Spec.Taints = nil
+			c.nodes[name] = n
+		}
+	})
+	return nil
 }
 
 func (c *fakeCluster) Drain(ctx context.Context, name string) (Drained, error) {

@@ -81,6 +81,14 @@ func (l *live) Uncordon(ctx context.Context, name, run string) (bool, error) {
 	return drain.Uncordon(ctx, l.client, name, run)
 }
 
+func (l *live) Taint(ctx context.Context, node *corev1.Node, run string, wanted func() bool) error {
+	return drain.Taint(ctx, l.client, node, run, wanted)
+}
+
+func (l *live) Untaint(ctx context.Context, name, run string) error {
+	return drain.Untaint(ctx, l.client, name, run)
+}
+
 func (l *live) Drain(ctx context.Context, name string) (Drained, error) {
 	result, err := l.drainer.Drain(ctx, name)
 	var unfinished *drain.UnfinishedError

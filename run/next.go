@@ -11,6 +11,7 @@ import (
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
+	"refit.dev/refit/plan"
 )
 
 // Progress is what Next has to know of the run: where its nodes stand.
@@ -28,13 +29,15 @@ type NodeReason struct {
 }
 
 // Decision says what to do next, and explains it. All lists are in order of name
-// but Start, which is in the order in which to start.
+// but Start, which is in the order in which to start, and Waits.
 type Decision struct {
 	// Start are the nodes whose maintenance may begin, or go on, now.
 	Start []string
 	// Slots is how many nodes may be out at once, Out those that are.
 	Slots int
 	Out   []NodeReason
+	// Waits are nodes that could not be started, with what they wait for, in the order in which they are to start.
+	Waits []NodeReason
 	// Held are nodes of the run that may not be started, whatever slots there are.
 	Held []NodeReason
 	// Gone are nodes of the run that do not exist any more, or are other ones.
@@ -44,7 +47,9 @@ type Decision struct {
 }
 
 // Next decides which nodes may be started now. It is called again whenever
-// something changes, so that a free slot is refilled at once.
+// something changes, so that a free slot is refilled at once. It finds out which
+// nodes may be touched at all; which of them go, and in which order, is package
+// plan's to say.
 //
 // A percentage of --max-unavailable is one of all nodes in the cluster, because
 // what it guards, capacity, is the cluster's, and because every node of the
@@ -56,23 +61,16 @@ type Decision struct {
 // Nodes that an earlier process had begun come first: they are out as a rule, and
 // every minute that they stay out is lost. One that is not out - its process was
 // killed before the cordon, or somebody uncordoned it since - needs a slot like
-// any other, unless only the wait for its workloads is left. Then come workers and then control-plane
-// nodes, by name: what is wrong with the command shows on a worker first.
-// Control-plane nodes are out one at a time: a majority of etcd's members and
-// an API server have to stay.
+// any other, unless only the wait for its workloads is left.
 func Next(s *cluster.Snapshot, spec *Spec, p Progress) Decision {
 	d := Decision{Slots: spec.MaxUnavailable.Of(len(s.Nodes))}
-	out, outControlPlane := map[string]bool{}, 0
+	out := map[string]bool{}
 	for _, n := range s.Nodes {
 		if reason := whyOut(n.Node, spec.Run, p); reason != "" {
 			d.Out = append(d.Out, NodeReason{n.Name, reason})
 			out[n.Name] = true
-			if controlPlane(n.Node) {
-				outControlPlane++
-			}
 		}
 	}
-
 	var candidates []*cluster.Node
 	failures := 0
 	for _, target := range spec.Nodes {
@@ -98,43 +96,59 @@ func Next(s *cluster.Snapshot, spec *Spec, p Progress) Decision {
 		d.Stop = fmt.Sprintf("%s failed, --max-failures is %d", nodes(failures), spec.MaxFailures)
 		return d
 	}
-
-	begun := func(n *cluster.Node) bool { return p.Nodes[n.Name].Standing == Begun }
-	slices.SortStableFunc(candidates, func(a, b *cluster.Node) int { return rank(a, begun(a)) - rank(b, begun(b)) })
-	used, atWork := len(out), len(p.Active)
-	for _, n := range candidates {
-		counts := out[n.Name] || worked(p.Nodes[n.Name])
-		othersOut := outControlPlane
-		if out[n.Name] {
-			othersOut-- // itself, if it is of the control plane
-		}
-		switch {
-		case atWork >= d.Slots:
-			return d
-		case !counts && used >= d.Slots, controlPlane(n.Node) && othersOut > 0:
-			continue
-		}
-		d.Start = append(d.Start, n.Name)
-		atWork++
-		if !out[n.Name] {
-			used++
-			if controlPlane(n.Node) {
-				outControlPlane++
-			}
-		}
+	if len(candidates) > 0 && len(p.Active) < d.Slots {
+		d.choose(s, spec, p, candidates, out)
 	}
 	return d
 }
 
-// rank orders those that may be started: begun, workers, control plane.
-func rank(n *cluster.Node, begun bool) int {
-	switch {
-	case begun:
-		return 0
-	case controlPlane(n.Node):
-		return 2
+// choose asks the planner which of the candidates to start.
+func (d *Decision) choose(s *cluster.Snapshot, spec *Spec, p Progress, candidates []*cluster.Node, out map[string]bool) {
+	w, in := spec.world(s), spec.intent(d.Slots)
+	state := &plan.State{Stage: make([]plan.Stage, len(s.Nodes)), Out: make([]bool, len(s.Nodes)), Owned: make([]bool, len(s.Nodes)), Total: spec.Pods}
+	for i, n := range s.Nodes {
+		state.Out[i] = out[n.Name]
+		if status := p.Nodes[n.Name]; status != nil {
+			state.Stage[i] = stage(status, p.Active[n.Name])
+			state.Evicted += status.Evicted
+		}
 	}
-	return 1
+	for name := range p.Active {
+		if s.Node(name) == nil {
+			state.Lost++
+		}
+	}
+	for _, n := range candidates {
+		i, _ := w.Node(n.Name)
+		status := p.Nodes[n.Name]
+		state.Stage[i], state.Owned[i] = plan.Waiting, status.Standing == Begun
+		if state.Owned[i] && worked(status) {
+			state.Out[i] = true // it does not go out again, and needs no other slot
+		}
+	}
+	v := w.Decide(in, spec.order(w), state)
+	for _, i := range v.Start {
+		d.Start = append(d.Start, w.Name(i))
+	}
+	for _, x := range v.Waits {
+		if x.Why == plan.WaitsForSlot {
+			continue // Out says more
+		}
+		d.Waits = append(d.Waits, NodeReason{w.Name(x.Node), w.Reason(in, x)})
+	}
+}
+
+// stage is where a node stands for the planner, if it is not one that may be started.
+func stage(n *NodeStatus, active bool) plan.Stage {
+	switch {
+	case active && n.Steps[StepUncordon] == Done:
+		return plan.Settling
+	case active:
+		return plan.Leaving
+	case n.Standing == Maintained:
+		return plan.Done
+	}
+	return plan.Uninvolved
 }
 
 // worked tells whether the work on the machine is done: the node is not taken out again.
@@ -195,12 +209,6 @@ func find(s *cluster.Snapshot, target Target) (*cluster.Node, string) {
 		return nil, reasonReplaced
 	}
 	return s.Nodes[i], ""
-}
-
-// controlPlane tells by the label that kubeadm and others set.
-func controlPlane(node *corev1.Node) bool {
-	_, found := node.Labels["node-role.kubernetes.io/control-plane"]
-	return found
 }
 
 // ready tells whether the kubelet reports the node as Ready.

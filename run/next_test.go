@@ -130,7 +130,7 @@ func draw(d Decision) string {
 	for _, part := range []struct {
 		name string
 		list []NodeReason
-	}{{"out", d.Out}, {"held", d.Held}, {"gone", d.Gone}} {
+	}{{"out", d.Out}, {"waits", d.Waits}, {"held", d.Held}, {"gone", d.Gone}} {
 		for _, r := range part.list {
 			fmt.Fprintf(&b, "%s: %s, %s\n", part.name, r.Node, r.Reason)
 		}
@@ -193,7 +193,7 @@ func TestNextNeverTooMany(t *testing.T) {
 		}
 		var plane []string
 		for _, n := range snapshot.Nodes {
-			if controlPlane(n.Node) && slices.Contains(d.Start, n.Name) {
+			if _, found := n.Labels["node-role.kubernetes.io/control-plane"]; found && slices.Contains(d.Start, n.Name) {
 				plane = append(plane, n.Name)
 			}
 		}

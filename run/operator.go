@@ -22,6 +22,7 @@ import (
 	"refit.dev/refit/event"
 	"refit.dev/refit/host"
 	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/plan"
 )
 
 // Operator begins, resumes and aborts runs.
@@ -49,11 +50,19 @@ type Prepared struct {
 	Out          []NodeReason
 	// Pods is how many have to leave the nodes.
 	Pods int
+	// Plan is the order in which they go, with what is expected of it; Ground is
+	// what it stands on.
+	Plan   *plan.Plan
+	Ground plan.Ground
 	// Surges are the pods that can never be evicted, whose Deployments are restarted instead.
 	Surges []*cluster.Pod
 	// Warnings are what is lost on the way, and what will not go well.
 	Warnings []string
+	// Blocked says why it would not be safe to begin, if it would not: only Plan
+	// returns such a one. The blockers of the Plan say the same.
+	Blocked error
 
+	refused  []cluster.Finding // nodes with pods that need one more flag
 	operator *Operator
 	watcher  *cluster.Watcher
 	stop     context.CancelFunc
@@ -68,15 +77,8 @@ func (o *Operator) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	// It is needed beyond the end of ctx, by steps that are not cut short.
-	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
-	p, err := o.prepare(ctx, watching, r)
-	if err != nil {
-		stop()
-		return nil, err
-	}
-	p.stop = stop
-	return p, nil
+	p, err := o.opened(ctx, func(watching context.Context) (*Prepared, error) { return o.prepare(ctx, watching, r) })
+	return p.unblocked(err)
 }
 
 func (o *Operator) prepare(ctx, watching context.Context, r Request) (*Prepared, error) {
@@ -94,10 +96,7 @@ func (o *Operator) prepare(ctx, watching context.Context, r Request) (*Prepared,
 		return nil, err
 	}
 	p := &Prepared{Spec: spec, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
-	if err := p.rehearse(ctx, snapshot); err != nil {
-		return nil, err
-	}
-	return p, nil
+	return p, p.judge(ctx, snapshot)
 }
 
 // rehearse asks beforehand what would stop the run in the middle.
@@ -113,6 +112,11 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot) error {
 		selection := drainer.Select(target.Name)
 		if err := selection.Err(); err != nil {
 			refused = append(refused, err.Error())
+			p.refused = append(p.refused, cluster.Finding{
+				Severity: cluster.Blocker, Code: FlagMissing, Object: cluster.Object{Kind: "Node", Name: target.Name},
+				Message: strings.TrimPrefix(err.Error(), "node "+target.Name+": "),
+				Hint: "add the flags named there if those pods may go, or leave them out with --pod-selector",
+			})
 		}
 		p.Pods += len(selection.Leave)
 		stuck = append(stuck, p.singletons(s, target.Name, selection.Leave)...)
@@ -133,15 +137,20 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot) error {
 	if err := p.rehearseSurges(ctx, s); err != nil {
 		return err
 	}
+	if p.Plan == nil { // it was not saved and approved
+		if err := p.plan(s); err != nil {
+			return err
+		}
+	}
 	status := statusOf([]Record{{Kind: KindCreated, Spec: p.Spec}})
 	d := Next(s, p.Spec, Progress{Nodes: status.Nodes})
 	p.Slots, p.Out = d.Slots, d.Out
-	if len(d.Start) == 0 {
+	if len(d.Start) == 0 && len(d.Out) >= d.Slots {
 		// If the slots are taken by a run that is at work, that is what is in the way.
 		if err := lockedByOther(ctx, p.operator.Client, p.operator.Clock.Now()); err != nil {
 			return err
 		}
-		return hint.Wrap(&BlockedError{errors.New(waitsForSlot(d))},
+		return hint.Wrap(&BlockedError{errors.New(whyNone(d))},
 			"bring those nodes back (those of a run: refit runs resume or abort it), or allow more with --max-unavailable; nothing was changed")
 	}
 	return nil
@@ -152,10 +161,17 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot) error {
 // cannot be written. How the run itself went is in the Outcome.
 func (p *Prepared) Run(ctx context.Context) (Outcome, error) {
 	o := p.operator
+	if p.Blocked != nil {
+		return Outcome{}, p.Blocked
+	}
+	if err := p.Spec.validate(); err != nil {
+		return Outcome{}, &InputError{err}
+	}
 	journal, err := o.Store.create(p.Spec)
 	if err != nil {
 		return Outcome{}, err
 	}
+	o.keepPlan(journal, p.Plan)
 	outcome, err := o.work(ctx, p.watcher, journal, statusOf([]Record{{Kind: KindCreated, Time: o.Clock.Now(), Spec: p.Spec}}), UnknownStop)
 	closed := journal.Close()
 	if err != nil { // it never began

@@ -28,14 +28,17 @@ type Outcome struct {
 }
 
 // close sums the run up, in the journal and for whoever listens.
-func (e *engine) close(ctx context.Context, reason string, took time.Duration) Outcome {
+func (e *engine) close(ctx context.Context, reason string, untidy error, took time.Duration) Outcome {
 	e.mu.Lock()
 	o := e.sumUp(reason)
+	if untidy != nil && o.Result == event.ResultDone {
+		o.Result, o.Reason, o.Hint = event.ResultUnfinished, untidy.Error(), "refit runs resume "+e.spec.Run+" tries again"
+	}
 	counts, remaining := e.counts, e.remaining
 	e.mu.Unlock()
 
 	r := Record{Kind: KindStopped, Result: o.Result, Reason: o.Reason}
-	if e.left() == 0 && e.status.Count(Failed) == 0 {
+	if e.left() == 0 && e.status.Count(Failed) == 0 && untidy == nil {
 		r.Kind = KindFinished
 	}
 	if err := e.record(r); err != nil {

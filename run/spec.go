@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,7 +21,7 @@ import (
 // Spec says what a run is to do. It is the first record of the run's journal
 // and does not change afterwards: who resumes a run resumes this.
 type Spec struct {
-	Run     string    `json:"run"`
+	Run     string    `json:"run,omitempty"`
 	Created time.Time `json:"created"`
 	Cluster Identity  `json:"cluster"`
 	// Nodes are sorted by name.
@@ -42,6 +43,11 @@ type Spec struct {
 	// SurgeSingletons lets the run start replacements of pods that can never be
 	// evicted, by a rollout restart of their Deployments, before it drains.
 	SurgeSingletons bool `json:"surgeSingletons,omitempty"`
+	// Order is the one in which the nodes are to start, Eager how much they may ask
+	// of budgets at once (plan.Order), Pods how many had to leave the nodes when the run was planned.
+	Order []string `json:"order,omitempty"`
+	Eager int      `json:"eager,omitempty"`
+	Pods  int      `json:"pods,omitempty"`
 	// MaxFailures is how many nodes may fail before no new ones are started.
 	MaxFailures int      `json:"maxFailures"`
 	Drain       Drain    `json:"drain"`
@@ -181,6 +187,15 @@ func (s *Spec) validate() error {
 			return fmt.Errorf("node %s: nodes are not sorted, or named twice", n.Name)
 		}
 	}
+	if len(s.Order) > 0 && !s.ordersAll() {
+		return errors.New("the order is not one of the nodes to maintain")
+	}
+	if s.Eager < 0 || s.Pods < 0 {
+		return fmt.Errorf("an eagerness of %d, and %d pods: want 0 or more", s.Eager, s.Pods)
+	}
+	if _, err := s.Drain.options(s.Run, nil); err != nil {
+		return err
+	}
 	if s.Timeouts.Command.Duration < 0 {
 		return fmt.Errorf("the command timeout is %s: want 0 (none) or more", s.Timeouts.Command.Duration)
 	}
@@ -192,6 +207,12 @@ func (s *Spec) validate() error {
 		}
 	}
 	return nil
+}
+
+// ordersAll tells whether Order names each node once.
+func (s *Spec) ordersAll() bool {
+	names := slices.Sorted(slices.Values(s.Order))
+	return slices.EqualFunc(names, s.Nodes, func(name string, n Target) bool { return name == n.Name })
 }
 
 // target returns the target of that name, or nil.

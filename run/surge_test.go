@@ -31,7 +31,7 @@ func surging(t *testing.T) (*fakeCluster, *Spec) {
 	t.Helper()
 	c := newFakeCluster(t, "a", "b", "c")
 	c.singleton("one", "a")
-	c.workload("web", "a", "b")
+	c.workload("web", "a", "b", "b", "b") // a has less to move, and goes first
 	spec := testSpec("a", "b")
 	spec.MaxUnavailable, _ = ParseShare("1")
 	spec.SurgeSingletons = true
@@ -63,7 +63,7 @@ func TestEngineSurgesBeforeItDrains(t *testing.T) {
 	if !slices.Equal(log, want) {
 		t.Errorf("got  %q\nwant %q", log, want)
 	}
-	if tr.last(t).Counts.Evicted != 3 { // web: one from a, both from b
+	if tr.last(t).Counts.Evicted != 5 { // web: one from a, all four from b
 		t.Errorf("%+v", tr.last(t).Counts)
 	}
 	var phases []event.Phase

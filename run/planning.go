@@ -1,0 +1,78 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"refit.dev/refit/budget"
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/plan"
+)
+
+// intent is the Spec as the planner sees it; slots is how many nodes may be out at once.
+func (s *Spec) intent(slots int) *plan.Intent {
+	in := &plan.Intent{
+		MaxUnavailable: slots, MaxUnavailablePerZone: s.MaxUnavailablePerZone, MaxMoves: s.MaxMoves,
+		Work: s.WorkEstimate.Duration, Soak: s.Soak.Duration,
+	}
+	for _, n := range s.Nodes {
+		in.Nodes = append(in.Nodes, n.Name)
+	}
+	return in
+}
+
+// world is the cluster as the planner sees it.
+func (s *Spec) world(snapshot *cluster.Snapshot) *plan.World {
+	return plan.NewWorld(snapshot, s.drainRules(snapshot))
+}
+
+func (s *Spec) drainRules(snapshot *cluster.Snapshot) plan.Drain {
+	options, err := s.Drain.options(s.Run, nil)
+	if err != nil {
+		// Every Spec was checked when it was made or read: validate.
+		return plan.Drain{Leaves: func(*cluster.Pod) bool { return true }}
+	}
+	rules := plan.Drain{
+		Leaves:  func(p *cluster.Pod) bool { return options.Leaves(p, snapshot.Time) },
+		Ungated: s.Drain.DisableEviction,
+	}
+	if s.SurgeSingletons {
+		rules.Surges = func(p *cluster.Pod) bool { return budget.NeverOnceRunning(p) != nil && singleton(p) != nil }
+	}
+	return rules
+}
+
+// order is the one that the run was begun with. One that was begun without goes
+// by name, workers first.
+func (s *Spec) order(w *plan.World) *plan.Order {
+	if len(s.Order) == 0 {
+		return w.ByName(s.intent(1))
+	}
+	o := &plan.Order{Eager: s.Eager}
+	for _, name := range s.Order {
+		if n, known := w.Node(name); known {
+			o.Nodes = append(o.Nodes, n)
+		}
+	}
+	return o
+}
+
+// adopt takes over the order of a plan.
+func (s *Spec) adopt(p *plan.Plan) {
+	s.Order, s.Eager, s.Pods = nil, p.Eager, p.Pods
+	for _, n := range p.Nodes {
+		s.Order = append(s.Order, n.Name)
+	}
+}
+
+// plan finds the order of the run.
+func (p *Prepared) plan(s *cluster.Snapshot) error {
+	w, in := p.Spec.world(s), p.Spec.intent(p.Spec.MaxUnavailable.Of(len(s.Nodes)))
+	made, err := plan.Make(w, in)
+	if err != nil {
+		return &InputError{err}
+	}
+	p.Plan, p.Ground = made, w.GroundOf(in)
+	p.Spec.adopt(made)
+	return nil
+}

@@ -1,0 +1,120 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"refit.dev/refit/drain"
+	"refit.dev/refit/event"
+)
+
+// Nodes that wait for their turn have a soft taint while the run is at work, so
+// that pods that leave other nodes go where they can stay.
+const (
+	// steerers is how many nodes are tainted at the same time.
+	steerers = 4
+	// unsteerLimit is how long the end of the run may take to remove the taints.
+	unsteerLimit = 2 * time.Minute
+)
+
+// steering is the tainting of the nodes that wait.
+type steering struct {
+	stop context.CancelFunc
+	done chan struct{}
+
+	mu      sync.Mutex
+	tainted map[string]bool // as far as this process has done it
+}
+
+// steer taints the nodes that wait, in the background. Of one node nothing is to
+// be gained, and a node that cannot be tainted is only less well placed.
+func (e *engine) steer(ctx context.Context) *steering {
+	ctx, stop := context.WithCancel(ctx)
+	s := &steering{stop: stop, done: make(chan struct{}), tainted: map[string]bool{}}
+	go func() {
+		defer close(s.done)
+		if err := e.taintAll(ctx, s); err != nil && ctx.Err() == nil {
+			e.emit(event.Event{
+				Type: event.Warning, Message: fmt.Sprintf("pods may move more than once: %v", err),
+				Hint: "the run needs the permission to patch nodes",
+			})
+		}
+	}()
+	return s
+}
+
+func (e *engine) taintAll(ctx context.Context, s *steering) error {
+	var waiting []Target
+	for _, target := range e.spec.Nodes {
+		if e.waits(target.Name) {
+			waiting = append(waiting, target)
+		}
+	}
+	if len(waiting) < 2 {
+		return nil
+	}
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(steerers)
+	for _, target := range waiting {
+		work.Go(func() error {
+			node := e.cluster.Seen(target.Name)
+			if node == nil || node.UID != target.UID {
+				return nil
+			}
+			s.mu.Lock()
+			s.tainted[target.Name] = true // perhaps: an answer may be lost
+			s.mu.Unlock()
+			err := e.cluster.Taint(ctx, node, e.spec.Run, func() bool { return e.waits(target.Name) })
+			if errors.Is(err, drain.ErrNodeDeleted) || errors.Is(err, drain.ErrNodeReplaced) {
+				return nil
+			}
+			return err
+		})
+	}
+	return work.Wait()
+}
+
+// waits tells whether nothing has been done to a node yet.
+func (e *engine) waits(name string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.status.Nodes[name].Standing == Waiting
+}
+
+// unsteer removes what taints of the run are left, also those of an earlier
+// process of it, whatever the end of the run was.
+func (e *engine) unsteer(ctx context.Context, s *steering) error {
+	s.stop()
+	<-s.done
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unsteerLimit)
+	defer cancel()
+	names := maps.Clone(s.tainted)
+	for _, n := range e.cluster.Snapshot().Nodes {
+		if drain.TaintedBy(n.Node) == e.spec.Run {
+			names[n.Name] = true
+		}
+	}
+	var work errgroup.Group
+	work.SetLimit(steerers)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		work.Go(func() error {
+			return retry(ctx, e.clock, e.spec.Timeouts.Stall.Duration, func(ctx context.Context) error {
+				return e.cluster.Untaint(ctx, name, e.spec.Run)
+			})
+		})
+	}
+	if err := work.Wait(); err != nil {
+		return fmt.Errorf("the soft taint %s could not be removed everywhere: %w", drain.TaintKey, err)
+	}
+	return nil
+}
