@@ -224,7 +224,7 @@ func (o *Options) maintain(ctx context.Context, client kubernetes.Interface, con
 		Client: client, Server: config.Host, Store: store, Sink: event.Tee(watch, o.sink()), Clock: o.Clock,
 	}
 	prepared, err := operator.Prepare(ctx, run.Request{
-		All: true, Reboot: true, MaxUnavailable: o.MaxUnavailable, Timeouts: run.DefaultTimeouts(),
+		All: true, Reboot: true, MaxUnavailable: o.MaxUnavailable, Timeouts: run.DefaultTimeouts(), WorkEstimate: reboot,
 		// The shop has a pod that nobody would replace, and pods with local data:
 		// an operator who has seen that in the check lets them go.
 		Drain: run.Drain{IgnoreDaemonSets: true, Force: true, DeleteEmptyDirData: true},

@@ -126,10 +126,15 @@ func (r *Run) row(n *node, s scale) row {
 		words = append(words, fmt.Sprintf("%s from %s for %s", p.Name, r.since(segment.from), duration(took)))
 	}
 	if p := n.planned; p != nil {
-		x := s.percent(p.Start)
-		out.Plan = &planBar{X: number(x), W: number(s.percent(p.End) - x), Drained: number(s.percent(p.Drained)),
-			Title: fmt.Sprintf("planned from %s, empty at %s, done at %s", clock(p.Start), clock(p.Drained), clock(p.End))}
-		words = append(words, out.Plan.Title)
+		title := fmt.Sprintf("planned from %s, empty at %s, done at %s", clock(p.Start), clock(p.Drained), clock(p.End))
+		if p.Start < s.length {
+			x := s.percent(p.Start)
+			out.Plan = &planBar{X: number(x), W: number(s.percent(p.End) - x), Title: title}
+			if p.Drained < s.length {
+				out.Plan.Drained = number(s.percent(p.Drained))
+			}
+		}
+		words = append(words, title)
 		out.Details = append(out.Details, fact{"Planned", fmt.Sprintf("from %s, empty at %s, done at %s", clock(p.Start), clock(p.Drained), clock(p.End))})
 	}
 	out.Label = strings.Join(words, ", ")

@@ -44,6 +44,7 @@ type page struct {
 	Missing                   []string
 	Overview                  *chart
 	HasPlan                   bool
+	PlanNote                  string
 	Legend                    []phase
 	Axis                      axis
 	Groups                    []group
@@ -92,11 +93,7 @@ func Write(w io.Writer, r *Run) error {
 }
 
 func (r *Run) page() *page {
-	var plannedEnd time.Duration
-	for _, n := range r.planned.Nodes {
-		plannedEnd = max(plannedEnd, n.End)
-	}
-	s := scale{r.timeline, r.timeline.width(plannedEnd)}
+	s, cut := r.scale()
 	p := &page{
 		ID: r.status.Spec.Run, Created: r.status.Spec.Created.UTC(),
 		HasPlan: len(r.planned.Nodes) > 0,
@@ -116,11 +113,28 @@ func (r *Run) page() *page {
 		p.Missing = append(p.Missing, "This run has no history: it was begun by an older version of refit, or its history could not be written. "+
 			"What follows is what its journal tells; pods, budgets and waits are not in there.")
 	}
+	if cut {
+		p.PlanNote = "The plan expected more time than is shown here: its bars are cut off on the right."
+	}
 	if r.skipped > 0 {
 		p.Missing = append(p.Missing, fmt.Sprintf("%s of the run's history could not be read and %s missing here.",
 			count(r.skipped, "line", "lines"), plural(r.skipped, "is", "are")))
 	}
 	return p
+}
+
+// scale is the time axis of the page. A plan that expected much more time than a
+// run took that is over does not squeeze what really was: it is cut off.
+func (r *Run) scale() (s scale, cut bool) {
+	const most = 1.25 // times as long
+	var planned time.Duration
+	for _, n := range r.planned.Nodes {
+		planned = max(planned, n.End)
+	}
+	if limit := time.Duration(most * float64(r.timeline.width(0))); r.status.Closed() && planned > limit {
+		planned, cut = limit, true
+	}
+	return scale{r.timeline, r.timeline.width(planned)}, cut
 }
 
 // outcome says what became of the run.
@@ -169,7 +183,7 @@ func (r *Run) tiles(s scale) []tile {
 		notes = append(notes, "planned "+duration(r.planned.Predicted))
 	}
 	if r.planned.LowerBound > 0 {
-		notes = append(notes, "no order takes less than "+duration(r.planned.LowerBound))
+		notes = append(notes, "at least "+duration(r.planned.LowerBound)+" by its estimates")
 	}
 	if sum := r.oneByOne(); len(notes) == 0 && sum > r.timeline.worked() {
 		notes = append(notes, "one node at a time: "+duration(sum))

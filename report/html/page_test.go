@@ -46,7 +46,7 @@ func TestPage(t *testing.T) {
 	wants(t, s.write(t),
 		"12 of 12 nodes maintained", `<span class="state good">finished</span>`, "37 evictions of 36 pods", "1.03",
 		"1 eviction was that of a replacement that had to move on", "budget shop/app-00 to allow a disruption", "a free slot",
-		"no order takes less than", "planned from 0:00", "something to read", "something to do", "the machine to be Ready again",
+		"at least 23.4 s by its estimates", "planned from 0:00", "something to read", "something to do", "the machine to be Ready again",
 		`<dd class="value">0</dd><dd class="note"><bdi>of 6</bdi></dd>`)
 	if strings.Contains(s.write(t), "<script") {
 		t.Error("there is a script")
@@ -80,6 +80,7 @@ func TestPageOfOtherEnds(t *testing.T) {
 			s.simulate(t)
 		}, []string{"11 of 12", "1 failed", "timed out", "look at the machine and its kubelet", "failure"}},
 		{"no history", func(s *sampleRun) { s.events = nil }, []string{"This run has no history", "12 of 12", "Pods evicted"}},
+		{"a plan of far too much time", func(s *sampleRun) { s.plan.Nodes[3].End = time.Hour }, []string{"its bars are cut off on the right"}},
 		{"no plan", func(s *sampleRun) { s.plan = Planned{} }, []string{"one node at a time: "}},
 		{"resumed", func(s *sampleRun) {
 			s.killedAfter, s.records, s.events = 7, nil, nil
