@@ -74,6 +74,9 @@ func TestClasses(t *testing.T) {
 		},
 		"overhead": func(p *cluster.Pod) { p.Spec.Overhead = amounts(corev1.ResourceCPU, "1") },
 		"port":     func(p *cluster.Pod) { p.Spec.Containers[0].Ports = []corev1.ContainerPort{port} },
+		"another port": func(p *cluster.Pod) {
+			p.Spec.Containers[0].Ports = []corev1.ContainerPort{{HostPort: 81, Protocol: corev1.ProtocolTCP}}
+		},
 		"port of an address": func(p *cluster.Pod) {
 			p.Spec.Containers[0].Ports = []corev1.ContainerPort{port}
 			p.Spec.Containers[0].Ports[0].HostIP = "1.1.1.1"

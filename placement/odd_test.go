@@ -72,6 +72,14 @@ func (g *generator) oddPod(i int) *corev1.Pod {
 	if g.sometimes(10) {
 		p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Operator: corev1.TolerationOpExists})
 	}
+	if a := p.Spec.Affinity.NodeAffinity; a != nil && g.sometimes(2) {
+		a.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms = []corev1.NodeSelectorTerm{
+			{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: corev1.LabelTopologyZone, Operator: corev1.NodeSelectorOpIn, Values: []string{"zone-1", "zone-7"}}}},
+			{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "disk", Operator: corev1.NodeSelectorOpIn, Values: []string{"fast"}}}},
+			{MatchFields: []corev1.NodeSelectorRequirement{{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{"node-00"}}}},
+			{},
+		}
+	}
 	if a := p.Spec.Affinity.PodAffinity; a != nil && g.sometimes(3) {
 		a.RequiredDuringSchedulingIgnoredDuringExecution = append(a.RequiredDuringSchedulingIgnoredDuringExecution, g.oddTerm())
 	}
