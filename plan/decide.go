@@ -78,6 +78,9 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 	if t.waiting == 0 {
 		return v
 	}
+	if s.Stalled { // nor will what they have claimed of the budgets be used
+		order = &Order{Nodes: order.Nodes, Eager: 0}
+	}
 	spare := l.spare(in, s)
 	canary := t.done == 0 && len(in.Nodes) > in.MaxUnavailable
 	trials := 0
