@@ -71,6 +71,10 @@ check: tools bin/refit ## build, vet, lint (both modules) and the pure tests: un
 	@$(MAKE) --no-print-directory lint
 	@go test -skip '$(IMPURE)' $(PURE)
 
+.PHONY: properties
+properties: ## plan for 100,000 random clusters and replay the plans; compare small ones with the optimum (some minutes)
+	@go test ./plan -run 'TestAny|TestPlansAreNear' -rapid.checks=25000 -instances 700 -timeout $(TEST_TIMEOUT)
+
 .PHONY: lint
 lint: tools ## run the linters over both modules
 	@bin/tools/golangci-lint run ./...

@@ -115,6 +115,12 @@ func (f *forecast) keep(start []int) bool {
 	for i, n := range start {
 		fine = !(f.claim(n, math.MaxInt).waits && atWork+i > 0) && fine
 	}
+	for _, n := range start {
+		for _, i := range f.nodes[n].pods { // nor may it lose the place to a node that starts with it
+			place := f.pods[i].place
+			fine = fine && (place < 0 || f.landing.tier[place] != closed)
+		}
+	}
 	return fine
 }
 
