@@ -96,7 +96,10 @@ func (o *Operator) prepare(ctx, watching context.Context, r Request) (*Prepared,
 		return nil, err
 	}
 	p := &Prepared{Spec: spec, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
-	return p, p.judge(ctx, snapshot)
+	if err := p.judge(ctx, snapshot); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // rehearse asks beforehand what would stop the run in the middle.
@@ -115,7 +118,7 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot) error {
 			p.refused = append(p.refused, cluster.Finding{
 				Severity: cluster.Blocker, Code: FlagMissing, Object: cluster.Object{Kind: "Node", Name: target.Name},
 				Message: strings.TrimPrefix(err.Error(), "node "+target.Name+": "),
-				Hint: "add the flags named there if those pods may go, or leave them out with --pod-selector",
+				Hint:    "add the flags named there if those pods may go, or leave them out with --pod-selector",
 			})
 		}
 		p.Pods += len(selection.Leave)

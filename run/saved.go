@@ -96,8 +96,8 @@ func (p *SavedPlan) validate() error {
 	if err := spec.validate(); err != nil {
 		return err
 	}
-	if spec.MaxMoves == 0 || len(spec.Order) == 0 || spec.Eager < 1 {
-		return errors.New("its spec has no order, eager or maxMoves")
+	if spec.MaxMoves == 0 || len(spec.Order) == 0 {
+		return errors.New("its spec has no order or no maxMoves")
 	}
 	for _, x := range []float64{p.LowerBoundSeconds, p.PredictedSeconds} {
 		if !reasonable(x) {
@@ -220,5 +220,8 @@ func (o *Operator) prepareSaved(ctx, watching context.Context, saved *SavedPlan)
 	}
 	approved := saved.Plan
 	p := &Prepared{Spec: &spec, operator: o, watcher: watcher, Total: len(snapshot.Nodes), Plan: &approved, Ground: saved.Ground}
-	return p, p.judge(ctx, snapshot)
+	if err := p.judge(ctx, snapshot); err != nil {
+		return nil, err
+	}
+	return p, nil
 }

@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +18,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/drain"
-	"refit.dev/refit/event"
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
 )
@@ -28,16 +29,20 @@ type maintainFlags struct {
 	gracePeriod    int64
 	skipWait       int32
 	dryRun         bool
+	out, plan      string
 }
 
 func newMaintainCommand(a *app) *cobra.Command {
 	var f maintainFlags
 	cmd := &cobra.Command{
-		Use:   "maintain (NODE... | -l SELECTOR | --all) (--command CMD | --reboot)",
+		Use:   "maintain (NODE... | -l SELECTOR | --all) (--command CMD | --reboot) | --plan FILE",
 		Short: "Take nodes through maintenance, many at once, within the budgets",
 		Long: "Cordon each node, drain it, run a command for it or reboot it, wait until it is Ready, uncordon\n" +
 			"it and wait until the workloads that had to move are back. Several nodes are worked on at once,\n" +
 			"never more than --max-unavailable: nodes that are cordoned already or not Ready count.\n\n" +
+			"Which node goes when is planned first, so that budgets hold and each pod moves once if it can.\n" +
+			"--dry-run shows the plan with its estimates and changes nothing; --out saves it as well. --plan\n" +
+			"carries out exactly such a plan, and refuses if the cluster has changed in a way that matters.\n\n" +
 			"Everything is recorded before it is done. Ctrl-C stops in order; after that, or after a crash,\n" +
 			"refit runs resume carries on, and refit runs abort uncordons what the run had cordoned. A node\n" +
 			"that fails stays cordoned, and no new ones are started after --max-failures.\n\n" +
@@ -47,18 +52,27 @@ func newMaintainCommand(a *app) *cobra.Command {
 			"  refit maintain --all --reboot\n\n" +
 			"  # Upgrade the packages of two nodes, one after the other\n" +
 			"  refit maintain node-01 node-02 --max-unavailable 1 --command 'ssh $REFIT_NODE apt-get -y upgrade'\n\n" +
-			"  # See what would be done to the nodes of a pool\n" +
-			"  refit maintain -l pool=web --reboot --dry-run",
+			"  # See what would be done to the nodes of a pool, and what moves where\n" +
+			"  refit maintain -l pool=web --reboot --dry-run -o wide\n\n" +
+			"  # Save a plan, have it approved, apply it\n" +
+			"  refit maintain --all --reboot --out plan.yaml\n" +
+			"  refit maintain --plan plan.yaml",
 		ValidArgsFunction: a.completeNodes,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
+			if cmd.Flags().Changed("plan") {
+				if err := onlyPlan(f.plan, args, cmd); err != nil {
+					return usageError(err)
+				}
+				return a.maintain(cmd.Context(), f)
+			}
 			if f.request.Names, err = drain.Names(args); err != nil {
 				return usageError(err)
 			}
 			if err = f.complete(cmd.Flags()); err != nil {
 				return usageError(err)
 			}
-			return a.maintain(cmd.Context(), f.request, f.dryRun)
+			return a.maintain(cmd.Context(), f)
 		},
 	}
 	f.add(cmd.Flags())
@@ -80,7 +94,9 @@ func (f *maintainFlags) add(flags *pflag.FlagSet) {
 	flags.Float64Var(&r.MaxMoves, "max-moves", run.DefaultMaxMoves, "how many moves per pod the order of the nodes may cost, 1 or more")
 	flags.DurationVar(&r.WorkEstimate, "work-estimate", 0, "how long the work on one node is expected to take, for estimates only (default 2m for --reboot, 1m for --command)")
 	flags.IntVar(&r.MaxFailures, "max-failures", 0, "how many nodes may fail before no new ones are started")
-	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be done, and change nothing")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "show the plan, and change nothing")
+	flags.StringVar(&f.out, "out", "", "save the plan to this file (- is the standard output), show it, and change nothing")
+	flags.StringVar(&f.plan, "plan", "", "carry out the plan that was saved in this file (- is the standard input)")
 
 	flags.BoolVar(&d.Force, "force", false, "also evict pods that no controller would replace")
 	flags.BoolVar(&d.IgnoreDaemonSets, "ignore-daemonsets", true, "leave DaemonSet pods alone")
@@ -124,6 +140,14 @@ func (f *maintainFlags) complete(flags *pflag.FlagSet) (err error) {
 	if d := f.request.Timeouts.Command.Duration; d < 0 {
 		return fmt.Errorf("--command-timeout %s: want 0 (no limit) or more", d)
 	}
+	if flags.Changed("out") {
+		if err := checkOut(f.out); err != nil {
+			return err
+		}
+	}
+	if f.dryRun && f.out == "" && f.request.Command == "" && !f.request.Reboot {
+		return nil // that nothing is to be done to the nodes is no hindrance to looking
+	}
 	return f.request.Validate()
 }
 
@@ -143,49 +167,51 @@ func (f *maintainFlags) checkPlanning(flags *pflag.FlagSet) error {
 	return nil
 }
 
-func (a *app) maintain(ctx context.Context, request run.Request, dryRun bool) error {
+func (a *app) maintain(ctx context.Context, f maintainFlags) error {
+	var saved *run.SavedPlan
+	if f.plan != "" {
+		var err error
+		if saved, err = a.readPlan(f.plan); err != nil {
+			return err
+		}
+	}
 	operator, reporter, err := a.operator()
 	if err != nil {
 		return err
 	}
-	outcome, err := a.maintainWith(ctx, operator, request, dryRun)
+	outcome, err := a.maintainWith(ctx, operator, saved, f)
 	return outcomeError(ctx, outcome, errors.Join(err, reporter.Close()))
 }
 
-func (a *app) maintainWith(ctx context.Context, operator *run.Operator, request run.Request, dryRun bool) (run.Outcome, error) {
-	prepared, err := operator.Prepare(ctx, request)
+func (a *app) maintainWith(ctx context.Context, operator *run.Operator, saved *run.SavedPlan, f maintainFlags) (run.Outcome, error) {
+	look := f.dryRun || f.out != ""
+	prepared, err := func() (*run.Prepared, error) {
+		switch {
+		case saved != nil:
+			return operator.PrepareSaved(ctx, saved)
+		case look:
+			return operator.Plan(ctx, f.request)
+		}
+		return operator.Prepare(ctx, f.request)
+	}()
 	if err != nil {
 		return run.Outcome{}, err
 	}
 	defer prepared.Close()
-	if dryRun {
-		return a.showOnly(operator, prepared)
+	if look {
+		return a.showOnly(prepared, f.out)
 	}
-	if err := writePlan(a.ErrOut, prepared); err != nil {
+	canvas, err := report.CanvasOf(a.ErrOut, a.color, os.Getenv)
+	if err != nil {
+		return run.Outcome{}, usageError(err)
+	}
+	if _, err := io.WriteString(a.ErrOut, viewAsked(canvas).text(prepared)); err != nil {
 		return run.Outcome{}, err
 	}
 	if err := a.confirm(ctx); err != nil {
 		return run.Outcome{}, err
 	}
 	return prepared.Run(ctx)
-}
-
-// showOnly is the end of a dry run: the plan is its data.
-func (a *app) showOnly(operator *run.Operator, p *run.Prepared) (run.Outcome, error) {
-	if a.output == "text" || a.output == "wide" {
-		return run.Outcome{Result: event.ResultDone}, writePlan(a.Out, p)
-	}
-	names := make([]string, len(p.Spec.Nodes))
-	for i, n := range p.Spec.Nodes {
-		names[i] = n.Name
-	}
-	now := operator.Clock.Now()
-	operator.Sink.Emit(event.Event{Time: now, Type: event.RunStarted, Reason: "dry-run", Nodes: names, Pods: p.Pods})
-	for _, w := range p.Warnings {
-		operator.Sink.Emit(event.Event{Time: now, Type: event.Warning, Message: w})
-	}
-	operator.Sink.Emit(event.Event{Time: now, Type: event.Summary, Reason: "dry-run", Result: event.ResultDone, Message: "dry run: nothing was changed"})
-	return run.Outcome{Result: event.ResultDone}, nil
 }
 
 // operator makes a run.Operator from the flags of the command line, that tells

@@ -96,14 +96,6 @@ func TestMaintain(t *testing.T) {
 		}
 	})
 
-	t.Run("dry run in events", func(t *testing.T) {
-		out, _, code := refit(t, "maintain", "--all", "--reboot", "--dry-run", "-o", "json")
-		events := decodeEvents(t, out)
-		if last := events[len(events)-1]; code != exitDone || last.Type != event.Summary || !strings.Contains(last.Message, "nothing was changed") {
-			t.Errorf("exit %d:\n%s", code, out)
-		}
-	})
-
 	t.Run("another run has the lock", func(t *testing.T) {
 		done := make(chan int)
 		fifo := filepath.Join(t.TempDir(), "go")
