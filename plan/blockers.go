@@ -13,7 +13,7 @@ import (
 // Codes of the Findings in a Plan.
 const (
 	// NeverEvicted: no eviction of the pod will ever be granted.
-	NeverEvicted = "PodNeverEvicted"
+	NeverEvicted = "pod-never-evicted"
 )
 
 // blockers are the pods that keep nodes from ever being emptied.

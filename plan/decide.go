@@ -282,9 +282,9 @@ func (l *ledger) brokenSet(n int) int {
 func (w *World) Reason(in *Intent, x Wait) string {
 	switch x.Why {
 	case WaitsForSlot:
-		return fmt.Sprintf("%d nodes may be out at once", in.MaxUnavailable)
+		return countNodes(in.MaxUnavailable) + " may be out at once"
 	case WaitsForZone:
-		return fmt.Sprintf("%d nodes of a zone may be out at once", in.MaxUnavailablePerZone)
+		return countNodes(in.MaxUnavailablePerZone) + " of a zone may be out at once"
 	case WaitsForControlPlane:
 		return "control-plane nodes go one at a time"
 	case WaitsForFirst:
@@ -300,4 +300,11 @@ func (w *World) Reason(in *Intent, x Wait) string {
 		return "its pods would have to move again"
 	}
 	return ""
+}
+
+func countNodes(n int) string {
+	if n == 1 {
+		return "1 node"
+	}
+	return fmt.Sprintf("%d nodes", n)
 }

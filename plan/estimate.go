@@ -17,19 +17,19 @@ import (
 const (
 	// usualStartup is from bound to Ready: a small image that is on the node already.
 	usualStartup = 5 * time.Second
-	// usualTermination is from evicted to gone, of a pod that leaves the grace
-	// period at its default of 30 seconds: nobody has thought about it, and most
-	// programs end at the first signal.
+	// usualTermination is from evicted to gone: most programs end at the first signal.
 	usualTermination = time.Second
 )
 
 // estimate says what is expected of the pods of a workload (nil: of bare pods),
 // of which sample is one: starting takes them as long as it took the median of
-// those that run, with the second that the API keeps time in; terminating takes
-// what the owner has set as grace period, if it was set.
+// those that run, with the second that the API keeps time in. A grace period below
+// the default is taken for what the pods need, because somebody has thought about
+// it; one above it is for the worst case, and a forecast that counted it would be
+// wrong by minutes.
 func estimate(owner *cluster.Workload, sample *cluster.Pod) workload {
 	x := workload{startup: usualStartup, termination: usualTermination}
-	if grace := ptr.Deref(sample.Spec.TerminationGracePeriodSeconds, corev1.DefaultTerminationGracePeriodSeconds); grace != corev1.DefaultTerminationGracePeriodSeconds {
+	if grace := ptr.Deref(sample.Spec.TerminationGracePeriodSeconds, corev1.DefaultTerminationGracePeriodSeconds); grace < corev1.DefaultTerminationGracePeriodSeconds {
 		x.termination = time.Duration(grace) * time.Second
 	}
 	if owner == nil {

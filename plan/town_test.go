@@ -70,7 +70,7 @@ func (a *townApp) quorum() bool { return a.kind == "StatefulSet" && a.replicas >
 
 // ends is how long an evicted pod is expected to take to be gone.
 func (a *townApp) ends() int {
-	if a.grace == 0 {
+	if a.grace == 0 || a.grace > 30 { // 30 is the default
 		return 1
 	}
 	return a.grace

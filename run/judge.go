@@ -16,9 +16,9 @@ import (
 // Codes of the blockers of a plan, beside those of package plan.
 const (
 	// FlagMissing: a drain would refuse the pods of a node without one more flag.
-	FlagMissing = "DrainFlagMissing"
+	FlagMissing = "drain-flag-missing"
 	// CannotBegin: something else is in the way of the run as a whole.
-	CannotBegin = "RunCannotBegin"
+	CannotBegin = "run-cannot-begin"
 )
 
 // judge rehearses a run. That it would not be safe to begin is no error, but

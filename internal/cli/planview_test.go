@@ -108,7 +108,7 @@ func parsePrepared(t *testing.T, input string) *run.Prepared {
 				add(n, int(*number(words[4])))
 			}
 		case "blocker", "warning":
-			f := cluster.Finding{Code: "PodNeverEvicted", Object: cluster.Object{Kind: "Pod", Namespace: "shop", Name: "a"}, Message: rest, Hint: "run more of them"}
+			f := cluster.Finding{Code: "pod-never-evicted", Object: cluster.Object{Kind: "Pod", Namespace: "shop", Name: "a"}, Message: rest, Hint: "run more of them"}
 			if kind == "blocker" {
 				p.Plan.Blockers = append(p.Plan.Blockers, f)
 			} else {
