@@ -4,7 +4,6 @@
 package check
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,13 +16,11 @@ import (
 	"refit.dev/refit/cluster"
 )
 
-// cordonAnnotation is where refit says that a cordon is its own.
-const cordonAnnotation = "refit.dev/cordon"
-
 func checkNodes(c *checker) {
 	for _, n := range c.s.Nodes {
 		c.checkReady(n)
 		c.checkCordon(n)
+		c.checkTaint(n)
 		c.checkPressure(n)
 	}
 }
@@ -51,18 +48,13 @@ func (c *checker) checkCordon(n *cluster.Node) {
 	if !n.Spec.Unschedulable {
 		return
 	}
-	text, marked := n.Annotations[cordonAnnotation]
-	if !marked {
-		c.add(NodeCordoned, nodeObject(n), "is cordoned, not by refit")
+	mark, marked := cluster.MarkOf(n.Node)
+	if _, found := n.Annotations[cluster.CordonAnnotation]; found && !marked {
+		c.add(NodeCordoned, nodeObject(n), "is cordoned, and the annotation %s that should say by whom cannot be read", cluster.CordonAnnotation)
 		return
 	}
-	var mark struct {
-		Run              string      `json:"run"`
-		Since            metav1.Time `json:"since"`
-		WasUnschedulable bool        `json:"wasUnschedulable"`
-	}
-	if err := json.Unmarshal([]byte(text), &mark); err != nil {
-		c.add(NodeCordoned, nodeObject(n), "is cordoned, and the annotation %s that should say by whom cannot be read", cordonAnnotation)
+	if !marked {
+		c.add(NodeCordoned, nodeObject(n), "is cordoned, not by refit")
 		return
 	}
 	by := "by refit cordon"
@@ -72,7 +64,15 @@ func (c *checker) checkCordon(n *cluster.Node) {
 	if mark.WasUnschedulable {
 		by += ", and by somebody else before that"
 	}
-	c.add(NodeCordoned, nodeObject(n), "is cordoned%s %s", c.since(mark.Since), by)
+	c.add(NodeCordoned, nodeObject(n), "is cordoned%s %s", c.since(metav1.Time{Time: mark.Since}), by)
+}
+
+// checkTaint tells of the soft taint of a run: of one that is at work, or of one
+// that was killed.
+func (c *checker) checkTaint(n *cluster.Node) {
+	if run := cluster.TaintedBy(n.Node); run != "" {
+		c.add(NodeTainted, nodeObject(n), "has the soft taint %s of run %s: the scheduler prefers other nodes", cluster.TaintKey, run)
+	}
 }
 
 func (c *checker) checkPressure(n *cluster.Node) {

@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+
+	"refit.dev/refit/cluster"
 )
 
 // ErrNodeDeleted and ErrNodeReplaced say that a node is not there any more, or
@@ -35,23 +37,23 @@ const cordonAttempts = 10
 // else wrote to it in between, Cordon looks again. mark.WasUnschedulable is set
 // here, from what is found. The mark of another run of refit on a node that is
 // cordoned is left as it is: that run has a claim on it.
-func Cordon(ctx context.Context, client kubernetes.Interface, node *corev1.Node, mark Mark) (changed bool, err error) {
+func Cordon(ctx context.Context, client kubernetes.Interface, node *corev1.Node, mark cluster.Mark) (changed bool, err error) {
 	return cordon(ctx, client, node, mark, nil)
 }
 
 // TryCordon asks the API server whether Cordon would succeed, without doing it.
-func TryCordon(ctx context.Context, client kubernetes.Interface, node *corev1.Node, mark Mark) (changes bool, err error) {
+func TryCordon(ctx context.Context, client kubernetes.Interface, node *corev1.Node, mark cluster.Mark) (changes bool, err error) {
 	return cordon(ctx, client, node, mark, []string{metav1.DryRunAll})
 }
 
-func cordon(ctx context.Context, client kubernetes.Interface, node *corev1.Node, mark Mark, dryRun []string) (bool, error) {
+func cordon(ctx context.Context, client kubernetes.Interface, node *corev1.Node, mark cluster.Mark, dryRun []string) (bool, error) {
 	edit := func(n *corev1.Node) *nodePatch {
-		if _, marked := MarkOf(n); marked && n.Spec.Unschedulable {
+		if _, marked := cluster.MarkOf(n); marked && n.Spec.Unschedulable {
 			return nil
 		}
 		m := mark
 		m.WasUnschedulable = n.Spec.Unschedulable
-		text := m.annotation()
+		text := m.Annotation()
 		p := newNodePatch(n)
 		p.setCordon(&text, true)
 		return p
@@ -77,7 +79,7 @@ func Uncordon(ctx context.Context, client kubernetes.Interface, name, run string
 	}
 	keep := false // somebody else's cordon
 	edit := func(n *corev1.Node) *nodePatch {
-		mark, marked := MarkOf(n)
+		mark, marked := cluster.MarkOf(n)
 		if !marked || mark.Run != run {
 			keep = true
 			return nil
@@ -106,7 +108,7 @@ func UncordonByHand(ctx context.Context, client kubernetes.Interface, node *core
 		options = []string{metav1.DryRunAll}
 	}
 	edit := func(n *corev1.Node) *nodePatch {
-		if _, found := n.Annotations[CordonAnnotation]; !found && !n.Spec.Unschedulable && TaintedBy(n) == "" {
+		if _, found := n.Annotations[cluster.CordonAnnotation]; !found && !n.Spec.Unschedulable && cluster.TaintedBy(n) == "" {
 			return nil
 		}
 		p := newNodePatch(n)
@@ -135,7 +137,7 @@ func newNodePatch(node *corev1.Node) *nodePatch {
 
 // setCordon sets the annotation (nil: removes it) and spec.unschedulable.
 func (p *nodePatch) setCordon(annotation *string, unschedulable bool) {
-	p.Metadata["annotations"] = map[string]*string{CordonAnnotation: annotation}
+	p.Metadata["annotations"] = map[string]*string{cluster.CordonAnnotation: annotation}
 	p.Spec["unschedulable"] = unschedulable
 }
 

@@ -16,15 +16,17 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
+
+	"refit.dev/refit/cluster"
 )
 
-func markedNode(unschedulable bool, mark *Mark) *corev1.Node {
+func markedNode(unschedulable bool, mark *cluster.Mark) *corev1.Node {
 	n := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: "n1", UID: "uid-1", ResourceVersion: "7"},
 		Spec:       corev1.NodeSpec{Unschedulable: unschedulable},
 	}
 	if mark != nil {
-		n.Annotations = map[string]string{CordonAnnotation: mark.annotation()}
+		n.Annotations = map[string]string{cluster.CordonAnnotation: mark.Annotation()}
 	}
 	return n
 }
@@ -40,18 +42,18 @@ func mustGet(t *testing.T, client *fake.Clientset) *corev1.Node {
 
 func TestCordon(t *testing.T) {
 	since := time.Date(2026, 11, 22, 15, 0, 0, 0, time.UTC)
-	mine := Mark{Run: "r1", Since: since}
+	mine := cluster.Mark{Run: "r1", Since: since}
 	for _, tt := range []struct {
 		name    string
 		before  *corev1.Node
 		changed bool
-		mark    Mark
+		mark    cluster.Mark
 	}{
 		{"schedulable", markedNode(false, nil), true, mine},
-		{"cordoned by somebody else", markedNode(true, nil), false, Mark{Run: "r1", Since: since, WasUnschedulable: true}},
+		{"cordoned by somebody else", markedNode(true, nil), false, cluster.Mark{Run: "r1", Since: since, WasUnschedulable: true}},
 		{"already mine", markedNode(true, &mine), false, mine},
-		{"of another run", markedNode(true, &Mark{Run: "r0", Since: since}), false, Mark{Run: "r0", Since: since}},
-		{"stale mark, uncordoned by kubectl since", markedNode(false, &Mark{Run: "r0", Since: since}), true, mine},
+		{"of another run", markedNode(true, &cluster.Mark{Run: "r0", Since: since}), false, cluster.Mark{Run: "r0", Since: since}},
+		{"stale mark, uncordoned by kubectl since", markedNode(false, &cluster.Mark{Run: "r0", Since: since}), true, mine},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			client := fake.NewClientset(tt.before)
@@ -60,7 +62,7 @@ func TestCordon(t *testing.T) {
 				t.Fatalf("Cordon = %v, %v; want %v", changed, err, tt.changed)
 			}
 			after := mustGet(t, client)
-			mark, marked := MarkOf(after)
+			mark, marked := cluster.MarkOf(after)
 			if !after.Spec.Unschedulable || !marked || mark != tt.mark {
 				t.Errorf("unschedulable %v, mark %+v; want mark %+v", after.Spec.Unschedulable, mark, tt.mark)
 			}
@@ -75,12 +77,12 @@ func TestUncordon(t *testing.T) {
 		changed, stays, marked              bool
 		byHandChanged, byHandLeavesCordoned bool
 	}{
-		{"mine", markedNode(true, &Mark{Run: "r1"}), true, false, false, true, false},
-		{"mine, but cordoned before", markedNode(true, &Mark{Run: "r1", WasUnschedulable: true}), false, true, false, true, false},
-		{"of another run", markedNode(true, &Mark{Run: "r0"}), false, true, true, true, false},
-		{"by hand", markedNode(true, &Mark{}), false, true, true, true, false},
+		{"mine", markedNode(true, &cluster.Mark{Run: "r1"}), true, false, false, true, false},
+		{"mine, but cordoned before", markedNode(true, &cluster.Mark{Run: "r1", WasUnschedulable: true}), false, true, false, true, false},
+		{"of another run", markedNode(true, &cluster.Mark{Run: "r0"}), false, true, true, true, false},
+		{"by hand", markedNode(true, &cluster.Mark{}), false, true, true, true, false},
 		{"of somebody else", markedNode(true, nil), false, true, false, true, false},
-		{"uncordoned by kubectl since", markedNode(false, &Mark{Run: "r1"}), false, false, false, false, false},
+		{"uncordoned by kubectl since", markedNode(false, &cluster.Mark{Run: "r1"}), false, false, false, false, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			client := fake.NewClientset(tt.before)
@@ -89,7 +91,7 @@ func TestUncordon(t *testing.T) {
 				t.Fatalf("Uncordon = %v, %v; want %v", changed, err, tt.changed)
 			}
 			after := mustGet(t, client)
-			if _, marked := MarkOf(after); after.Spec.Unschedulable != tt.stays || marked != tt.marked {
+			if _, marked := cluster.MarkOf(after); after.Spec.Unschedulable != tt.stays || marked != tt.marked {
 				t.Errorf("unschedulable %v, marked %v; want %v, %v", after.Spec.Unschedulable, marked, tt.stays, tt.marked)
 			}
 
@@ -99,7 +101,7 @@ func TestUncordon(t *testing.T) {
 				t.Fatalf("UncordonByHand = %v, %v; want %v", changed, err, tt.byHandChanged)
 			}
 			after = mustGet(t, client)
-			if _, marked := MarkOf(after); after.Spec.Unschedulable || marked {
+			if _, marked := cluster.MarkOf(after); after.Spec.Unschedulable || marked {
 				t.Errorf("by hand: unschedulable %v, marked %v", after.Spec.Unschedulable, marked)
 			}
 		})
@@ -139,11 +141,11 @@ func TestCordonConflict(t *testing.T) {
 		conflictOnce(client, func() {
 			replace(t.Context(), client, func(n *corev1.Node) { n.Spec.Unschedulable = true })
 		})
-		changed, err := Cordon(t.Context(), client, node, Mark{Run: "r1"})
+		changed, err := Cordon(t.Context(), client, node, cluster.Mark{Run: "r1"})
 		if changed || err != nil {
 			t.Fatalf("Cordon = %v, %v", changed, err)
 		}
-		if mark, _ := MarkOf(mustGet(t, client)); !mark.WasUnschedulable {
+		if mark, _ := cluster.MarkOf(mustGet(t, client)); !mark.WasUnschedulable {
 			t.Errorf("mark %+v: the other cordon is forgotten", mark)
 		}
 	})
@@ -153,7 +155,7 @@ func TestCordonConflict(t *testing.T) {
 		conflictOnce(client, func() {
 			replace(t.Context(), client, func(n *corev1.Node) { n.UID = types.UID("uid-2") })
 		})
-		if _, err := Cordon(t.Context(), client, node, Mark{Run: "r1"}); !errors.Is(err, ErrNodeReplaced) {
+		if _, err := Cordon(t.Context(), client, node, cluster.Mark{Run: "r1"}); !errors.Is(err, ErrNodeReplaced) {
 			t.Fatalf("err = %v", err)
 		}
 		if mustGet(t, client).Spec.Unschedulable {
@@ -161,7 +163,7 @@ func TestCordonConflict(t *testing.T) {
 		}
 	})
 	t.Run("deleted", func(t *testing.T) {
-		if _, err := Cordon(t.Context(), fake.NewClientset(), markedNode(false, nil), Mark{Run: "r1"}); !errors.Is(err, ErrNodeDeleted) {
+		if _, err := Cordon(t.Context(), fake.NewClientset(), markedNode(false, nil), cluster.Mark{Run: "r1"}); !errors.Is(err, ErrNodeDeleted) {
 			t.Fatalf("err = %v", err)
 		}
 	})

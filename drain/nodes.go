@@ -18,6 +18,8 @@ import (
 
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
+
+	"refit.dev/refit/cluster"
 )
 
 // undoLimit is what taking back a cordon may take once the drain was
@@ -35,7 +37,7 @@ const undoLimit = 10 * time.Second
 func (d *Drainer) Nodes(ctx context.Context, nodes []*corev1.Node, mark string, keepCordon bool) (event.Event, error) {
 	o := &operation{
 		Drainer: d, ctx: ctx, nodes: nodes, keepCordon: keepCordon, started: d.clock.Now(),
-		mark: Mark{Run: mark, Since: d.clock.Now()}, results: make([]Result, len(nodes)), errs: make([]error, len(nodes)), cordoned: make([]bool, len(nodes)),
+		mark: cluster.Mark{Run: mark, Since: d.clock.Now()}, results: make([]Result, len(nodes)), errs: make([]error, len(nodes)), cordoned: make([]bool, len(nodes)),
 	}
 	names := make([]string, 0, len(nodes))
 	for _, n := range nodes {
@@ -59,7 +61,7 @@ type operation struct {
 	*Drainer
 	ctx        context.Context //nolint:containedctx // of the call
 	nodes      []*corev1.Node
-	mark       Mark
+	mark       cluster.Mark
 	keepCordon bool
 	started    time.Time
 

@@ -13,34 +13,20 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"refit.dev/refit/cluster"
 )
-
-// TaintKey is the key of the soft taint on nodes that are still to be maintained.
-// Its effect is PreferNoSchedule: the scheduler puts pods there only if they fit
-// nowhere else, so that a pod that has moved need not move again. Its value is
-// the run, so that it is undone by nobody else.
-const TaintKey = "refit.dev/maintenance"
-
-// TaintedBy returns the run whose soft taint the node has; "" if it has none.
-func TaintedBy(node *corev1.Node) string {
-	for i := range node.Spec.Taints {
-		if t := &node.Spec.Taints[i]; t.Key == TaintKey && t.Effect == corev1.TaintEffectPreferNoSchedule {
-			return t.Value
-		}
-	}
-	return ""
-}
 
 // Taint puts the soft taint of run on node, as long as wanted says so: it is
 // asked again before each attempt. A node that is cordoned, or has the taint of
 // another run, is left as it is.
 func Taint(ctx context.Context, client kubernetes.Interface, node *corev1.Node, run string, wanted func() bool) error {
 	edit := func(n *corev1.Node) *nodePatch {
-		if n.Spec.Unschedulable || TaintedBy(n) != "" || !wanted() {
+		if n.Spec.Unschedulable || cluster.TaintedBy(n) != "" || !wanted() {
 			return nil
 		}
 		p := newNodePatch(n)
-		p.setTaints(append(slices.Clone(n.Spec.Taints), corev1.Taint{Key: TaintKey, Value: run, Effect: corev1.TaintEffectPreferNoSchedule}))
+		p.setTaints(append(slices.Clone(n.Spec.Taints), corev1.Taint{Key: cluster.TaintKey, Value: run, Effect: corev1.TaintEffectPreferNoSchedule}))
 		return p
 	}
 	if _, err := patchNode(ctx, client, node, edit, nil); err != nil {
@@ -60,7 +46,7 @@ func Untaint(ctx context.Context, client kubernetes.Interface, name, run string)
 		return fmt.Errorf("remove the taint of node %s: look at it: %w", name, err)
 	}
 	edit := func(n *corev1.Node) *nodePatch {
-		if TaintedBy(n) != run {
+		if cluster.TaintedBy(n) != run {
 			return nil
 		}
 		p := newNodePatch(n)
@@ -76,11 +62,11 @@ func Untaint(ctx context.Context, client kubernetes.Interface, name, run string)
 
 // untaint leaves out the soft taint of run, or of any run if that is "".
 func (p *nodePatch) untaint(n *corev1.Node, run string) {
-	by := TaintedBy(n)
+	by := cluster.TaintedBy(n)
 	if by == "" || run != "" && by != run {
 		return
 	}
 	p.setTaints(slices.DeleteFunc(slices.Clone(n.Spec.Taints), func(t corev1.Taint) bool {
-		return t.Key == TaintKey && t.Effect == corev1.TaintEffectPreferNoSchedule
+		return t.Key == cluster.TaintKey && t.Effect == corev1.TaintEffectPreferNoSchedule
 	}))
 }

@@ -481,7 +481,7 @@ func serverDryRun(g *ground) {
 	if err != nil || summary.Result != event.ResultBlocked || summary.Evicted != 2 || summary.Blocked != 1 {
 		g.t.Errorf("%+v, %v", summary, err)
 	}
-	if n := g.nodes("node-10")[0]; n.Spec.Unschedulable || n.ResourceVersion != before.ResourceVersion && len(n.Annotations[CordonAnnotation]) > 0 {
+	if n := g.nodes("node-10")[0]; n.Spec.Unschedulable || n.ResourceVersion != before.ResourceVersion && len(n.Annotations[cluster.CordonAnnotation]) > 0 {
 		g.t.Error("the node was changed")
 	}
 	for _, app := range []string{"held", "free"} {

@@ -19,6 +19,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	"refit.dev/refit/event"
+
+	"refit.dev/refit/cluster"
 )
 
 // The API server cordons a node, and its answer never comes: the cordon is taken
@@ -42,7 +44,7 @@ func cordonWithoutAnswer(t *testing.T, interrupt bool) {
 			}
 			change(x, &corev1.Node{}, "", "n1", func(n *corev1.Node) {
 				n.Spec.Unschedulable = p.Spec["unschedulable"].(bool)
-				n.Annotations = map[string]string{CordonAnnotation: p.Metadata["annotations"].(map[string]any)[CordonAnnotation].(string)}
+				n.Annotations = map[string]string{cluster.CordonAnnotation: p.Metadata["annotations"].(map[string]any)[cluster.CordonAnnotation].(string)}
 			})
 			handled, err = true, errors.New("connection lost")
 			if interrupt {

@@ -254,9 +254,9 @@ func (l *ledger) shortBudget(order *Order, n int) int {
 		}
 		claims := l.claims[p.budget]
 		switch {
-		case b.allowed+claims > 0 && (claims == 0 || order.Eager == 0 || claims+wanted <= b.allowed+(order.Eager-1)*b.atBest):
+		case b.allowed > 0 && (claims == 0 || order.Eager == 0 || claims+wanted <= b.allowed+(order.Eager-1)*b.atBest):
 			// With no claims but its own the node waits for nobody but itself.
-		case claims == 0 && b.eatenOn[n]: // what is done to the node may be what helps
+		case b.allowed <= 0 && b.eatenOn[n]: // what is done to the node may be what helps
 		default:
 			short = p.budget
 		}

@@ -42,7 +42,7 @@ func (w *World) landingBound(in *Intent, targets []int, least time.Duration) tim
 			for _, p := range w.nodes[i].pods {
 				request := of(w.board.Requests(w.pods[p].class))
 				free += request
-				if w.pods[p].replaced && w.movable(w.pods[p].class, i) {
+				if w.pods[p].replaced && w.movable(w.pods[p].class, i, target) {
 					need += request
 				}
 				largestPod = max(largestPod, request)
@@ -58,11 +58,11 @@ func (w *World) landingBound(in *Intent, targets []int, least time.Duration) tim
 	return (least-in.Soak)*time.Duration(rounds) + in.Soak // a node takes pods in while it soaks
 }
 
-// movable tells whether pods of a class may run on another node at all. Those that
-// may not come back to their own, and do not wait for others.
-func (w *World) movable(c placement.Class, from int) bool {
+// movable tells whether pods of a class may run on another of the nodes to be
+// maintained at all. Those that may not wait for none of them to be done.
+func (w *World) movable(c placement.Class, from int, target []bool) bool {
 	for i := range w.nodes {
-		if i != from && w.board.Static(c, i) {
+		if i != from && target[i] && w.board.Static(c, i) {
 			return true
 		}
 	}

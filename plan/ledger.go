@@ -96,10 +96,11 @@ func (l *ledger) seek(i, on int) (place int, again bool) {
 	return place, again
 }
 
-// mayFit tells whether a pod that fits nowhere now might on a node that is out.
+// mayFit tells whether a pod that fits nowhere now might on another node that is
+// at work, or still to be maintained, once that is done and has room.
 func (l *ledger) mayFit(c placement.Class, but int) bool {
 	for i, claimed := range l.claimed {
-		if claimed && i != but && l.board.Static(c, i) {
+		if i != but && (claimed || l.landing.tier[i] == due) && l.board.Static(c, i) {
 			return true
 		}
 	}

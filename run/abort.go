@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
 	"refit.dev/refit/event"
 )
@@ -38,8 +39,8 @@ func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, 
 	}
 	for i := range list.Items {
 		node := &list.Items[i]
-		if mark, marked := drain.MarkOf(node); !marked || mark.Run != run {
-			if drain.TaintedBy(node) == run {
+		if mark, marked := cluster.MarkOf(node); !marked || mark.Run != run {
+			if cluster.TaintedBy(node) == run {
 				if err := drain.Untaint(ctx, o.Client, node.Name, run); err != nil {
 					return uncordoned, err
 				}

@@ -194,13 +194,13 @@ func (c *fakeCluster) Cordon(_ context.Context, node *corev1.Node, run string) (
 			err = drain.ErrNodeReplaced
 			return
 		}
-		if _, marked := drain.MarkOf(n); marked && n.Spec.Unschedulable {
+		if _, marked := cluster.MarkOf(n); marked && n.Spec.Unschedulable {
 			return
 		}
 		n = n.DeepCopy()
 		changed = !n.Spec.Unschedulable
-		text, _ := json.Marshal(drain.Mark{Run: run, WasUnschedulable: n.Spec.Unschedulable})
-		n.Annotations = map[string]string{drain.CordonAnnotation: string(text)}
+		text, _ := json.Marshal(cluster.Mark{Run: run, WasUnschedulable: n.Spec.Unschedulable})
+		n.Annotations = map[string]string{cluster.CordonAnnotation: string(text)}
 		n.Spec.Unschedulable = true
 		c.nodes[node.Name] = n
 		c.did("cordon %s", n.Name)
@@ -214,13 +214,13 @@ func (c *fakeCluster) Uncordon(_ context.Context, name, run string) (changed boo
 		if n == nil {
 			return
 		}
-		mark, marked := drain.MarkOf(n)
+		mark, marked := cluster.MarkOf(n)
 		if !marked || mark.Run != run {
 			return
 		}
 		n = n.DeepCopy()
 		n.Annotations = nil
-		if drain.TaintedBy(n) == run {
+		if cluster.TaintedBy(n) == run {
 			n.Spec.Taints = nil
 		}
 		changed = !mark.WasUnschedulable
@@ -239,9 +239,9 @@ func (c *fakeCluster) Taint(_ context.Context, node *corev1.Node, run string, wa
 			err = drain.ErrNodeDeleted
 		case n.UID != node.UID:
 			err = drain.ErrNodeReplaced
-		case wanted() && !n.Spec.Unschedulable && drain.TaintedBy(n) == "":
+		case wanted() && !n.Spec.Unschedulable && cluster.TaintedBy(n) == "":
 			n = n.DeepCopy()
-			n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: drain.TaintKey, Value: run, Effect: corev1.TaintEffectPreferNoSchedule})
+			n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: cluster.TaintKey, Value: run, Effect: corev1.TaintEffectPreferNoSchedule})
 			c.nodes[node.Name] = n
 		}
 	})
@@ -250,7 +250,7 @@ func (c *fakeCluster) Taint(_ context.Context, node *corev1.Node, run string, wa
 
 func (c *fakeCluster) Untaint(_ context.Context, name, run string) error {
 	c.change(func() {
-		if n := c.nodes[name]; n != nil && drain.TaintedBy(n) == run {
+		if n := c.nodes[name]; n != nil && cluster.TaintedBy(n) == run {
 			n = n.DeepCopy()
 			n.Spec.Taints = nil
 			c.nodes[name] = n

@@ -74,7 +74,7 @@ func (l *live) Node(ctx context.Context, name string) (*corev1.Node, error) {
 }
 
 func (l *live) Cordon(ctx context.Context, node *corev1.Node, run string) (bool, error) {
-	return drain.Cordon(ctx, l.client, node, drain.Mark{Run: run, Since: l.clock.Now()})
+	return drain.Cordon(ctx, l.client, node, cluster.Mark{Run: run, Since: l.clock.Now()})
 }
 
 func (l *live) Uncordon(ctx context.Context, name, run string) (bool, error) {

@@ -10,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"refit.dev/refit/cluster"
-	"refit.dev/refit/drain"
 	"refit.dev/refit/plan"
 )
 
@@ -169,7 +168,7 @@ func whyOut(node *corev1.Node, run string, p Progress) string {
 	if !node.Spec.Unschedulable {
 		return ""
 	}
-	mark, marked := drain.MarkOf(node)
+	mark, marked := cluster.MarkOf(node)
 	switch {
 	case marked && mark.Run == run:
 		return "cordoned by this run"
@@ -181,7 +180,7 @@ func whyOut(node *corev1.Node, run string, p Progress) string {
 
 // whyHeld says why a node that nothing was done to yet may not be touched, or "".
 func whyHeld(node *corev1.Node, target Target, run string) string {
-	mark, marked := drain.MarkOf(node)
+	mark, marked := cluster.MarkOf(node)
 	switch {
 	case !node.Spec.Unschedulable || target.Unschedulable || marked && mark.Run == run:
 		return ""

@@ -17,7 +17,6 @@ import (
 	"pgregory.net/rapid"
 
 	"refit.dev/refit/cluster"
-	"refit.dev/refit/drain"
 )
 
 func testUID(name string) types.UID { return types.UID("uid-" + name) }
@@ -76,7 +75,7 @@ func parseCluster(t *testing.T, input string, spec *Spec) (*cluster.Snapshot, Pr
 					value = spec.Run
 				}
 				node.Spec.Unschedulable = true
-				node.Annotations = map[string]string{drain.CordonAnnotation: fmt.Sprintf(`{"run":%q}`, value)}
+				node.Annotations = map[string]string{cluster.CordonAnnotation: fmt.Sprintf(`{"run":%q}`, value)}
 			case "other-uid":
 				node.UID = "another"
 			case "was-cordoned":

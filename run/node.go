@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
@@ -284,7 +285,7 @@ func (w *worker) ownCordon(ctx context.Context) (*corev1.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	mark, marked := drain.MarkOf(node)
+	mark, marked := cluster.MarkOf(node)
 	if !node.Spec.Unschedulable || !w.target.Unschedulable && (!marked || mark.Run != w.spec.Run) {
 		return nil, &failure{
 			reason: "somebody uncordoned the node while it was being maintained",

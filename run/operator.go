@@ -229,7 +229,7 @@ func (o *Operator) resume(ctx context.Context, journal *Journal, status *Status,
 // complete fails if the cluster shows that the journal has lost records.
 func complete(s *cluster.Snapshot, status *Status) error {
 	for _, n := range s.Nodes {
-		mark, marked := drain.MarkOf(n.Node)
+		mark, marked := cluster.MarkOf(n.Node)
 		if !marked || mark.Run != status.Spec.Run {
 			continue
 		}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
 	"refit.dev/refit/event"
 )
@@ -100,7 +101,7 @@ func (e *engine) unsteer(ctx context.Context, s *steering) error {
 	defer cancel()
 	names := maps.Clone(s.tainted)
 	for _, n := range e.cluster.Snapshot().Nodes {
-		if drain.TaintedBy(n.Node) == e.spec.Run {
+		if cluster.TaintedBy(n.Node) == e.spec.Run {
 			names[n.Name] = true
 		}
 	}
@@ -114,7 +115,7 @@ func (e *engine) unsteer(ctx context.Context, s *steering) error {
 		})
 	}
 	if err := work.Wait(); err != nil {
-		return fmt.Errorf("the soft taint %s could not be removed everywhere: %w", drain.TaintKey, err)
+		return fmt.Errorf("the soft taint %s could not be removed everywhere: %w", cluster.TaintKey, err)
 	}
 	return nil
 }

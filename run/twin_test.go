@@ -21,7 +21,7 @@ import (
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 
-	"refit.dev/refit/drain"
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/twin"
@@ -137,7 +137,7 @@ func (s *site) clean(t *testing.T, cordoned ...string) {
 	defer s.explain(t)
 	for _, name := range s.names(t) {
 		n := s.node(t, name)
-		if _, marked := n.Annotations[drain.CordonAnnotation]; marked || n.Spec.Unschedulable != slices.Contains(cordoned, name) {
+		if _, marked := n.Annotations[cluster.CordonAnnotation]; marked || n.Spec.Unschedulable != slices.Contains(cordoned, name) {
 			t.Errorf("node %s: unschedulable %t, marked %t", name, n.Spec.Unschedulable, marked)
 		}
 	}
@@ -373,7 +373,7 @@ func TestTwinMaintain(t *testing.T) {
 		if o.Result != event.ResultFailed || n.Standing != Failed || !contains(n.Reason, "status 7") || o.Status.Nodes[names[1]].Standing != Waiting {
 			t.Errorf("%+v, %+v", o, n)
 		}
-		if mark, marked := drain.MarkOf(s.node(t, names[0])); !marked || mark.Run != o.Run || !s.node(t, names[0]).Spec.Unschedulable {
+		if mark, marked := cluster.MarkOf(s.node(t, names[0])); !marked || mark.Run != o.Run || !s.node(t, names[0]).Spec.Unschedulable {
 			t.Errorf("the failed node does not stay cordoned")
 		}
 		uncordoned, err := s.operator.Abort(t.Context(), o.Run)

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/report"
@@ -47,7 +48,7 @@ func newUncordonCommand(a *app) *cobra.Command {
 }
 
 func cordonByHand(ctx context.Context, client kubernetes.Interface, node *corev1.Node, dryRun drain.DryRun) (bool, error) {
-	mark := drain.Mark{Since: clock.RealClock{}.Now()}
+	mark := cluster.Mark{Since: clock.RealClock{}.Now()}
 	switch dryRun {
 	case drain.DryRunClient:
 		return !node.Spec.Unschedulable, nil

@@ -17,7 +17,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/client-go/kubernetes"
 
-	"refit.dev/refit/drain"
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 	"refit.dev/refit/twin"
 	"refit.dev/refit/twin/twintest"
@@ -123,7 +123,7 @@ func cordonedNodes(t *testing.T, client kubernetes.Interface) string {
 	for _, n := range list.Items {
 		if n.Spec.Unschedulable {
 			names = append(names, n.Name)
-		} else if _, marked := drain.MarkOf(&n); marked {
+		} else if _, marked := cluster.MarkOf(&n); marked {
 			t.Errorf("%s is schedulable and marked", n.Name)
 		}
 	}

@@ -1,7 +1,7 @@
 // Copyright The refit Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package drain
+package cluster
 
 import (
 	"encoding/json"
@@ -38,11 +38,28 @@ func MarkOf(node *corev1.Node) (Mark, bool) {
 	return mark, true
 }
 
-func (m Mark) annotation() string {
+// Annotation returns the text of the annotation, in whole seconds and UTC.
+func (m Mark) Annotation() string {
 	m.Since = m.Since.UTC().Truncate(time.Second)
 	text, err := json.Marshal(m)
 	if err != nil {
 		panic(err) // a string, a time and a bool always marshal
 	}
 	return string(text)
+}
+
+// TaintKey is the key of the soft taint on nodes that are still to be maintained.
+// Its effect is PreferNoSchedule: the scheduler puts pods there only if they fit
+// nowhere else, so that a pod that has moved need not move again. Its value is
+// the run, so that it is undone by nobody else.
+const TaintKey = "refit.dev/maintenance"
+
+// TaintedBy returns the run whose soft taint the node has; "" if it has none.
+func TaintedBy(node *corev1.Node) string {
+	for i := range node.Spec.Taints {
+		if t := &node.Spec.Taints[i]; t.Key == TaintKey && t.Effect == corev1.TaintEffectPreferNoSchedule {
+			return t.Value
+		}
+	}
+	return ""
 }
