@@ -14,6 +14,10 @@ import (
 const (
 	// NeverEvicted: no eviction of the pod will ever be granted.
 	NeverEvicted = "pod-never-evicted"
+	// NoPlace: pods of the workload that have to leave a node will fit nowhere at that time.
+	NoPlace = "pod-without-place"
+	// NodeNotFinished: the node will not be finished unless something changes that is not refit's to change.
+	NodeNotFinished = "node-not-finished"
 )
 
 // blockers are the pods that keep nodes from ever being emptied.

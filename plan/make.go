@@ -36,6 +36,7 @@ func Make(w *World, in *Intent) (*Plan, error) {
 	if best != nil {
 		p.Bounds = w.bounds(in, able)
 		p.fill(best)
+		p.Warnings = best.warnings()
 	}
 	for _, n := range targets {
 		if w.blocked(n) {

@@ -13,14 +13,6 @@ import (
 	"refit.dev/refit/internal/hint"
 )
 
-// Codes of the blockers of a plan, beside those of package plan.
-const (
-	// FlagMissing: a drain would refuse the pods of a node without one more flag.
-	FlagMissing = "drain-flag-missing"
-	// CannotBegin: something else is in the way of the run as a whole.
-	CannotBegin = "run-cannot-begin"
-)
-
 // judge rehearses a run. That it would not be safe to begin is no error, but
 // stands in Blocked, and among the blockers of the plan.
 func (p *Prepared) judge(ctx context.Context, s *cluster.Snapshot) error {

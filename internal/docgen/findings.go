@@ -8,15 +8,21 @@ import (
 	"strings"
 
 	"refit.dev/refit/check"
+	"refit.dev/refit/run"
 )
 
-// findings is the reference of what `refit check` can find.
+// findings is the reference of what `refit check` can find, and what can be wrong with a plan.
 func findings() string {
 	var b strings.Builder
 	b.WriteString("# Findings\n\n" +
 		"`refit check` tells what it finds under these codes, which never change. A blocker makes the exit code 3.\n\n" +
 		"| code | severity | meaning | what to do |\n|---|---|---|---|\n")
 	for _, c := range check.Codes() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, c.Severity, cell(c.Meaning), cell(c.Do))
+	}
+	b.WriteString("\n## Of a plan\nThe blockers and warnings of a plan (`refit maintain --dry-run`) have these codes.\n\n" +
+		"| code | severity | meaning | what to do |\n|---|---|---|---|\n")
+	for _, c := range run.PlanCodes() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, c.Severity, cell(c.Meaning), cell(c.Do))
 	}
 	return b.String()
