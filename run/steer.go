@@ -100,9 +100,9 @@ func (e *engine) unsteer(ctx context.Context, s *steering) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unsteerLimit)
 	defer cancel()
 	names := maps.Clone(s.tainted)
-	for _, n := range e.cluster.Snapshot().Nodes {
-		if cluster.TaintedBy(n.Node) == e.spec.Run {
-			names[n.Name] = true
+	for _, target := range e.spec.Nodes {
+		if node := e.cluster.Seen(target.Name); node != nil && cluster.TaintedBy(node) == e.spec.Run {
+			names[target.Name] = true
 		}
 	}
 	var work errgroup.Group
