@@ -19,11 +19,11 @@ import (
 // TestAnyDecisionKeepsTheRules asks what may be started in the middle of random runs:
 // some nodes are done, some are being emptied, some have failed.
 func TestAnyDecisionKeepsTheRules(t *testing.T) {
-	for range shards {
+	for shard := range shards {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(t *rapid.T) {
-				x := randomTown(t)
+				x := randomTown(t, shard)
 				g := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "run"), 1)) //nolint:gosec // the seed is rapid's
 				r := midway(x, g)
 				before := encode(r.state)

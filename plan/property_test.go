@@ -24,11 +24,11 @@ const shards = 4
 // checker, and makes them again from the same objects in another order.
 // `-rapid.checks` says how many, for each of the shards.
 func TestAnyPlanKeepsTheRules(t *testing.T) {
-	for range shards {
+	for shard := range shards {
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(t *rapid.T) {
-				x := randomTown(t)
+				x := randomTown(t, shard)
 				first := made(t, x, x.world())
 				if faults := checkPlan(x, first); len(faults) > 0 {
 					t.Fatalf("%s\n%s\n%s", strings.Join(faults, "\n"), encode(first), x.draw())
