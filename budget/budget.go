@@ -41,6 +41,20 @@ func Ignored(pod *corev1.Pod) bool {
 	return Finished(pod) || pod.Status.Phase == corev1.PodPending || pod.DeletionTimestamp != nil
 }
 
+// PassesBy tells whether the Eviction API would let pod go without asking what
+// pdb (nil: none) allows: unready pods under the policy AlwaysAllow, and under
+// IfHealthyBudget, the default, while enough others are healthy (policy/v1,
+// UnhealthyPodEvictionPolicyType).
+func PassesBy(pod *corev1.Pod, pdb *policyv1.PodDisruptionBudget) bool {
+	if pdb == nil || Healthy(pod) {
+		return false
+	}
+	if p := pdb.Spec.UnhealthyPodEvictionPolicy; p != nil && *p == policyv1.AlwaysAllow {
+		return true
+	}
+	return pdb.Status.CurrentHealthy >= pdb.Status.DesiredHealthy && pdb.Status.DesiredHealthy > 0
+}
+
 // Explain tells how pdb stands: the numbers of its status, and which of pods -
 // those that its selector matches - use it up: not healthy, or evicted so
 // recently that their deletion has not been seen. Finished pods are not among

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
 )
 
@@ -62,7 +63,7 @@ func (d *Drainer) budgetChanged(key types.NamespacedName, verb cluster.Verb) {
 	g.dirty = true
 	g.settle()
 	for _, p := range slices.Clone(g.waiting) {
-		if passesBy(p.pod, pdb) {
+		if budget.PassesBy(p.pod, pdb) {
 			d.withdraw(p)
 			d.place(p)
 		}

@@ -6,11 +6,9 @@ package drain
 import (
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"refit.dev/refit/budget"
 	"refit.dev/refit/event"
 )
 
@@ -116,17 +114,3 @@ func (g *gate) version() string {
 
 // idle tells whether nothing is known here that has to be kept.
 func (g *gate) idle() bool { return len(g.waiting) == 0 && g.passed == 0 && len(g.charged) == 0 }
-
-// passesBy tells whether the Eviction API would let pod go without asking what
-// the budget allows, going by the cache: unready pods under the policy
-// AlwaysAllow, and under IfHealthyBudget, the default, while enough others are
-// healthy (policy/v1, UnhealthyPodEvictionPolicyType).
-func passesBy(pod *corev1.Pod, pdb *policyv1.PodDisruptionBudget) bool {
-	if budget.Healthy(pod) || pdb == nil {
-		return false
-	}
-	if p := pdb.Spec.UnhealthyPodEvictionPolicy; p != nil && *p == policyv1.AlwaysAllow {
-		return true
-	}
-	return pdb.Status.CurrentHealthy >= pdb.Status.DesiredHealthy && pdb.Status.DesiredHealthy > 0
-}

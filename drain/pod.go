@@ -188,7 +188,7 @@ func (d *Drainer) place(p *podDrain) {
 	default:
 		g := d.gate(p.budgets[0])
 		askedAlready := p.askedPod == p.pod.ResourceVersion && p.askedBudget == g.version()
-		if (budget.Ignored(p.pod) || passesBy(p.pod, g.pdb)) && !askedAlready {
+		if (budget.Ignored(p.pod) || budget.PassesBy(p.pod, g.pdb)) && !askedAlready {
 			d.letGo(p)
 			return
 		}

@@ -5,7 +5,6 @@ package plan
 
 import (
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
@@ -38,18 +37,4 @@ func atBest(b *cluster.Budget) int {
 		return 0
 	}
 	return demand.AtBest(members)
-}
-
-// passesBy tells whether the Eviction API lets pod go without asking what the
-// budget allows: unready pods under the policy AlwaysAllow, and under
-// IfHealthyBudget, the default, while enough others are healthy (policy/v1,
-// UnhealthyPodEvictionPolicyType).
-func passesBy(pod *corev1.Pod, b *cluster.Budget) bool {
-	if budget.Healthy(pod) {
-		return false
-	}
-	if p := b.Spec.UnhealthyPodEvictionPolicy; p != nil && *p == policyv1.AlwaysAllow {
-		return true
-	}
-	return b.Status.CurrentHealthy >= b.Status.DesiredHealthy && b.Status.DesiredHealthy > 0
 }

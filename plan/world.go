@@ -151,7 +151,7 @@ func (b *builder) add(on int, p *cluster.Pod) {
 		case 0:
 		case 1:
 			x.budget = b.budget(p.Budgets[0])
-			x.gated = asked && !passesBy(p.Pod, p.Budgets[0])
+			x.gated = asked && !budget.PassesBy(p.Pod, p.Budgets[0].PodDisruptionBudget)
 			x.stuck = x.gated && b.World.budgets[x.budget].atBest == 0
 		default:
 			x.stuck = asked // the Eviction API refuses such a pod for ever
