@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 
+	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 )
@@ -87,7 +88,7 @@ func newRecorder(w watched, spec *Spec, sink event.Sink, clk clock.PassiveClock)
 		}
 		for _, pod := range node.Pods {
 			top := topOf(pod)
-			if top == nil || finished(pod.Pod) {
+			if top == nil || budget.Finished(pod.Pod) {
 				continue
 			}
 			if r.workloads[top.UID] == "" {

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 )
@@ -25,7 +26,7 @@ func workloadsOn(node *cluster.Node) []Workload {
 	found := map[types.UID]Workload{}
 	for _, pod := range node.Pods {
 		top := topOf(pod)
-		if top == nil || finished(pod.Pod) || pod.Spec.RestartPolicy != corev1.RestartPolicyAlways {
+		if top == nil || budget.Finished(pod.Pod) || pod.Spec.RestartPolicy != corev1.RestartPolicyAlways {
 			continue
 		}
 		found[top.UID] = Workload{
@@ -62,24 +63,11 @@ func topOf(pod *cluster.Pod) *cluster.Workload {
 func healthy(w *cluster.Workload) int32 {
 	var n int32
 	for _, pod := range w.Pods {
-		if pod.DeletionTimestamp == nil && podReady(pod.Pod) {
+		if budget.Healthy(pod.Pod) {
 			n++
 		}
 	}
 	return n
-}
-
-func podReady(pod *corev1.Pod) bool {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
-
-func finished(pod *corev1.Pod) bool {
-	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
 // tally counts, for each workload, the pods that the run has evicted.

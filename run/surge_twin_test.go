@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
@@ -70,7 +71,7 @@ func (r *readiness) see(p *corev1.Pod, deleted bool) {
 	if r.ready[app] == nil {
 		r.ready[app] = map[types.UID]bool{}
 	}
-	if !deleted && p.DeletionTimestamp == nil && podReady(p) {
+	if !deleted && budget.Healthy(p) {
 		r.ready[app][p.UID] = true
 	} else {
 		delete(r.ready[app], p.UID)
@@ -101,7 +102,7 @@ func (s *site) hostOf(t *testing.T, app string) string {
 		t.Fatal(err)
 	}
 	for _, p := range list.Items {
-		if p.DeletionTimestamp == nil && podReady(&p) {
+		if budget.Healthy(&p) {
 			return p.Spec.NodeName
 		}
 	}
