@@ -16,6 +16,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"refit.dev/refit/plan"
 )
 
 // Spec says what a run is to do. It is the first record of the run's journal
@@ -65,7 +67,7 @@ type Identity struct {
 // What a run has if nothing else is said. The estimates are guesses about
 // machines nobody has measured: a reboot of a server, and a short command.
 const (
-	DefaultMaxMoves        = 1.05
+	DefaultMaxMoves        = plan.DefaultMaxMoves
 	DefaultRebootEstimate  = 2 * time.Minute
 	DefaultCommandEstimate = time.Minute
 )
