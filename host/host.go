@@ -28,14 +28,18 @@ type Host interface {
 	Reboot(ctx context.Context, id string) error
 }
 
-// ExitError says that a command ran to its end and failed.
+// ExitError says that a command ran to its end and failed. It does not quote the
+// command, and neither do the other errors of Run: they end up where many may
+// read them, and a command may hold secrets.
 type ExitError struct {
-	Command string
-	Code    int // exit status; -1 if a signal ended it
+	Code int // exit status; -1 if a signal ended it
 }
 
 func (e *ExitError) Error() string {
-	return fmt.Sprintf("command %q exited with status %d", e.Command, e.Code)
+	if e.Code < 0 {
+		return "the command was ended by a signal"
+	}
+	return fmt.Sprintf("the command exited with status %d", e.Code)
 }
 
 // ErrNoReboot is returned by hosts that have no way to reboot their machine.

@@ -63,6 +63,23 @@ func TestLocalExitStatus(t *testing.T) {
 	}
 }
 
+// What a command says of itself is for its operator: errors become Events of the cluster.
+func TestLocalErrorsDoNotQuoteTheCommand(t *testing.T) {
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	for command, ctx := range map[string]context.Context{
+		"exit 3 # hunter2": t.Context(), "kill -9 $$ # hunter2": t.Context(), "sleep 600 # hunter2": stopped,
+	} {
+		if _, err := run(t, ctx, command); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: got %v", command, err)
+		}
+	}
+	t.Setenv("PATH", t.TempDir())
+	if _, err := run(t, t.Context(), "true # hunter2"); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("not started: got %v", err)
+	}
+}
+
 func TestLocalNotStarted(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := run(t, t.Context(), "true")

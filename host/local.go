@@ -64,16 +64,16 @@ func (l *Local) Run(ctx context.Context, command string, out Output) error {
 	if ctx.Err() != nil && cmd.Process != nil {
 		// The shell is gone; its children may have ignored the request to end.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		return fmt.Errorf("command %q was stopped: %w", command, context.Cause(ctx))
+		return fmt.Errorf("the command was stopped: %w", context.Cause(ctx))
 	}
 	var exit *exec.ExitError
 	switch {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
 		return nil
 	case errors.As(err, &exit):
-		return &ExitError{Command: command, Code: exit.ExitCode()}
+		return &ExitError{Code: exit.ExitCode()}
 	default:
-		return fmt.Errorf("run command %q: %w", command, err)
+		return fmt.Errorf("run the command: %w", err)
 	}
 }
 

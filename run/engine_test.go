@@ -143,7 +143,7 @@ func TestEngineFailedCommand(t *testing.T) {
 	spec.Reboot, spec.Command = false, "false"
 	spec.MaxUnavailable, _ = ParseShare("1")
 	tr := newTrial(t, c, spec)
-	tr.hosted(func(context.Context, string) error { return &host.ExitError{Command: "false", Code: 1} })
+	tr.hosted(func(context.Context, string) error { return &host.ExitError{Code: 1} })
 	o := tr.run(deadline(t))
 	if o.Result != event.ResultFailed || !contains(o.Reason, "1 node failed (a)") || !contains(o.Reason, "--max-failures is 0") {
 		t.Errorf("%+v", o)
@@ -170,7 +170,7 @@ func TestEngineMaxFailures(t *testing.T) {
 	tr := newTrial(t, c, spec)
 	tr.hosted(func(_ context.Context, node string) error {
 		if node == "a" {
-			return &host.ExitError{Command: "false", Code: 1}
+			return &host.ExitError{Code: 1}
 		}
 		return nil
 	})
