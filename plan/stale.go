@@ -7,7 +7,10 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -21,6 +24,9 @@ import (
 type Ground struct {
 	Nodes   []GroundNode   `json:"nodes"`
 	Budgets []GroundBudget `json:"budgets"`
+	// others are the budgets of the cluster that no pod which has to leave is under.
+	// They are not kept with a plan: there may be thousands of them.
+	others map[string]bool
 }
 
 // GroundNode is a node of the cluster.
@@ -32,6 +38,9 @@ type GroundNode struct {
 	NotReady      bool      `json:"notReady,omitempty"`
 	// Allocatable is what it has for pods, as text.
 	Allocatable string `json:"allocatable,omitempty"`
+	// Taints are those that keep pods away and that nobody but people and their
+	// tools put there, sorted. Those of Kubernetes itself come and go.
+	Taints []string `json:"taints,omitempty"`
 }
 
 // GroundBudget is a PodDisruptionBudget that selects pods which have to leave.
@@ -43,18 +52,20 @@ type GroundBudget struct {
 	Selector string `json:"selector"`
 	// AtBest is how many pods it lets go at once when all is well.
 	AtBest int `json:"atBest"`
+
+	created time.Time
 }
 
 // GroundOf returns what plans for the nodes of the Intent stand on.
 func (w *World) GroundOf(in *Intent) Ground {
-	g := Ground{Nodes: []GroundNode{}, Budgets: []GroundBudget{}}
+	g := Ground{Nodes: []GroundNode{}, Budgets: []GroundBudget{}, others: map[string]bool{}}
 	for i, n := range w.snapshot.Nodes {
 		g.Nodes = append(g.Nodes, GroundNode{
 			Name: n.Name, UID: n.UID, Zone: n.Labels[zoneLabel], Unschedulable: n.Spec.Unschedulable, NotReady: !ready(n.Node),
-			Allocatable: w.allocatable(i),
+			Allocatable: w.allocatable(i), Taints: lastingTaints(n.Node),
 		})
 	}
-	budgets := map[*cluster.Budget]bool{}
+	concerned := map[*cluster.Budget]bool{}
 	for _, name := range in.Nodes {
 		n, known := w.byName[name]
 		if !known {
@@ -62,15 +73,33 @@ func (w *World) GroundOf(in *Intent) Ground {
 		}
 		for _, i := range w.nodes[n].pods {
 			for _, b := range w.pods[i].source.Budgets {
-				budgets[b] = true
+				concerned[b] = true
 			}
 		}
 	}
-	for b := range budgets {
-		g.Budgets = append(g.Budgets, GroundBudget{Namespace: b.Namespace, Name: b.Name, Demand: demandOf(b), Selector: selectorOf(b), AtBest: atBest(b)})
+	for _, b := range w.snapshot.Budgets {
+		x := GroundBudget{Namespace: b.Namespace, Name: b.Name}
+		if !concerned[b] {
+			g.others[x.key()] = true
+			continue
+		}
+		x.Demand, x.Selector, x.AtBest, x.created = demandOf(b), selectorOf(b), atBest(b), b.CreationTimestamp.Time
+		g.Budgets = append(g.Budgets, x)
 	}
 	slices.SortFunc(g.Budgets, func(a, b GroundBudget) int { return cmp.Compare(a.key(), b.key()) })
 	return g
+}
+
+func lastingTaints(node *corev1.Node) []string {
+	var list []string
+	for i := range node.Spec.Taints {
+		t := &node.Spec.Taints[i]
+		if t.Effect != corev1.TaintEffectPreferNoSchedule && !strings.HasPrefix(t.Key, "node.kubernetes.io/") {
+			list = append(list, t.ToString())
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 func (w *World) allocatable(node int) string {
@@ -97,44 +126,64 @@ func selectorOf(b *cluster.Budget) string {
 func (n GroundNode) key() string   { return "node " + n.Name }
 func (b GroundBudget) key() string { return "PodDisruptionBudget " + b.Namespace + "/" + b.Name }
 
-// Changes says, line by line, what of g has got worse in now for a plan for the
-// nodes of the Intent; nothing if none has. A node more, or one that is back, or a
-// budget that lets more pods go, is no reason to plan again.
-func (g Ground) Changes(in *Intent, now Ground) []string {
-	changes := compare(g.Nodes, now.Nodes, func(old, now GroundNode) string {
-		_, target := slices.BinarySearch(in.Nodes, old.Name)
-		switch {
-		case old.UID != now.UID:
-			return "was replaced by another one of that name"
-		case now.Unschedulable && !old.Unschedulable:
-			return "was cordoned"
-		case old.Unschedulable && !now.Unschedulable && target:
-			return "was uncordoned: it would have stayed cordoned"
-		case now.NotReady && !old.NotReady:
-			return "is not Ready any more"
-		case old.Zone != now.Zone:
-			return fmt.Sprintf("moved from zone %q to %q", old.Zone, now.Zone)
-		case old.Allocatable != now.Allocatable:
-			return fmt.Sprintf("has %s now, not %s", now.Allocatable, old.Allocatable)
-		}
-		return ""
-	}, false)
-	return append(changes, compare(g.Budgets, now.Budgets, func(old, now GroundBudget) string {
-		switch {
-		case old.Demand != now.Demand:
-			return fmt.Sprintf("says %s now, not %s", now.Demand, old.Demand)
-		case old.Selector != now.Selector:
-			return fmt.Sprintf("selects %s now, not %s", now.Selector, old.Selector)
-		case now.AtBest < old.AtBest:
-			return fmt.Sprintf("lets %d pods go at once at best now, not %d", now.AtBest, old.AtBest)
-		}
-		return ""
-	}, true)...)
+// Changes says, line by line, what has changed from g, the ground of a plan for the
+// nodes of the Intent that was made at that time, to now, so that it is another plan;
+// nothing if nothing has. A node more, or one that is back, or a budget that lets more
+// pods go, is no reason to plan again, nor that pods under a budget have come to the
+// nodes or have left them.
+func (g Ground) Changes(in *Intent, now Ground, made time.Time) []string {
+	nodes := difference[GroundNode]{
+		isNew:  func(GroundNode) bool { return false },
+		isGone: func(GroundNode) bool { return true },
+		differs: func(old, now GroundNode) string {
+			_, target := slices.BinarySearch(in.Nodes, old.Name)
+			taint := slices.IndexFunc(now.Taints, func(t string) bool { return !slices.Contains(old.Taints, t) })
+			switch {
+			case old.UID != now.UID:
+				return "was replaced by another one of that name"
+			case now.Unschedulable && !old.Unschedulable:
+				return "was cordoned"
+			case old.Unschedulable && !now.Unschedulable && target:
+				return "was uncordoned: it would have stayed cordoned"
+			case now.NotReady && !old.NotReady:
+				return "is not Ready any more"
+			case old.Zone != now.Zone:
+				return fmt.Sprintf("moved from zone %q to %q", old.Zone, now.Zone)
+			case old.Allocatable != now.Allocatable:
+				return fmt.Sprintf("has %s now, not %s", now.Allocatable, old.Allocatable)
+			case taint >= 0:
+				return "has the taint " + now.Taints[taint] + " now"
+			}
+			return ""
+		},
+	}
+	budgets := difference[GroundBudget]{
+		isNew:  func(b GroundBudget) bool { return b.created.After(made) },
+		isGone: func(b GroundBudget) bool { return !now.others[b.key()] },
+		differs: func(old, now GroundBudget) string {
+			switch {
+			case old.Demand != now.Demand:
+				return fmt.Sprintf("says %s now, not %s", now.Demand, old.Demand)
+			case old.Selector != now.Selector:
+				return fmt.Sprintf("selects %s now, not %s", now.Selector, old.Selector)
+			case now.AtBest < old.AtBest:
+				return fmt.Sprintf("lets %d go at once at best now, not %d", now.AtBest, old.AtBest)
+			}
+			return ""
+		},
+	}
+	return append(nodes.between(g.Nodes, now.Nodes), budgets.between(g.Budgets, now.Budgets)...)
 }
 
-// compare words the differences of two lists: differs returns "" for one that
-// does not matter; what is new matters if additions says so.
-func compare[T interface{ key() string }](old, now []T, differs func(old, now T) string, additions bool) []string {
+// difference is what matters between two lists of things.
+type difference[T interface{ key() string }] struct {
+	// differs words the difference between the two of a key; "" for one that does not matter.
+	differs func(old, now T) string
+	// isNew and isGone tell of what is in one of the lists alone whether that is so.
+	isNew, isGone func(T) bool
+}
+
+func (d *difference[T]) between(old, now []T) []string {
 	var changes []string
 	was := map[string]T{}
 	for _, x := range old {
@@ -143,18 +192,17 @@ func compare[T interface{ key() string }](old, now []T, differs func(old, now T)
 	for _, x := range now {
 		before, known := was[x.key()]
 		delete(was, x.key())
-		if !known {
-			if additions {
-				changes = append(changes, x.key()+" is new")
+		switch {
+		case known:
+			if what := d.differs(before, x); what != "" {
+				changes = append(changes, x.key()+" "+what)
 			}
-			continue
-		}
-		if what := differs(before, x); what != "" {
-			changes = append(changes, x.key()+" "+what)
+		case d.isNew(x):
+			changes = append(changes, x.key()+" is new")
 		}
 	}
 	for _, x := range old {
-		if _, gone := was[x.key()]; gone {
+		if _, missing := was[x.key()]; missing && d.isGone(x) {
 			changes = append(changes, x.key()+" is gone")
 		}
 	}

@@ -203,7 +203,7 @@ func (o *Operator) prepareSaved(ctx, watching context.Context, saved *SavedPlan)
 	spec.Run, spec.Created, spec.Cluster = NewID(now), now.UTC(), id
 	slots := spec.MaxUnavailable.Of(len(snapshot.Nodes))
 	in := spec.intent(slots)
-	changes := saved.Ground.Changes(in, spec.world(snapshot).GroundOf(in))
+	changes := saved.Ground.Changes(in, spec.world(snapshot).GroundOf(in), saved.Spec.Created)
 	if slots < saved.Slots {
 		changes = append(changes, fmt.Sprintf("%d nodes may be out at once now, not %d: the cluster has %d", slots, saved.Slots, len(snapshot.Nodes)))
 	}
