@@ -25,7 +25,7 @@ func Steady(b *cluster.Budget) (m Members, known bool) {
 		if Finished(p.Pod) {
 			continue
 		}
-		w := scales(p)
+		w := Scales(p)
 		switch {
 		case w == nil:
 			m.Pods++ // nobody makes another one
@@ -41,9 +41,10 @@ func Steady(b *cluster.Budget) (m Members, known bool) {
 	return m, known
 }
 
-// scales is the controller whose replicas count for p: a ReplicaSet's Deployment
-// stands for it, any other controller for itself (finders in disruption.go).
-func scales(p *cluster.Pod) *cluster.Workload {
+// Scales is the controller whose replicas count for p: a ReplicaSet's Deployment
+// stands for it, any other controller for itself (finders in disruption.go). It is
+// nil for a pod without one.
+func Scales(p *cluster.Pod) *cluster.Workload {
 	if len(p.Controllers) == 0 {
 		return nil
 	}

@@ -157,9 +157,9 @@ func compareMeta(a, b metav1.Object) int {
 	return cmp.Or(cmp.Compare(a.GetNamespace(), b.GetNamespace()), cmp.Compare(a.GetName(), b.GetName()))
 }
 
-// claimNames are the claims that pod uses, those of its generic ephemeral volumes
+// ClaimNames are the claims that pod uses, those of its generic ephemeral volumes
 // included, which are named after the pod and the volume.
-func claimNames(pod *corev1.Pod) []string {
+func ClaimNames(pod *corev1.Pod) []string {
 	var names []string
 	for i := range pod.Spec.Volumes {
 		switch v := &pod.Spec.Volumes[i]; {

@@ -39,6 +39,55 @@ func (w *Watcher) Around(node string) *Node {
 	return host
 }
 
+// Tied returns the pod of that name with what a Snapshot would show of its host,
+// its controllers and its volumes; nil if there is no such pod. It is for who
+// follows the changes of a large cluster: whatever would take a look at
+// other pods is left out, so that Host and Controllers have no Pods, and the pod
+// no Budgets. Of the volumes Claim and Attachments are left out.
+func (w *Watcher) Tied(namespace, name string) *Pod {
+	p := w.Pod(namespace, name)
+	if p == nil {
+		return nil
+	}
+	pod := &Pod{Pod: p, Controllers: w.Controllers(p), Volumes: w.volumesOf(p)}
+	if p.Spec.NodeName != "" {
+		if node := w.Node(p.Spec.NodeName); node != nil {
+			pod.Host = &Node{Node: node}
+		}
+	}
+	return pod
+}
+
+// volumesOf returns the volumes that a pod uses, as claimIndex finds them.
+func (w *Watcher) volumesOf(pod *corev1.Pod) []*Volume {
+	if len(pod.Spec.Volumes) == 0 {
+		return nil
+	}
+	index := claimIndex{}
+	for _, name := range ClaimNames(pod) {
+		key := types.NamespacedName{Namespace: pod.Namespace, Name: name}
+		if c := get[corev1.PersistentVolumeClaim](w, KindClaim, pod.Namespace, name); c != nil {
+			if pv := w.Volume(c.Spec.VolumeName); pv != nil {
+				index[key] = &Volume{PersistentVolume: pv}
+			}
+			continue
+		}
+		for _, pv := range indexed[corev1.PersistentVolume](w, KindVolume, indexClaim, key.String()) {
+			index[key] = &Volume{PersistentVolume: pv}
+		}
+	}
+	return index.of(pod)
+}
+
+// Volume returns the persistent volume of that name, or nil.
+func (w *Watcher) Volume(name string) *corev1.PersistentVolume {
+	return get[corev1.PersistentVolume](w, KindVolume, "", name)
+}
+
+// Controller returns the workload of that identity as it was read, without its
+// Pods and without more of its own Controller than the reference; nil if it was not read.
+func (w *Watcher) Controller(uid types.UID) *Workload { return w.workload(uid) }
+
 // Workload returns the workload of that identity; nil if neither it nor a pod
 // of it is known. Its Pods are as Around has them.
 func (w *Watcher) Workload(uid types.UID) *Workload {

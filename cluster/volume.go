@@ -21,7 +21,7 @@ func (c claimIndex) of(pod *corev1.Pod) []*Volume {
 		return nil
 	}
 	var volumes []*Volume
-	for _, name := range claimNames(pod) {
+	for _, name := range ClaimNames(pod) {
 		if v := c[types.NamespacedName{Namespace: pod.Namespace, Name: name}]; v != nil {
 			volumes = append(volumes, v)
 		}

@@ -133,11 +133,16 @@ func (b *Board) inReach(reach int32, node int) bool {
 // they are in the snapshot: cordoned, not Ready, or neither.
 func (b *Board) SetOut(node int, out bool) {
 	b.catchUp()
-	n := &b.nodes[node]
-	to := int32(0)
+	n, to := &b.nodes[node], int32(0)
 	if out {
 		to = b.shared.cordoned[n.passing]
 	}
+	b.setPassing(node, to)
+}
+
+// setPassing gives the node another list of taints that come and go.
+func (b *Board) setPassing(node int, to int32) {
+	n := &b.nodes[node]
 	// Constraints that honour taints count the pods there no longer, or again.
 	var lost, won []int32
 	for _, i := range b.shared.honouring {

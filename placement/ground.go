@@ -39,7 +39,7 @@ type ground struct {
 }
 
 func newGround(nodes []*cluster.Node) ground {
-	g := ground{nodes: nodes, byLabel: map[string]map[string][]int32{}, all: make([]int32, 0, len(nodes)), byName: make(map[string]int32, len(nodes))}
+	g := ground{nodes: slices.Clone(nodes), byLabel: map[string]map[string][]int32{}, all: make([]int32, 0, len(nodes)), byName: make(map[string]int32, len(nodes))}
 	for i, n := range nodes {
 		g.all = append(g.all, int32(i)) //nolint:gosec // a number of nodes
 		g.byName[n.Name] = int32(i)     //nolint:gosec // a number of nodes
