@@ -9,6 +9,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"refit.dev/refit/budget"
@@ -94,8 +95,8 @@ const zoneLabel = corev1.LabelTopologyZone
 type Drain struct {
 	// Leaves tells which pods it evicts.
 	Leaves func(*cluster.Pod) bool
-	// Surges tells for which ones a replacement is started first, because no budget
-	// would ever let them go; nil: for none.
+	// Surges tells for which ones a replacement is started first if no budget would
+	// ever let them go; nil: for none.
 	Surges func(*cluster.Pod) bool
 	// Ungated says that pods are deleted instead, whatever their budgets say.
 	Ungated bool
@@ -103,6 +104,18 @@ type Drain struct {
 
 // NewWorld makes a World from a Snapshot.
 func NewWorld(s *cluster.Snapshot, drain Drain) *World {
+	w := emptyWorld(s)
+	b := builder{World: w, drain: drain, budgets: map[*cluster.Budget]int{}, atBest: map[*cluster.Budget]int{}, sets: map[types.UID]int{}, workloads: map[*cluster.Workload]int{}}
+	for i, n := range s.Nodes {
+		for _, p := range n.Pods {
+			b.add(i, p)
+		}
+	}
+	return w
+}
+
+// emptyWorld has the nodes of a Snapshot, and on its board their pods.
+func emptyWorld(s *cluster.Snapshot) *World {
 	w := &World{snapshot: s, board: placement.NewBoard(s), byName: make(map[string]int, len(s.Nodes)), nodes: make([]node, len(s.Nodes))}
 	zones := map[string]int{}
 	for i, n := range s.Nodes {
@@ -112,17 +125,17 @@ func NewWorld(s *cluster.Snapshot, drain Drain) *World {
 			zones[n.Labels[zoneLabel]] = zone
 		}
 		w.byName[n.Name] = i
-		w.nodes[i] = node{name: n.Name, zone: zone, controlPlane: controlPlane(n.Node), schedulable: !n.Spec.Unschedulable && ready(n.Node)}
-		w.board.SetOut(i, !w.nodes[i].schedulable)
+		w.nodes[i] = node{name: n.Name, zone: zone, controlPlane: controlPlane(n.Node)}
+		w.serve(i, n.Node)
 	}
 	w.zones = len(zones)
-	b := builder{World: w, drain: drain, budgets: map[*cluster.Budget]int{}, sets: map[types.UID]int{}, workloads: map[*cluster.Workload]int{}}
-	for i, n := range s.Nodes {
-		for _, p := range n.Pods {
-			b.add(i, p)
-		}
-	}
 	return w
+}
+
+// serve takes over from a node whether new pods may land there.
+func (w *World) serve(i int, n *corev1.Node) {
+	w.nodes[i].schedulable = !n.Spec.Unschedulable && ready(n)
+	w.board.SetOut(i, !w.nodes[i].schedulable)
 }
 
 // builder numbers what it meets.
@@ -130,6 +143,7 @@ type builder struct {
 	*World
 	drain     Drain
 	budgets   map[*cluster.Budget]int
+	atBest    map[*cluster.Budget]int
 	sets      map[types.UID]int
 	workloads map[*cluster.Workload]int
 }
@@ -138,44 +152,70 @@ func (b *builder) add(on int, p *cluster.Pod) {
 	if budget.Finished(p.Pod) || !b.drain.Leaves(p) {
 		return
 	}
-	x := pod{source: p, class: b.board.Class(p), node: on, budget: -1, set: -1, place: unclaimed, workload: b.workload(p), healthy: budget.Healthy(p.Pod)}
+	x := pod{source: p, class: b.board.Class(p), node: on, workload: b.workload(p)}
+	var controller *cluster.Workload
+	x.set = -1
 	if len(p.Controllers) > 0 {
-		c := p.Controllers[0]
-		x.replaced = p.DeletionTimestamp == nil // else it has been
-		x.afterwards = c.Group == appsv1.GroupName && c.Kind == "StatefulSet"
-		x.set = b.set(c)
+		controller = p.Controllers[0]
+		x.set = b.set(controller)
 	}
-	if !b.drain.Ungated && (b.drain.Surges == nil || !b.drain.Surges(p)) {
-		asked := !budget.Ignored(p.Pod)
-		switch len(p.Budgets) {
-		case 0:
-		case 1:
-			x.budget = b.budget(p.Budgets[0])
-			x.gated = asked && !budget.PassesBy(p.Pod, p.Budgets[0].PodDisruptionBudget)
-			x.stuck = x.gated && b.World.budgets[x.budget].atBest == 0
-		default:
-			x.stuck = asked // the Eviction API refuses such a pod for ever
-		}
+	x.follow(p.Pod, controller)
+	var only *policyv1.PodDisruptionBudget
+	best := 0
+	if len(p.Budgets) > 0 {
+		only, best = p.Budgets[0].PodDisruptionBudget, b.best(p.Budgets[0])
+	}
+	surges := b.drain.Surges != nil && b.drain.Surges(p)
+	if x.gate(p.Pod, b.drain.Ungated, surges, len(p.Budgets), only, best) {
+		x.budget = b.budget(p.Budgets[0])
 	}
 	b.nodes[on].pods = append(b.nodes[on].pods, len(b.pods))
 	b.pods = append(b.pods, x)
+}
+
+// follow takes over what a pod and its nearest controller (nil: none) say.
+func (x *pod) follow(p *corev1.Pod, controller *cluster.Workload) {
+	x.healthy, x.place = budget.Healthy(p), unclaimed
+	x.replaced = controller != nil && p.DeletionTimestamp == nil // else it has been
+	x.afterwards = controller != nil && controller.Group == appsv1.GroupName && controller.Kind == "StatefulSet"
+}
+
+// gate says how the Eviction API deals with a pod that so many budgets select: of a
+// single one it is told what it lets go at best. surges is what Drain.Surges
+// says. It returns whether the pod counts for the single budget.
+func (x *pod) gate(p *corev1.Pod, ungated, surges bool, budgets int, only *policyv1.PodDisruptionBudget, atBest int) (counts bool) {
+	x.budget, x.gated, x.stuck = -1, false, false
+	if ungated || budgets == 0 || surges && neverGoes(p, budgets, only, atBest) {
+		return false
+	}
+	asked := !budget.Ignored(p)
+	if budgets > 1 {
+		x.stuck = asked // the Eviction API refuses such a pod for ever
+		return false
+	}
+	x.gated = asked && !budget.PassesBy(p, only)
+	x.stuck = x.gated && atBest == 0
+	return true
+}
+
+func (b *builder) best(source *cluster.Budget) int {
+	n, known := b.atBest[source]
+	if !known {
+		n = atBest(source)
+		b.atBest[source] = n
+	}
+	return n
 }
 
 func (b *builder) budget(source *cluster.Budget) int {
 	if i, known := b.budgets[source]; known {
 		return i
 	}
-	r := budgetRoom{source: source, allowed: int(source.Status.DisruptionsAllowed), atBest: atBest(source), eatenOn: map[int]bool{}}
+	r := budgetRoom{source: source, allowed: allowedNow(source.PodDisruptionBudget), atBest: b.best(source), eatenOn: map[int]bool{}}
 	for _, p := range source.Pods {
 		if p.Host != nil && !budget.Finished(p.Pod) && !budget.Healthy(p.Pod) {
 			r.eatenOn[b.byName[p.Host.Name]] = true
 		}
-	}
-	if r.allowed == 0 {
-		r.allowed = min(0, int(source.Status.CurrentHealthy-source.Status.DesiredHealthy))
-	}
-	if source.Status.ObservedGeneration < source.Generation {
-		r.allowed = 0 // the server refuses until the disruption controller has looked
 	}
 	b.World.budgets = append(b.World.budgets, r)
 	b.budgets[source] = len(b.World.budgets) - 1

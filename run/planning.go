@@ -4,7 +4,6 @@
 package run
 
 import (
-	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/plan"
 )
@@ -37,7 +36,7 @@ func (s *Spec) drainRules(snapshot *cluster.Snapshot) plan.Drain {
 		Ungated: s.Drain.DisableEviction,
 	}
 	if s.SurgeSingletons {
-		rules.Surges = func(p *cluster.Pod) bool { return budget.NeverOnceRunning(p) != nil && singleton(p) != nil }
+		rules.Surges = func(p *cluster.Pod) bool { return singleton(p) != nil }
 	}
 	return rules
 }
