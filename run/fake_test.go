@@ -52,6 +52,8 @@ type fakeCluster struct {
 	onRestart func(Surge) error
 	// newPodsReady is whether pods that moved are Ready.
 	newPodsReady bool
+	// onUntaint, if set, is called before each removal of a soft taint; an error is the answer.
+	onUntaint func(name string) error
 	// onSnapshot, if set, is called before each picture of the whole cluster.
 	onSnapshot func()
 	err        error
@@ -249,6 +251,11 @@ func (c *fakeCluster) Taint(_ context.Context, node *corev1.Node, run string, wa
 }
 
 func (c *fakeCluster) Untaint(_ context.Context, name, run string) error {
+	if c.onUntaint != nil {
+		if err := c.onUntaint(name); err != nil {
+			return err
+		}
+	}
 	c.change(func() {
 		if n := c.nodes[name]; n != nil && cluster.TaintedBy(n) == run {
 			n = n.DeepCopy()

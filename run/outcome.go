@@ -27,13 +27,11 @@ type Outcome struct {
 	NothingLeft bool
 }
 
-// close sums the run up, in the journal and for whoever listens.
+// close sums the run up, in the journal and for whoever listens. untidy says what
+// of its own the run could not take back.
 func (e *engine) close(ctx context.Context, reason string, untidy error, took time.Duration) Outcome {
 	e.mu.Lock()
-	o := e.sumUp(reason)
-	if untidy != nil && o.Result == event.ResultDone {
-		o.Result, o.Reason, o.Hint = event.ResultUnfinished, untidy.Error(), "refit runs resume "+e.spec.Run+" tries again"
-	}
+	o := e.sumUp(reason, untidy)
 	counts, remaining := e.counts, e.remaining
 	e.mu.Unlock()
 
@@ -61,7 +59,7 @@ func (e *engine) close(ctx context.Context, reason string, untidy error, took ti
 }
 
 // sumUp makes the Outcome of where the nodes stand.
-func (e *engine) sumUp(reason string) Outcome {
+func (e *engine) sumUp(reason string, untidy error) Outcome {
 	o := Outcome{Run: e.spec.Run, Result: event.ResultDone}
 	var failed, timedOut, replaced, gone []string
 	for _, name := range slices.Sorted(maps.Keys(e.status.Nodes)) {
@@ -90,10 +88,15 @@ func (e *engine) sumUp(reason string) Outcome {
 	say(event.ResultFailed, replaced, "replaced by another one of the same name, which was not maintained")
 	say(event.ResultUnfinished, timedOut, "timed out")
 	say(event.ResultDone, gone, "deleted meanwhile")
-	if reason != "" {
-		parts = append(parts, reason)
-		if o.Result == event.ResultDone {
-			o.Result = event.ResultUnfinished
+	if untidy != nil {
+		o.Hint = "refit runs resume " + e.spec.Run + " tries again"
+	}
+	for _, why := range []string{reason, text(untidy)} {
+		if why != "" {
+			parts = append(parts, why)
+			if o.Result == event.ResultDone {
+				o.Result = event.ResultUnfinished
+			}
 		}
 	}
 	o.Reason = strings.Join(parts, "; ")
@@ -101,6 +104,14 @@ func (e *engine) sumUp(reason string) Outcome {
 		o.Hint = fmt.Sprintf("carry on: refit runs resume %s; give up and uncordon: refit runs abort %s", e.spec.Run, e.spec.Run)
 	}
 	return o
+}
+
+// text is that of an error, or nothing.
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // stopReason says why ctx ended.
