@@ -19,6 +19,7 @@ import (
 	"refit.dev/refit/check"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/report/html"
 	"refit.dev/refit/run"
 	"refit.dev/refit/twin"
@@ -71,6 +72,9 @@ type Options struct {
 func Run(ctx context.Context, o Options) (out *Outcome, err error) {
 	if o.Nodes < MinNodes {
 		return nil, fmt.Errorf("%d nodes: the demo needs %d at least", o.Nodes, MinNodes)
+	}
+	if err := html.Writable(o.Report); err != nil {
+		return nil, hint.Wrap(err, "name another file with --report")
 	}
 	unlock, err := lock()
 	if err != nil {
@@ -164,10 +168,9 @@ func (o *Options) show(ctx context.Context, tw *twin.Twin) (*Outcome, error) {
 	if out.Verdict, err = watching.Judge(ctx); err != nil {
 		return nil, err
 	}
-	if err := o.report(store, out.Run.Run); err != nil {
-		return nil, err
+	if out.unreported = o.report(store, out.Run.Run); out.unreported == nil {
+		out.Report = o.Report
 	}
-	out.Report = o.Report
 	return out, nil
 }
 

@@ -6,6 +6,7 @@ package demo
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/statedir"
 	"refit.dev/refit/run"
 	"refit.dev/refit/twin"
@@ -130,6 +132,19 @@ func TestOneDemoAtATime(t *testing.T) {
 	unlock()
 }
 
+// A report that cannot be written is said before there is a cluster.
+func TestNowhereToReport(t *testing.T) {
+	s := &sayings{}
+	o := options(t, s, event.Discard)
+	o.Report = filepath.Join(t.TempDir(), "missing", "report.html")
+	if _, err := Run(t.Context(), o); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(hint.Of(err), "--report") {
+		t.Errorf("%v, hint %q", err, hint.Of(err))
+	}
+	if len(s.lines) > 0 {
+		t.Errorf("something was begun: %q", s.lines)
+	}
+}
+
 func TestFaults(t *testing.T) {
 	node := witness.NodeHistory{Name: "n1", Cordons: 1, Uncordons: 1, Reboots: 1, Ready: true}
 	twice := node
@@ -155,6 +170,10 @@ func TestFaults(t *testing.T) {
 	}
 	o.Run = run.Outcome{Result: event.ResultFailed, Reason: "1 node failed"}
 	if o.Faults()[0] != "the run ended failed: 1 node failed" {
+		t.Errorf("faults %q", o.Faults())
+	}
+	o.unreported = errors.New("write the report: no space")
+	if len(o.Faults()) != 7 || !strings.Contains(strings.Join(o.Summary(), "\n"), "FAULT: write the report: no space") {
 		t.Errorf("faults %q", o.Faults())
 	}
 }

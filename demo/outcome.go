@@ -21,8 +21,10 @@ type Outcome struct {
 	Run run.Outcome
 	// Verdict is what the witness says; nil if the run was interrupted.
 	Verdict *witness.Verdict
-	// Report is the file that the report of the run is in; empty if the run was interrupted.
-	Report string
+	// Report is the file that the report of the run is in; empty if the run was
+	// interrupted, or the report could not be written: then unreported says why.
+	Report     string
+	unreported error
 	// Took is how long the run lasted, OneByOne the sum of the times that the
 	// nodes took: what it would have been with one node at a time.
 	Took, OneByOne time.Duration
@@ -33,6 +35,9 @@ func (o *Outcome) Faults() []string {
 	var out []string
 	if o.Run.Result != event.ResultDone {
 		out = append(out, fmt.Sprintf("the run ended %s: %s", o.Run.Result, o.Run.Reason))
+	}
+	if o.unreported != nil {
+		out = append(out, o.unreported.Error())
 	}
 	if o.Verdict == nil {
 		return out

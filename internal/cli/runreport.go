@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/utils/clock"
 
+	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/report"
 	"refit.dev/refit/report/html"
 	"refit.dev/refit/run"
@@ -66,7 +67,7 @@ func (a *app) writeReport(args []string, out string) error {
 		return err
 	}
 	if err := html.WriteFile(path, r); err != nil {
-		return err
+		return hint.Wrap(err, "name another file with --out")
 	}
 	if a.output == "text" {
 		_, err := fmt.Fprintln(a.Out, report.Printable(path))

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/run"
 )
 
@@ -39,20 +38,39 @@ func Load(store *run.Store, id string, now time.Time) (*Run, error) {
 
 // WriteFile writes the page of r to a file, which appears complete or not at
 // all. It is for its user alone: the command of a run may hold secrets.
-func WriteFile(path string, r *Run) (err error) {
-	fail := func(err error) error {
-		return hint.Wrap(fmt.Errorf("write the report: %w", err), "name another file with --out")
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".refit-report-*") // mode 0600
-	if err != nil {
-		return fail(err)
-	}
-	err = errors.Join(Write(f, r), f.Close())
+func WriteFile(path string, r *Run) error {
+	f, err := temporary(path)
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		if err = errors.Join(Write(f, r), f.Close()); err == nil {
+			err = os.Rename(f.Name(), path)
+		}
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
 	}
 	if err != nil {
-		return fail(errors.Join(err, os.Remove(f.Name())))
+		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
+}
+
+// Writable tells whether WriteFile could write that file now, for who will only
+// have a report to write after hours. The error is as that of WriteFile.
+func Writable(path string) error {
+	f, err := temporary(path)
+	if err == nil {
+		err = errors.Join(f.Close(), os.Remove(f.Name()))
+	}
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}
+
+// temporary is a file beside path, which may be renamed to that.
+func temporary(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%s is a directory", path)
+	}
+	return os.CreateTemp(filepath.Dir(path), ".refit-report-*") // mode 0600
 }
