@@ -120,8 +120,8 @@ func (n *node) took(t *timeline) time.Duration {
 	return sum
 }
 
-// intervals are when the node held a slot, and when it was out: from its cordon
-// until it was schedulable again. One that failed or was left stays out.
+// out is when the node was out: from its cordon until it was schedulable again.
+// One that failed or was left stays out; ok is false for one that never was.
 func (n *node) out(end time.Time) (from, to time.Time, ok bool) {
 	if len(n.segments) == 0 {
 		return from, to, false

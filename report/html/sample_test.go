@@ -17,7 +17,7 @@ import (
 
 var begin = time.Date(2026, 11, 22, 15, 4, 5, 0, time.UTC)
 
-// sample is a made-up run: its journal and its history, of which all moments
+// sampleRun is a made-up run: its journal and its history, of which all moments
 // are those that a simulation with these numbers has.
 type sampleRun struct {
 	nodes, slots int
