@@ -44,6 +44,9 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 
 func TestSoak(t *testing.T) {
 	seeds, first := number(t, "REFIT_SOAK_SEEDS", 20), number(t, "REFIT_SOAK_FIRST", 1)
+	if seeds == 0 {
+		t.Fatal("REFIT_SOAK_SEEDS=0: want 1 or more, or nothing was tried")
+	}
 	s := newSite(t)
 	var moves []float64
 	for seed := first; seed < first+seeds; seed++ {
