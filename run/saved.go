@@ -111,8 +111,12 @@ func (p *SavedPlan) validate() error {
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		names[i] = n.Name
-		if t := spec.target(n.Name); t == nil || t.UID != n.UID {
+		t := spec.target(n.Name)
+		if t == nil || t.UID != n.UID {
 			return fmt.Errorf("node %s is not that of the spec", n.Name)
+		}
+		if !p.standsOn(t) { // a change of it would go unnoticed
+			return fmt.Errorf("node %s is not that of the ground", n.Name)
 		}
 		last := 0.0
 		for _, x := range []*float64{n.Start, n.Drained, n.Back, n.Done} {
@@ -130,7 +134,13 @@ func (p *SavedPlan) validate() error {
 	return nil
 }
 
-// reasonable: a year is more than any maintenance takes.
+// standsOn tells whether the ground knows a target as the spec does.
+func (p *SavedPlan) standsOn(t *Target) bool {
+	i := slices.IndexFunc(p.Ground.Nodes, func(n plan.GroundNode) bool { return n.Name == t.Name })
+	return i >= 0 && p.Ground.Nodes[i].UID == t.UID && p.Ground.Nodes[i].Unschedulable == t.Unschedulable
+}
+
+// reasonable: 68 years are more than any maintenance takes.
 func reasonable(seconds float64) bool { return seconds >= 0 && seconds <= math.MaxInt32 }
 
 // Plan is Prepare for those who want to look: where it would not be safe to begin
