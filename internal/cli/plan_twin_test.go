@@ -59,6 +59,9 @@ func TestSavedPlan(t *testing.T) {
 	if out, _ := must(exitBlocked, "maintain", "--all", "--reboot", "--out", file); !strings.Contains(out, "BLOCKER "+run.FlagMissing) {
 		t.Errorf("the blockers are not shown:\n%s", out)
 	}
+	if out, errw := must(exitBlocked, "maintain", "--all", "--reboot", "--out", "-"); out != "" || !strings.Contains(errw, "BLOCKER "+run.FlagMissing) {
+		t.Errorf("stdout is for a plan that can be carried out:\n%s\nstderr:\n%s", out, errw)
+	}
 	if _, err := os.Stat(file); !os.IsNotExist(err) {
 		t.Errorf("a plan was saved that cannot be carried out: %v", err)
 	}

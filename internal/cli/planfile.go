@@ -120,7 +120,7 @@ func checkOut(name string) error {
 // showOnly is the end of a dry run: the plan is its data. One that cannot begin is
 // shown, but not saved.
 func (a *app) showOnly(p *run.Prepared, out string) (run.Outcome, error) {
-	if err := a.showPlan(p, out == "-" && p.Blocked == nil); err != nil {
+	if err := a.showPlan(p, out == "-"); err != nil {
 		return run.Outcome{}, err
 	}
 	if p.Blocked != nil {
@@ -137,11 +137,12 @@ func (a *app) showOnly(p *run.Prepared, out string) (run.Outcome, error) {
 	return done, a.savePlan(out, p.Save())
 }
 
-// showPlan writes the plan as data; aside, on stderr, if stdout is for the plan that is saved.
+// showPlan writes the plan as data; aside, on stderr, if stdout is for the plan
+// that is saved, or would be if it were not blocked.
 func (a *app) showPlan(p *run.Prepared, aside bool) error {
 	w := a.Out
 	if a.output == "json" || a.output == "yaml" {
-		if aside {
+		if aside && p.Blocked == nil {
 			return nil // it is the same
 		}
 		return writeData(w, a.output, p.Save())

@@ -32,6 +32,10 @@ const (
 	otherLines = 11 // what stands around the chart, and the question
 )
 
+// codeCells has room for every code that there is; a plan that was edited by hand
+// may hold anything.
+const codeCells = 30
+
 // viewFor lays out the data of a dry run in a format of -o.
 func viewFor(c report.Canvas, format string) planView {
 	v := planView{Canvas: c, rows: mostRows, waits: true}
@@ -76,7 +80,7 @@ func (v planView) findings(b *strings.Builder, p *run.Prepared) {
 	for _, list := range [][]cluster.Finding{p.Plan.Blockers, p.Plan.Warnings} {
 		for i := range list {
 			f := &list[i]
-			fmt.Fprintf(b, "%s %s\n", paint(f.Severity, v.Color), f.Code)
+			fmt.Fprintf(b, "%s %s\n", paint(f.Severity, v.Color), v.Cut(f.Code, codeCells))
 			b.WriteString(v.Fold("  "+f.Object.String()+": "+f.Message, "    "))
 			if f.Hint != "" {
 				b.WriteString(v.Fold("  hint: "+f.Hint, "    "))

@@ -151,6 +151,10 @@ func TestPlanViewFits(t *testing.T) {
 			})
 		}
 		p.Warnings = []string{name.Draw(t, "warning")}
+		p.Plan.Warnings = []cluster.Finding{{
+			Severity: cluster.Warning, Code: name.Draw(t, "code"), Message: name.Draw(t, "message"), Hint: name.Draw(t, "hint"),
+			Object: cluster.Object{Kind: name.Draw(t, "kind"), Name: name.Draw(t, "object")},
+		}}
 		canvas := report.Canvas{Columns: rapid.IntRange(39, 200).Draw(t, "columns"), Lines: rapid.IntRange(0, 60).Draw(t, "lines")}
 		for _, v := range []planView{viewFor(canvas, "text"), viewFor(canvas, "wide"), viewAsked(canvas)} {
 			for line := range strings.Lines(v.text(p)) {
