@@ -64,7 +64,7 @@ func (c *checker) neverAllows(b *cluster.Budget, members budget.Members, demand 
 		c.add(BudgetNeverAllows, object, "never lets a pod go: %s is counted against the scale of controllers, and its %s %s none",
 			wording, count(members.Pods, "pod"), map[bool]string{true: "has", false: "have"}[members.Pods == 1])
 	case members.Pods == 1:
-		c.add(BudgetSingleReplica, object, "never lets %s go, the only pod that it selects: %s", b.Pods[0].Name, wording)
+		c.add(BudgetSingleReplica, object, "never lets %s go, the only pod that it selects: %s", live(b.Pods)[0].Name, wording)
 	default:
 		c.add(BudgetNeverAllows, object, "never lets a pod go: %s demands %d healthy pods, and there are %d", wording, demand.Desired, members.Pods)
 	}

@@ -63,7 +63,7 @@ func Codes() []Code {
 		{NodeNotReadyEmpty, cluster.Warning, "A node is not Ready and holds nothing that would have to leave. It counts as unavailable.",
 			"Bring the node back, or delete the Node object if the machine is gone for good."},
 		{NodeTainted, cluster.Info, "A run of refit has still to maintain the node, so that pods are placed elsewhere first; or it was killed.",
-			"If no run is at work: refit runs resume RUN, or refit runs abort RUN."},
+			"If no run is at work: refit runs resume RUN, or refit runs abort RUN; refit uncordon NODE removes the taint of one node."},
 		{NodeCordoned, cluster.Warning, "A node takes no new pods. It counts as unavailable, and evicted pods find less room.",
 			"If its maintenance is over: refit uncordon NODE."},
 		{NodePressure, cluster.Warning, "A node is short of memory, disk or process IDs, or has no network: its kubelet may evict pods without regard to budgets, and the scheduler avoids it.",
