@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 	"k8s.io/utils/clock"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/internal/hint"
 )
 
@@ -144,13 +145,13 @@ func readable(path string, data []byte) (records []Record, torn int, err error) 
 	}
 	if err != nil {
 		return nil, 0, hint.Wrap(fmt.Errorf("%s: %w", path, err),
-			"the journal was changed by something else than refit; restore the file, or uncordon by hand the nodes that carry the "+
-				"annotation refit.dev/cordon of this run and remove its directory")
+			"the journal was changed by something else than refit; restore the file, or give the nodes that carry the annotation %s "+
+				"or the taint %s of this run to refit uncordon, and remove its directory", cluster.CordonAnnotation, cluster.TaintKey)
 	}
 	if len(records) == 0 {
 		return nil, 0, hint.Wrap(fmt.Errorf("%s: it holds no complete record", path),
-			"the run was ended before it changed anything, or the file was emptied; if no node carries the annotation refit.dev/cordon "+
-				"of this run, remove its directory")
+			"the run was ended before it changed anything, or the file was emptied; if no node carries the annotation %s "+
+				"or the taint %s of this run, remove its directory", cluster.CordonAnnotation, cluster.TaintKey)
 	}
 	return records, torn, nil
 }

@@ -27,7 +27,7 @@ func newRunsReportCommand(a *app) *cobra.Command {
 			"it is the newest run. The path of the file is printed.\n\n" +
 			"The file is readable for you alone, because the command of a run may hold secrets, and is in it.",
 		Example: "  refit runs report\n" +
-			"  refit runs report 20261122-150405-abcd --out /srv/www/maintenance.html\n" +
+			"  refit runs report 20261122-150405-abcd --out maintenance.html\n" +
 			"  refit runs report --out - > report.html",
 		Args: usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns,
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"refit.dev/refit/internal/statedir"
@@ -118,6 +119,13 @@ func TestRunsReport(t *testing.T) {
 	_, errw, code = refit(t, "runs", "report", "--out", "missing/report.html")
 	if code != exitFailed || !strings.Contains(errw, "write the report") || !strings.Contains(errw, "hint: name another file with --out") {
 		t.Errorf("a directory that is missing: exit %d, stderr %q", code, errw)
+	}
+	if err := syscall.Mkfifo("pipe", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, errw, code = refit(t, "runs", "report", "--out", "pipe")
+	if info, err := os.Stat("pipe"); err != nil || info.Mode().IsRegular() || code != exitFailed || !strings.Contains(errw, "pipe is not a regular file") {
+		t.Errorf("what is no file: %v, %v, exit %d, stderr %q", info.Mode(), err, code, errw)
 	}
 	if left, err := filepath.Glob(".refit-report-*"); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)

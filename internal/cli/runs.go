@@ -143,8 +143,8 @@ func newRunsAbortCommand(a *app) *cobra.Command {
 		Use:   "abort [RUN]",
 		Short: "Give a run up and uncordon what it had cordoned",
 		Long: "Uncordon the nodes that the run cordoned - those that somebody else had cordoned before stay\n" +
-			"so -, release the lock and close the journal. What was done to the machines is not undone.\n" +
-			"Without a name it is the only run that is not finished.",
+			"so -, remove its soft taints, release the lock and close the journal. What was done to the\n" +
+			"machines is not undone. Without a name it is the only run that is not finished.",
 		Example: "  refit runs abort 20261122-150405-abcd",
 		Args:    usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -69,8 +69,12 @@ func Writable(path string) error {
 
 // temporary is a file beside path, which may be renamed to that.
 func temporary(path string) (*os.File, error) {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
+	switch info, err := os.Stat(path); {
+	case err != nil: // it is not there, as a rule
+	case info.IsDir():
 		return nil, fmt.Errorf("%s is a directory", path)
+	case !info.Mode().IsRegular(): // to rename a file to /dev/null would end that
+		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	return os.CreateTemp(filepath.Dir(path), ".refit-report-*") // mode 0600
 }
