@@ -53,10 +53,32 @@ func TestExcerptsAgreeWithTheSnapshot(t *testing.T) {
 			}
 		}
 	}
+	for _, want := range s.Pods {
+		got := w.Tied(want.Namespace, want.Name)
+		if got == nil || got.Pod != want.Pod || (got.Host == nil) != (want.Host == nil) || got.Host != nil && got.Host.Node != want.Host.Node ||
+			len(got.Controllers) != len(want.Controllers) || len(got.Volumes) != len(want.Volumes) {
+			t.Errorf("pod %s: %+v", want.Name, got)
+			continue
+		}
+		for i, c := range got.Controllers {
+			above := want.Controllers[i]
+			if c.UID != above.UID || c.Desired != above.Desired || c.Found != above.Found || above.Found && w.Controller(c.UID).Kind != c.Kind {
+				t.Errorf("pod %s is controlled by %+v, want %+v", want.Name, *c, *above)
+			}
+		}
+		for i, v := range got.Volumes {
+			if v.PersistentVolume != want.Volumes[i].PersistentVolume {
+				t.Errorf("pod %s has the volume %s, want %s", want.Name, v.Name, want.Volumes[i].Name)
+			}
+		}
+	}
 	for _, want := range s.Workloads {
 		if want.Found || len(want.Pods) > 0 {
 			sameWorkload(t, w.Workload(want.UID), want)
 		}
+	}
+	if w.Tied("shop", "nobody") != nil || w.Controller("nobody") != nil || w.Volume("nobody") != nil {
+		t.Error("found what is not there")
 	}
 	if w.Around("nobody") != nil || w.Workload("nobody") != nil {
 		t.Error("found what is not there")

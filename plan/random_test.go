@@ -46,6 +46,15 @@ func randomTown(t *rapid.T, shard int) *town {
 	return foundTown(shards*seed+uint64(shard), nodes, apps) //nolint:gosec // a small number
 }
 
+// seeded is chance that repeats itself.
+func seeded(parts []uint16) *rand.Rand {
+	var seed uint64
+	for _, part := range parts {
+		seed = seed<<16 | uint64(part)
+	}
+	return rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // the seed is rapid's
+}
+
 func foundTown(seed uint64, nodes, apps int) *town {
 	g := &founder{Rand: rand.New(rand.NewPCG(seed, 1)), town: &town{}} //nolint:gosec // the seed is rapid's
 	g.addNodes(nodes)

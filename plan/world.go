@@ -98,6 +98,8 @@ type Drain struct {
 	// Surges tells for which ones a replacement is started first if no budget would
 	// ever let them go; nil: for none.
 	Surges func(*cluster.Pod) bool
+	// Timed says that what Leaves says of pods that are being deleted depends on the time.
+	Timed bool
 	// Ungated says that pods are deleted instead, whatever their budgets say.
 	Ungated bool
 }
