@@ -187,14 +187,7 @@ func (p *Prepared) rehearseSurges(ctx context.Context, s *cluster.Snapshot) erro
 		d := singleton(pod)
 		surge := Surge{Namespace: d.Namespace, Name: d.Name, UID: d.UID, RestartedAt: restartTime(p.operator.Clock.Now(), d.Rollout.RestartedAt)}
 		if err := restart(ctx, p.operator.Client, surge, true); err != nil {
-			advice := hint.Of(err)
-			if failed, ok := errors.AsType[*failure](err); ok {
-				advice = failed.hint
-			}
-			if apierrors.IsForbidden(err) {
-				advice = "--surge-singletons needs the permission to patch deployments"
-			}
-			return hint.Wrap(&BlockedError{fmt.Errorf("node %s: try to %w", pod.Spec.NodeName, err)}, "%s; nothing was changed", advice)
+			return refusedSurge(ctx, pod.Spec.NodeName, err)
 		}
 		if _, why := room.Anywhere(pod.Pod, []string{pod.Spec.NodeName}); len(why) > 0 {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("node %s: the replacement of pod %s/%s fits on no other node at present: %s",
@@ -202,4 +195,21 @@ func (p *Prepared) rehearseSurges(ctx context.Context, s *cluster.Snapshot) erro
 		}
 	}
 	return nil
+}
+
+// refusedSurge is the error of a restart that was tried: a *BlockedError, unless
+// nobody has said that it would not work.
+func refusedSurge(ctx context.Context, node string, err error) error {
+	tried := fmt.Errorf("node %s: try to %w", node, err)
+	if ctx.Err() != nil || transient(err) {
+		return tried
+	}
+	advice := "see why the API server does not take it"
+	if failed, ok := errors.AsType[*failure](err); ok {
+		tried, advice = fmt.Errorf("node %s: %w", node, err), failed.hint
+	}
+	if apierrors.IsForbidden(err) {
+		advice = "--surge-singletons needs the permission to patch deployments"
+	}
+	return hint.Wrap(&BlockedError{tried}, "%s; nothing was changed", advice)
 }

@@ -4,16 +4,21 @@
 package run
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/hint"
 )
 
 // TestStuck: `objects` puts manifests in place for all that follow in the file;
@@ -62,4 +67,30 @@ func TestStuck(t *testing.T) {
 			return b.String()
 		})
 	})
+}
+
+// That a restart could not be tried says nothing about whether it would work.
+func TestRefusedSurge(t *testing.T) {
+	deployments := appsv1.Resource("deployments")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, c := range []struct {
+		what    string
+		ctx     context.Context
+		err     error
+		blocked bool
+		advice  string
+	}{
+		{"the API server is busy", t.Context(), apierrors.NewServerTimeout(deployments, "patch", 1), false, ""},
+		{"interrupted", ended, context.Canceled, false, ""},
+		{"no permission", t.Context(), apierrors.NewForbidden(deployments, "one", nil), true, "permission to patch deployments"},
+		{"a webhook says no", t.Context(), apierrors.NewBadRequest("denied"), true, "see why"},
+		{"it would not help", t.Context(), cannotSurge("shop", "one", "it is paused"), true, "kubectl edit deployment -n shop one"},
+	} {
+		err := refusedSurge(c.ctx, "a", c.err)
+		_, blocked := errors.AsType[*BlockedError](err)
+		if blocked != c.blocked || !strings.HasPrefix(err.Error(), "node a: ") || !contains(hint.Of(err), c.advice) {
+			t.Errorf("%s: %v; hint: %s", c.what, err, hint.Of(err))
+		}
+	}
 }
