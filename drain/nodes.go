@@ -16,10 +16,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
-
-	"refit.dev/refit/cluster"
 )
 
 // undoLimit is what taking back a cordon may take once the drain was

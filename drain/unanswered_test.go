@@ -18,9 +18,8 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/utils/ptr"
 
-	"refit.dev/refit/event"
-
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/event"
 )
 
 // The API server cordons a node, and its answer never comes: the cordon is taken
