@@ -108,7 +108,8 @@ func (r *Run) row(n *node, s scale) row {
 	for _, segment := range n.segments {
 		p, took := phaseOf(segment.step), segment.to.Sub(segment.from)
 		x := s.percent(s.place(segment.from))
-		b := bar{Class: p.Class, X: number(x), W: number(s.percent(s.place(segment.to)) - x), Title: p.Name + " " + duration(took)}
+		w := max(0, s.percent(s.place(segment.to))-x) // the clock may have been set back
+		b := bar{Class: p.Class, X: number(x), W: number(w), Title: p.Name + " " + duration(took)}
 		note := ""
 		switch {
 		case segment.failed:

@@ -100,6 +100,24 @@ func TestPageOfOtherEnds(t *testing.T) {
 	}
 }
 
+// A clock that is set back at whatever moment of a run: no bar is of a negative
+// width, and the page says what the journal does.
+func TestClockSetBack(t *testing.T) {
+	for at := 2; at < 60; at++ {
+		s := newSample(12, 3)
+		s.killedAfter = 7
+		s.simulate(t)
+		for i := range s.records[at:] {
+			s.records[at+i].Time = s.records[at+i].Time.Add(-3 * time.Second)
+		}
+		page := s.write(t)
+		wants(t, page, "12 of 12 nodes maintained", "Taken up")
+		if strings.Contains(page, `width="-`) || strings.Contains(page, ` x="-`) {
+			t.Errorf("before record %d: something has a negative width or place", at)
+		}
+	}
+}
+
 // TestGaps: time in which nobody worked on the run is drawn narrow, and places
 // on the axis are told as the time that they really were.
 func TestGaps(t *testing.T) {

@@ -95,7 +95,8 @@ func (t *timeline) gap(i int) time.Duration {
 	if i+1 >= len(t.sessions) {
 		return 0
 	}
-	return min(t.sessions[i+1].from.Sub(t.sessions[i].to), time.Duration(gapShare*float64(t.worked())))
+	pause := t.sessions[i+1].from.Sub(t.sessions[i].to)
+	return max(0, min(pause, time.Duration(gapShare*float64(t.worked())))) // a clock may have been set back
 }
 
 // width is the length of the axis; never 0. Planned times may reach beyond the
