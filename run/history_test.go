@@ -123,6 +123,7 @@ type sight struct {
 	snapshot *cluster.Snapshot
 	pods     map[string]*corev1.Pod
 	budgets  map[string]*policyv1.PodDisruptionBudget
+	above    map[types.UID]*cluster.Workload // what controls a controller
 }
 
 func (b *sight) Snapshot() *cluster.Snapshot { return b.snapshot }
@@ -144,7 +145,11 @@ func (b *sight) Controllers(pod *corev1.Pod) []*cluster.Workload {
 	if ref == nil {
 		return nil
 	}
-	return []*cluster.Workload{{Kind: ref.Kind, Namespace: pod.Namespace, Name: ref.Name, UID: ref.UID}}
+	chain := []*cluster.Workload{{Kind: ref.Kind, Namespace: pod.Namespace, Name: ref.Name, UID: ref.UID}}
+	if top := b.above[ref.UID]; top != nil {
+		chain = append(chain, top)
+	}
+	return chain
 }
 
 func historyPod(name, uid, owner, node string) *corev1.Pod {
@@ -254,6 +259,15 @@ func TestRecorder(t *testing.T) {
 	bound := cluster.Change{Kind: cluster.KindPod, Namespace: "shop", Name: "cart-2", UID: "3", Verb: cluster.Updated}
 	r.note([]cluster.Change{bound, bound, {Kind: cluster.KindBudget, Namespace: "shop", Name: "cart", Verb: cluster.Updated}})
 	want("bound", "pod-placed cart-2 on b of ReplicaSet shop/cart")
+
+	// The pod is seen before the ReplicaSet that made it.
+	b.pods["shop/cart-3"] = historyPod("cart-3", "6", "cart-new", "")
+	r.note([]cluster.Change{{Kind: cluster.KindPod, Namespace: "shop", Name: "cart-3", UID: "6", Verb: cluster.Added}})
+	want("not known yet")
+	b.above = map[types.UID]*cluster.Workload{"rs-cart-new": {UID: "rs-cart", Found: true}}
+	b.pods["shop/cart-3"] = historyPod("cart-3", "6", "cart-new", "b")
+	r.note([]cluster.Change{{Kind: cluster.KindPod, Namespace: "shop", Name: "cart-3", UID: "6", Verb: cluster.Updated}})
+	want("known when it is bound", "pod-placed cart-3 on b of ReplicaSet shop/cart")
 
 	// What happened before the end is written down, and a budget that is deleted has no numbers.
 	delete(b.budgets, "shop/cart")

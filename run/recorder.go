@@ -36,7 +36,8 @@ type recorder struct {
 	pods      map[types.UID]string
 	// budgets are those of the run's pods, as they were last written down.
 	budgets map[types.NamespacedName]event.Budget
-	// pending are pods of workloads that were made since and wait for a node.
+	// pending are pods that were made since and wait for a node, with their
+	// workload, or "" as long as that is not known.
 	pending map[types.UID]string
 }
 
@@ -192,7 +193,7 @@ func (r *recorder) pod(c cluster.Change) {
 		delete(r.pending, c.UID)
 		return
 	}
-	_, waits := r.pending[c.UID]
+	workload, waits := r.pending[c.UID]
 	if !waits && c.Verb != cluster.Added {
 		return
 	}
@@ -200,20 +201,35 @@ func (r *recorder) pod(c cluster.Change) {
 	if pod == nil || pod.UID != c.UID {
 		return // it is gone already; its deletion follows
 	}
-	if !waits {
-		chain := r.watched.Controllers(pod)
-		if len(chain) == 0 || r.workloads[chain[len(chain)-1].UID] == "" {
+	if workload == "" {
+		var known bool
+		if workload, known = r.ours(pod); workload == "" && known {
+			delete(r.pending, c.UID)
 			return
 		}
-		r.pending[c.UID] = r.workloads[chain[len(chain)-1].UID]
 	}
 	if pod.Spec.NodeName == "" {
+		r.pending[c.UID] = workload
 		return
 	}
-	workload := r.pending[c.UID]
 	delete(r.pending, c.UID)
+	if workload == "" {
+		return // whatever controls it was never read
+	}
 	r.sink.Emit(event.Event{
 		Time: r.clock.Now(), Type: event.PodPlaced, Node: pod.Spec.NodeName, Workload: workload,
 		Pod: &event.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: string(pod.UID)},
 	})
+}
+
+// ours names the workload of the run that a pod belongs to; "" if there is none.
+// known is false if that may be for want of news: the watch may bring a pod before
+// the ReplicaSet that made it, as in a restart.
+func (r *recorder) ours(pod *corev1.Pod) (name string, known bool) {
+	chain := r.watched.Controllers(pod)
+	if len(chain) == 0 {
+		return "", true
+	}
+	top := chain[len(chain)-1]
+	return r.workloads[top.UID], top.Found
 }
