@@ -38,7 +38,7 @@ func table(p *progress, now time.Time, columns, lines int) []row {
 	if columns < 1 || lines < 1 {
 		return nil
 	}
-	rows := []row{{text: cut(totals(p, now), columns), style: boldStyle}}
+	rows := []row{{text: totals(p, now, columns), style: boldStyle}}
 	nodes := p.interesting()
 	if len(nodes) == 0 || lines < 3 {
 		return rows
@@ -59,8 +59,9 @@ func table(p *progress, now time.Time, columns, lines int) []row {
 	return rows
 }
 
-// totals is the first line. What matters most stands first: the line may be cut.
-func totals(p *progress, now time.Time) string {
+// totals is the first line. What matters most stands first; what does not fit is
+// left out whole, because half a number or half a name of a run helps nobody.
+func totals(p *progress, now time.Time, columns int) string {
 	done, failed, active, pending := p.counts()
 	parts := []string{fmt.Sprintf("%d/%d nodes done", done, len(p.nodes))}
 	if failed > 0 {
@@ -74,7 +75,10 @@ func totals(p *progress, now time.Time) string {
 	if p.run != "" {
 		parts = append(parts, "run "+printableLine(p.run))
 	}
-	return strings.Join(parts, "  ")
+	for len(parts) > 1 && cells(strings.Join(parts, "  ")) > columns {
+		parts = parts[:len(parts)-1]
+	}
+	return cut(strings.Join(parts, "  "), columns)
 }
 
 // layout is how wide the columns of a table are.

@@ -183,7 +183,11 @@ func (v planView) writeWaits(b *strings.Builder, p *plan.Plan) {
 		if len(nodes) == 1 {
 			text = fmt.Sprintf("  %s: %s", reason, nodes[0])
 		}
-		b.WriteString(v.Cut(text, v.Columns) + "\n")
+		if v.moves {
+			b.WriteString(v.Fold(text, "    "))
+		} else {
+			b.WriteString(v.Cut(text, v.Columns) + "\n")
+		}
 	}
 }
 

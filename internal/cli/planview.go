@@ -80,9 +80,12 @@ func (v planView) findings(b *strings.Builder, p *run.Prepared) {
 	for _, list := range [][]cluster.Finding{p.Plan.Blockers, p.Plan.Warnings} {
 		for i := range list {
 			f := &list[i]
-			fmt.Fprintf(b, "%s %s\n", paint(f.Severity, v.Color), v.Cut(f.Code, codeCells))
+			// As refit check does it: a code and what to do stand once for all that follow one another.
+			if i == 0 || list[i-1].Code != f.Code {
+				fmt.Fprintf(b, "%s %s\n", paint(f.Severity, v.Color), v.Cut(f.Code, codeCells))
+			}
 			b.WriteString(v.Fold("  "+f.Object.String()+": "+f.Message, "    "))
-			if f.Hint != "" {
+			if last := i == len(list)-1 || list[i+1].Code != f.Code || list[i+1].Hint != f.Hint; last && f.Hint != "" {
 				b.WriteString(v.Fold("  hint: "+f.Hint, "    "))
 			}
 		}
@@ -170,6 +173,9 @@ func estimates(p *plan.Plan) []string {
 // boundName names what bounds the time: slots, budget shop/web.
 func boundName(b plan.Bound) string {
 	name := strings.ReplaceAll(string(b.Limit), "-", " ")
+	if b.Limit == plan.LimitLanding {
+		name = "room on done nodes"
+	}
 	if b.Subject != "" {
 		name += " " + b.Subject
 	}

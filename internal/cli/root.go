@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -39,13 +41,24 @@ func Run(ctx context.Context, streams genericiooptions.IOStreams, argv0 string, 
 	root := newRootCommand(a, argv0)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err != nil && err.Error() != "" {
+	if err != nil && err.Error() != "" && !readerLeft(err) {
 		fmt.Fprintf(streams.ErrOut, "error: %s\n", report.Printable(err.Error()))
 		if h := hint.Of(err); h != "" {
 			fmt.Fprintf(streams.ErrOut, "hint: %s\n", report.Printable(h))
 		}
 	}
 	return exitCode(err)
+}
+
+// stdoutName is what package os calls the standard output.
+const stdoutName = "/dev/stdout"
+
+// readerLeft tells whether nothing is wrong but that whoever reads the standard
+// output went away, as head does when it has enough: that is not worth a message.
+// It decides nothing: the exit code is that of a failure.
+func readerLeft(err error) bool {
+	path, ok := errors.AsType[*fs.PathError](err)
+	return ok && errors.Is(path, syscall.EPIPE) && path.Path == stdoutName && err.Error() == path.Error()
 }
 
 func newRootCommand(a *app, argv0 string) *cobra.Command {
@@ -120,7 +133,7 @@ func (a *app) client() (*rest.Config, kubernetes.Interface, error) {
 	if err == nil && config.Host == clientcmd.ClusterDefaults.Server && *a.kube.APIServer == "" {
 		// What client-go falls back to; nobody means a server without TLS on this machine.
 		if raw, rawErr := a.kube.ToRawKubeConfigLoader().RawConfig(); rawErr == nil && len(raw.Clusters) == 0 {
-			err = errors.New("it is missing or names no cluster")
+			err = fmt.Errorf("%s is missing or names no cluster", strings.Join(a.kube.ToRawKubeConfigLoader().ConfigAccess().GetLoadingPrecedence(), ", "))
 		}
 	}
 	if err != nil {
