@@ -10,8 +10,8 @@ import (
 )
 
 // Bound is a time in which the nodes cannot be maintained, whatever the order:
-// if only one of the limits is looked at, with the same estimates as in the
-// forecast.
+// if only one of the limits is looked at, and every pod starts as quickly as the
+// quickest of its workload did.
 type Bound struct {
 	// Limit names what is in short supply.
 	Limit Limit `json:"limit"`
@@ -110,13 +110,13 @@ func (p *pod) queues() bool { return p.gated && !p.stuck && p.healthy && p.repla
 // votes tells whether no other member of a quorum set goes while the pod is away.
 func (p *pod) votes() bool { return p.set >= 0 && p.healthy && p.replaced }
 
-// held is for how long the eviction of a pod takes from its budget.
+// held is for how long the eviction of a pod takes from its budget, at the least.
 func (w *World) held(p *pod) time.Duration {
 	x := &w.workloads[p.workload]
 	if p.afterwards {
-		return x.startup + x.termination
+		return x.quickest + x.termination
 	}
-	return x.startup
+	return x.quickest
 }
 
 // chain is when the last of several evictions can begin, if only so many may be

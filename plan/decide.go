@@ -58,6 +58,7 @@ const trialLimit = 16
 // Decide returns which nodes may be started now.
 func (w *World) Decide(in *Intent, order *Order, s *State) Verdict {
 	l := newLedger(w, s)
+	l.expect()
 	defer l.restore(s)
 	return l.decide(in, order, s)
 }
@@ -68,6 +69,9 @@ func (l *ledger) restore(s *State) {
 		if l.claimed[i] {
 			l.withdraw(i, tierOf(s, i))
 		}
+	}
+	for _, x := range l.due {
+		l.board.Take(x.class, x.node)
 	}
 }
 
@@ -163,7 +167,7 @@ func (l *ledger) spare(in *Intent, s *State) int {
 	left, again := 0, 0
 	for i := range l.nodes {
 		if s.Stage[i] == Waiting || s.Stage[i] == Leaving {
-			left += len(l.nodes[i].pods)
+			left += l.staying(i)
 		}
 		again += l.again[i]
 	}

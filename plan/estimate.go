@@ -22,13 +22,15 @@ const (
 )
 
 // estimate says what is expected of the pods of a workload (nil: of bare pods),
-// of which sample is one: starting takes them as long as it took the median of
-// those that run, with the second that the API keeps time in. A grace period below
-// the default is taken for what the pods need, because somebody has thought about
-// it; one above it is for the worst case, and a forecast that counted it would be
-// wrong by minutes.
+// of which sample is one. Starting takes them as long as it took the median of
+// those that run, with the second that the API keeps time in; pods that were all
+// started at the same time, when the cluster was made, were slower than one that
+// is replaced will be, so a lower bound goes by the quickest of them. A grace
+// period below the default is taken for what the pods need, because somebody has
+// thought about it; one above it is for the worst case, and a forecast that
+// counted it would be wrong by minutes.
 func estimate(owner *cluster.Workload, sample *cluster.Pod) workload {
-	x := workload{startup: usualStartup, termination: usualTermination}
+	x := workload{startup: usualStartup, quickest: usualStartup, termination: usualTermination}
 	if grace := ptr.Deref(sample.Spec.TerminationGracePeriodSeconds, corev1.DefaultTerminationGracePeriodSeconds); grace < corev1.DefaultTerminationGracePeriodSeconds {
 		x.termination = time.Duration(grace) * time.Second
 	}
@@ -43,7 +45,7 @@ func estimate(owner *cluster.Workload, sample *cluster.Pod) workload {
 	}
 	if len(seen) > 0 {
 		slices.Sort(seen)
-		x.startup = max(seen[len(seen)/2], 0)
+		x.startup, x.quickest = seen[len(seen)/2], seen[0]
 	}
 	return x
 }

@@ -230,7 +230,7 @@ func (f *forecast) evict(i int) {
 		f.sets[p.set].missing++
 	}
 	p.healthy = false
-	if p.source.DeletionTimestamp == nil {
+	if !p.leaving {
 		f.board.Take(p.class, from)
 		f.board.Put(p.class.Leaving(), from)
 		f.state.Evicted++

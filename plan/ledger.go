@@ -24,6 +24,14 @@ type ledger struct {
 	claimed []bool
 	again   []int
 	wanted  []int // of each budget, by the node that is being looked at
+	// due are the pods that are on their way somewhere, with the place that is kept for each.
+	due []stand
+}
+
+// stand is a pod of a class on a node.
+type stand struct {
+	class placement.Class
+	node  int
 }
 
 const (
@@ -50,6 +58,22 @@ func newLedger(w *World, s *State) *ledger {
 		}
 	}
 	return l
+}
+
+// expect keeps places for the pods that controllers are short of: they were
+// evicted a moment ago, and what replaces them is not bound yet.
+func (l *ledger) expect() {
+	for i := range l.crews {
+		x := &l.crews[i]
+		for range x.desired - x.bound {
+			place, _ := l.landing.find(x.class)
+			if place < 0 {
+				break
+			}
+			l.board.Put(x.class, place)
+			l.due = append(l.due, stand{x.class, place})
+		}
+	}
 }
 
 // claim takes account of a node that starts, and finds a place for each of its

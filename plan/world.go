@@ -30,6 +30,8 @@ type World struct {
 	sets     []quorumSet
 	// workloads are those that the pods belong to, with what is expected of them.
 	workloads []workload
+	// crews are the controllers that keep a number of pods running.
+	crews []crew
 }
 
 // node is a node with its pods, by number.
@@ -50,7 +52,10 @@ type pod struct {
 	budget   int // -1: none
 	set      int // -1: none
 	workload int
+	crew     int // -1: none
 	healthy  bool
+	// leaving: it is being deleted already.
+	leaving bool
 	// gated: the Eviction API asks the budget for it.
 	gated bool
 	// stuck: it can never be evicted; a reason is in the Plan's blockers.
@@ -83,9 +88,19 @@ type quorumSet struct {
 	missingOn map[int]int
 }
 
+// crew are the pods of a controller that replaces those that go. As long as there
+// are fewer than it wants, others are on their way: they have been evicted, and
+// the replacement is not made or not bound yet.
+type crew struct {
+	class   placement.Class
+	desired int // unknown: below zero
+	bound   int // to nodes, and not being deleted
+}
+
 // workload is what is expected of the pods of one controller.
 type workload struct {
-	startup     time.Duration // from bound to Ready
+	startup     time.Duration // from bound to Ready, as a rule
+	quickest    time.Duration // the same, at the least
 	termination time.Duration // from evicted to gone
 }
 
@@ -107,7 +122,7 @@ type Drain struct {
 // NewWorld makes a World from a Snapshot.
 func NewWorld(s *cluster.Snapshot, drain Drain) *World {
 	w := emptyWorld(s)
-	b := builder{World: w, drain: drain, budgets: map[*cluster.Budget]int{}, atBest: map[*cluster.Budget]int{}, sets: map[types.UID]int{}, workloads: map[*cluster.Workload]int{}}
+	b := builder{World: w, drain: drain, budgets: map[*cluster.Budget]int{}, atBest: map[*cluster.Budget]int{}, sets: map[types.UID]int{}, crews: map[types.UID]int{}, workloads: map[*cluster.Workload]int{}}
 	for i, n := range s.Nodes {
 		for _, p := range n.Pods {
 			b.add(i, p)
@@ -147,6 +162,7 @@ type builder struct {
 	budgets   map[*cluster.Budget]int
 	atBest    map[*cluster.Budget]int
 	sets      map[types.UID]int
+	crews     map[types.UID]int
 	workloads map[*cluster.Workload]int
 }
 
@@ -156,12 +172,15 @@ func (b *builder) add(on int, p *cluster.Pod) {
 	}
 	x := pod{source: p, class: b.board.Class(p), node: on, workload: b.workload(p)}
 	var controller *cluster.Workload
-	x.set = -1
+	x.set, x.crew = -1, -1
 	if len(p.Controllers) > 0 {
 		controller = p.Controllers[0]
 		x.set = b.set(controller)
 	}
 	x.follow(p.Pod, controller)
+	if controller != nil {
+		x.crew = b.crew(controller, &x)
+	}
 	var only *policyv1.PodDisruptionBudget
 	best := 0
 	if len(p.Budgets) > 0 {
@@ -177,8 +196,8 @@ func (b *builder) add(on int, p *cluster.Pod) {
 
 // follow takes over what a pod and its nearest controller (nil: none) say.
 func (x *pod) follow(p *corev1.Pod, controller *cluster.Workload) {
-	x.healthy, x.place = budget.Healthy(p), unclaimed
-	x.replaced = controller != nil && p.DeletionTimestamp == nil // else it has been
+	x.healthy, x.leaving, x.place = budget.Healthy(p), p.DeletionTimestamp != nil, unclaimed
+	x.replaced = controller != nil && !x.leaving // else it has been
 	x.afterwards = controller != nil && controller.Group == appsv1.GroupName && controller.Kind == "StatefulSet"
 }
 
@@ -246,6 +265,27 @@ func (b *builder) set(c *cluster.Workload) int {
 	return b.sets[c.UID]
 }
 
+// crewed: a Job needs fewer pods as they succeed, and those of a DaemonSet have
+// only one place to go.
+func crewed(c *cluster.Workload) bool { return c.Kind != "Job" && c.Kind != "DaemonSet" }
+
+// crew counts a pod for its controller.
+func (b *builder) crew(c *cluster.Workload, x *pod) int {
+	if !crewed(c) {
+		return -1
+	}
+	i, known := b.crews[c.UID]
+	if !known {
+		i = len(b.World.crews)
+		b.World.crews = append(b.World.crews, crew{class: x.class, desired: int(c.Desired)})
+		b.crews[c.UID] = i
+	}
+	if !x.leaving {
+		b.World.crews[i].bound++
+	}
+	return i
+}
+
 func (b *builder) workload(p *cluster.Pod) int {
 	var owner *cluster.Workload
 	if n := len(p.Controllers); n > 0 {
@@ -274,6 +314,17 @@ func (w *World) Name(node int) string { return w.nodes[node].name }
 
 // Moving returns how many pods have to leave a node.
 func (w *World) Moving(node int) int { return len(w.nodes[node].pods) }
+
+// staying returns how many pods have to leave a node and are not leaving already.
+func (w *World) staying(node int) int {
+	n := 0
+	for _, i := range w.nodes[node].pods {
+		if !w.pods[i].leaving {
+			n++
+		}
+	}
+	return n
+}
 
 // clone returns a World that may be changed: nothing of this one is.
 func (w *World) clone() *World {

@@ -70,7 +70,7 @@ func healthy(w *cluster.Workload) int32 {
 	return n
 }
 
-// tally counts, for each workload, the pods that the run has evicted.
+// tally counts, for each workload and each node, the pods that the run has evicted.
 //
 // Nodes are drained side by side, so a workload may never be whole again until
 // the last of them is done. What a node has to wait for is that the pods that
@@ -85,6 +85,7 @@ type tally struct {
 	mu      sync.Mutex
 	of      map[string]types.UID // UID of a pod -> UID of its workload
 	evicted map[types.UID]int32
+	from    map[string]int       // by node: how many pods this process has evicted
 	asked   map[types.UID]demand // by nodes under way
 	changed func(types.UID)      // called, if set, when a count has changed
 }
@@ -96,7 +97,7 @@ type demand struct {
 }
 
 func newTally() *tally {
-	return &tally{of: map[string]types.UID{}, evicted: map[types.UID]int32{}, asked: map[types.UID]demand{}}
+	return &tally{of: map[string]types.UID{}, evicted: map[types.UID]int32{}, from: map[string]int{}, asked: map[types.UID]demand{}}
 }
 
 // begin notes what a node is going to wait for, and raises it to what the nodes
@@ -144,6 +145,7 @@ func (t *tally) Emit(e event.Event) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.from[e.Node]++
 	if workload, known := t.of[e.Pod.UID]; known {
 		delete(t.of, e.Pod.UID)
 		t.evicted[workload]++
@@ -151,6 +153,13 @@ func (t *tally) Emit(e event.Event) {
 			t.changed(workload)
 		}
 	}
+}
+
+// evictedFrom returns how many pods this process has evicted from a node so far.
+func (t *tally) evictedFrom(node string) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.from[node]
 }
 
 // onChange has f called with each workload of which another pod is counted. f does not call back.

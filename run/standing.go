@@ -13,7 +13,8 @@ func (e *engine) standing() map[string]*NodeStatus {
 	nodes := make(map[string]*NodeStatus, len(e.status.Nodes))
 	for name, n := range e.status.Nodes {
 		copied := *n
-		copied.Steps = maps.Clone(n.Steps) // its lists are replaced, never changed
+		copied.Steps = maps.Clone(n.Steps)                         // its lists are replaced, never changed
+		copied.Evicted = max(n.Evicted, e.tally.evictedFrom(name)) // the journal has it when the drain is done
 		nodes[name] = &copied
 	}
 	return nodes
