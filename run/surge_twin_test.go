@@ -32,6 +32,7 @@ type readiness struct {
 	mu    sync.Mutex
 	ready map[string]map[types.UID]bool // by app
 	least map[string]int
+	blind bool // the watch has ended
 }
 
 func (s *site) watchReadiness(t *testing.T) *readiness {
@@ -60,6 +61,9 @@ func (s *site) watchReadiness(t *testing.T) *readiness {
 				r.see(p, e.Type == watch.Deleted)
 			}
 		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.blind = true
 	}()
 	return r
 }
@@ -79,9 +83,13 @@ func (r *readiness) see(p *corev1.Pod, deleted bool) {
 	r.least[app] = min(r.least[app], len(r.ready[app]))
 }
 
+// leastOf is how few there were; -1 if the witness cannot say.
 func (r *readiness) leastOf(app string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.blind {
+		return -1
+	}
 	return r.least[app]
 }
 
