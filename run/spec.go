@@ -198,6 +198,12 @@ func (s *Spec) validate() error {
 	if _, err := s.Drain.options(s.Run, nil); err != nil {
 		return err
 	}
+	if g := s.Drain.GracePeriodSeconds; g != nil && *g < 0 {
+		return fmt.Errorf("a grace period of %d seconds: want 0 or more, or none given", *g)
+	}
+	if s.Drain.SkipWaitForDelete.Duration < 0 {
+		return fmt.Errorf("pods that were deleted longer ago than %s: want 0 (all are waited for) or more", s.Drain.SkipWaitForDelete.Duration)
+	}
 	if s.Timeouts.Command.Duration < 0 {
 		return fmt.Errorf("the command timeout is %s: want 0 (none) or more", s.Timeouts.Command.Duration)
 	}

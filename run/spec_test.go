@@ -11,6 +11,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 func TestPlanningOfASpec(t *testing.T) {
@@ -21,6 +22,8 @@ func TestPlanningOfASpec(t *testing.T) {
 		"0.99 moves per pod":         func(s *Spec) { s.MaxMoves = 0.99 },
 		"NaN moves per pod":          func(s *Spec) { s.MaxMoves = math.NaN() },
 		"+Inf moves per pod":         func(s *Spec) { s.MaxMoves = math.Inf(1) },
+		"a grace period of -1":       func(s *Spec) { s.Drain.GracePeriodSeconds = ptr.To[int64](-1) },
+		"deleted longer ago than -":  func(s *Spec) { s.Drain.SkipWaitForDelete = metav1.Duration{Duration: -time.Second} },
 		"the work is estimated at -": func(s *Spec) { s.WorkEstimate = metav1.Duration{Duration: -time.Minute} },
 	} {
 		spec := &Spec{
