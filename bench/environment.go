@@ -61,6 +61,8 @@ func (b *bench) logf(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...)
 }
 
+const twinName = "bench"
+
 // environment is a running twin with the programs that are measured on it.
 type environment struct {
 	*bench
@@ -75,7 +77,7 @@ func (b *bench) start(ctx context.Context, manifest []byte, options twin.Options
 	if err := os.WriteFile(file, manifest, 0o600); err != nil {
 		return nil, fmt.Errorf("write the scenario: %w", err)
 	}
-	options.Name, options.StateDir, options.Scenario = "bench", b.state, file
+	options.Name, options.StateDir, options.Scenario = twinName, b.state, file
 	options.NodePods = 200
 	options.Tied, options.Wait = true, true
 	t, err := twin.Up(ctx, options, func(string) {})
