@@ -192,7 +192,13 @@ func (k *Keeper) settle() {
 	}
 	for o := range k.staleOwners {
 		k.muster(o)
+		if s := o.count(); s.first != nil {
+			k.short[o] = s
+		} else {
+			delete(k.short, o)
+		}
 	}
+	k.lineUp()
 	for m := range k.unjudged {
 		k.judge(m)
 	}

@@ -43,7 +43,8 @@ type Keeper struct {
 	owners    map[types.UID]*owner
 	byClaim   map[types.NamespacedName]crowd
 	byVolume  map[string]crowd
-	departing crowd // on nodes, and being deleted
+	short     map[*owner]shortage // those that are short of pods
+	departing crowd               // on nodes, and being deleted
 
 	slots               []*member // by the number of a pod in the World
 	freeSlots, freeSets []int
@@ -70,7 +71,7 @@ func Keep(source Source, drain Drain) *Keeper {
 		source: source, drain: drain, world: emptyWorld(s), nodes: make([]*corev1.Node, len(s.Nodes)),
 		members: make(map[types.NamespacedName]*member, len(s.Pods)), budgets: make(map[types.NamespacedName]*allowance, len(s.Budgets)),
 		spaces: map[string]*finder{}, owners: make(map[types.UID]*owner, len(s.Workloads)),
-		byClaim: map[types.NamespacedName]crowd{}, byVolume: map[string]crowd{}, departing: crowd{},
+		byClaim: map[types.NamespacedName]crowd{}, byVolume: map[string]crowd{}, departing: crowd{}, short: map[*owner]shortage{},
 		unjudged: crowd{}, staleBudgets: map[*allowance]bool{}, staleOwners: map[*owner]bool{},
 	}
 	for i, n := range s.Nodes {
