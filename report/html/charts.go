@@ -90,7 +90,7 @@ func (b *budget) chart(s scale) chart {
 	c := chart{
 		Name: b.name, Top: peak, Class: "good",
 		Side:  fmt.Sprintf("%d of %d", worst.unavailable, worst.allowed),
-		Note:  fmt.Sprintf("%d pods", b.samples[0].expected),
+		Note:  count(int(b.samples[0].expected), "pod", "pods"),
 		Area:  area(thin(unavailable, higher), peak, until),
 		Limit: line(thin(allowed, lower), peak, until),
 		Label: fmt.Sprintf("Unavailable pods of budget %s over time: at most %d, %d allowed", b.name, worst.unavailable, worst.allowed),

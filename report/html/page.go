@@ -124,14 +124,18 @@ func (r *Run) page() *page {
 }
 
 // scale is the time axis of the page. A plan that expected much more time than a
-// run took that is over does not squeeze what really was: it is cut off.
+// run took does not squeeze what really was: it is cut off, unless the run is at
+// work. Of a run that may be resumed more is shown: it is what is still to come.
 func (r *Run) scale() (s scale, cut bool) {
-	const most = 1.25 // times as long
+	most := 1.25 // times as long
+	if !r.status.Closed() {
+		most = 4
+	}
 	var planned time.Duration
 	for _, n := range r.planned.Nodes {
 		planned = max(planned, n.End)
 	}
-	if limit := time.Duration(most * float64(r.timeline.width(0))); r.status.Closed() && planned > limit {
+	if limit := time.Duration(most * float64(r.timeline.width(0))); r.status.Phase != run.PhaseRunning && r.timeline.worked() > 0 && planned > limit {
 		planned, cut = limit, true
 	}
 	return scale{r.timeline, r.timeline.width(planned)}, cut

@@ -81,6 +81,9 @@ func TestPageOfOtherEnds(t *testing.T) {
 		}, []string{"11 of 12", "1 failed", "timed out", "look at the machine and its kubelet", "failure"}},
 		{"no history", func(s *sampleRun) { s.events = nil }, []string{"This run has no history", "12 of 12", "Pods evicted"}},
 		{"a plan of far too much time", func(s *sampleRun) { s.plan.Nodes[3].End = time.Hour }, []string{"its bars are cut off on the right"}},
+		{"a plan of far too much time, stopped", func(s *sampleRun) {
+			s.phase, s.plan.Nodes[3].End = run.PhaseStopped, time.Hour
+		}, []string{"its bars are cut off on the right"}},
 		{"no plan", func(s *sampleRun) { s.plan = Planned{} }, []string{"one node at a time: "}},
 		{"resumed", func(s *sampleRun) {
 			s.killedAfter, s.records, s.events = 7, nil, nil
