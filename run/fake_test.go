@@ -53,7 +53,7 @@ type fakeCluster struct {
 	// newPodsReady is whether pods that moved are Ready.
 	newPodsReady bool
 	// onUntaint, if set, is called before each removal of a soft taint; an error is the answer.
-	onUntaint func(name string) error
+	onUntaint func(ctx context.Context, name string) error
 	// onSnapshot, if set, is called before each picture of the whole cluster.
 	onSnapshot func()
 	err        error
@@ -250,9 +250,9 @@ func (c *fakeCluster) Taint(_ context.Context, node *corev1.Node, run string, wa
 	return err
 }
 
-func (c *fakeCluster) Untaint(_ context.Context, name, run string) error {
+func (c *fakeCluster) Untaint(ctx context.Context, name, run string) error {
 	if c.onUntaint != nil {
-		if err := c.onUntaint(name); err != nil {
+		if err := c.onUntaint(ctx, name); err != nil {
 			return err
 		}
 	}

@@ -24,8 +24,10 @@ import (
 const (
 	// steerers is how many nodes are tainted at the same time.
 	steerers = 4
-	// unsteerLimit is how long the end of the run may take to remove the taints.
-	unsteerLimit = 2 * time.Minute
+	// unsteerLimit is how long the end of the run may take to remove the taints,
+	// interruptedLimit the same if somebody waits for the program to end.
+	unsteerLimit     = 2 * time.Minute
+	interruptedLimit = 10 * time.Second
 )
 
 // steering is the tainting of the nodes that wait.
@@ -97,7 +99,11 @@ func (e *engine) waits(name string) bool {
 func (e *engine) unsteer(ctx context.Context, s *steering) error {
 	s.stop()
 	<-s.done
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unsteerLimit)
+	limit := unsteerLimit
+	if ctx.Err() != nil {
+		limit = interruptedLimit
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	names := maps.Clone(s.tainted)
 	for _, target := range e.spec.Nodes {
@@ -105,17 +111,26 @@ func (e *engine) unsteer(ctx context.Context, s *steering) error {
 			names[target.Name] = true
 		}
 	}
-	var work errgroup.Group
-	work.SetLimit(steerers)
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		work.Go(func() error {
-			return retry(ctx, e.clock, e.spec.Timeouts.Stall.Duration, func(ctx context.Context) error {
-				return e.cluster.Untaint(ctx, name, e.spec.Run)
-			})
-		})
-	}
-	if err := work.Wait(); err != nil {
+	if err := e.untaint(ctx, slices.Sorted(maps.Keys(names))); err != nil {
 		return fmt.Errorf("the soft taint %s could not be removed everywhere: %w", cluster.TaintKey, err)
 	}
 	return nil
+}
+
+// untaint removes the run's taint from nodes until ctx ends. That cuts requests
+// off, too: to remove a taint once more does no harm.
+func (e *engine) untaint(ctx context.Context, names []string) error {
+	var work errgroup.Group
+	work.SetLimit(steerers)
+	for _, name := range names {
+		work.Go(func() error {
+			return retry(ctx, e.clock, e.spec.Timeouts.Stall.Duration, func(call context.Context) error {
+				call, cancel := context.WithCancelCause(call)
+				defer cancel(nil)
+				defer context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })()
+				return e.cluster.Untaint(call, name, e.spec.Run)
+			})
+		})
+	}
+	return work.Wait()
 }

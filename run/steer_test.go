@@ -5,6 +5,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -97,7 +98,7 @@ func TestEngineTellsOfTaintsThatStay(t *testing.T) {
 			spec.Reboot, spec.Command = false, "x"
 			spec.MaxFailures = 2
 			c.taint("b", spec.Run)
-			c.onUntaint = func(name string) error {
+			c.onUntaint = func(_ context.Context, name string) error {
 				return apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Node").GroupKind(), name, nil)
 			}
 			tr := newTrial(t, c, spec)
@@ -125,5 +126,22 @@ func TestEngineTellsOfTaintsThatStay(t *testing.T) {
 				t.Errorf("resumed: %+v", o)
 			}
 		})
+	}
+}
+
+// An API server that does not answer holds the end of a run up for no longer than
+// its limit.
+func TestUntaintEndsWithItsContext(t *testing.T) {
+	c := newFakeCluster(t, "a", "b")
+	tr := newTrial(t, c, testSpec("a", "b"))
+	ctx, cancel := context.WithCancel(deadline(t))
+	c.onUntaint = func(call context.Context, _ string) error {
+		cancel()
+		<-call.Done()
+		return call.Err()
+	}
+	// callLimit would end the requests, too, but as too late.
+	if err := tr.untaint(ctx, []string{"a", "b"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
