@@ -276,20 +276,12 @@ func (f *forecast) replace(p *pod) {
 }
 
 // arrive lets the replacement start at its place. gone is how long the pod itself
-// still takes, which some replacements wait for.
+// still takes, which some replacements wait for. The place is on no node that is
+// being emptied: those are closed.
 func (f *forecast) arrive(i int, gone time.Duration) {
 	p, x := &f.pods[i], &f.workloads[f.pods[i].workload]
 	p.node, p.place = p.place, unclaimed
 	f.nodes[p.node].pods = append(f.nodes[p.node].pods, i)
-	if f.state.Stage[p.node] == Leaving { // it came late
-		f.leaving[p.node]++
-		if p.gated {
-			f.claims[p.budget]++
-		}
-		if f.firstOfSet(p.node, len(f.nodes[p.node].pods)-1) {
-			f.members[p.set]++
-		}
-	}
 	took := x.startup
 	if p.afterwards {
 		took += gone
