@@ -145,26 +145,18 @@ func (w *Watcher) podsUnder(uid types.UID) []*Pod {
 }
 
 // Concerned returns the identities of the workloads that a change of a pod or of
-// a workload is about: those that control it, and itself. Of a pod that is gone
-// they are not known any more.
+// a workload is about, also of one that is gone: itself, if it is a workload, and
+// those that control it, the nearest first.
 func (w *Watcher) Concerned(c Change) []types.UID {
 	var concerned []types.UID
-	switch c.Kind {
-	case KindPod:
-		pod := w.Pod(c.Namespace, c.Name)
-		if pod == nil || pod.UID != c.UID {
-			return nil
-		}
-		for _, above := range w.Controllers(pod) {
-			concerned = append(concerned, above.UID)
-		}
-	case KindWorkload:
+	if c.Kind == KindWorkload {
 		concerned = append(concerned, c.UID)
-		if known := w.workload(c.UID); known != nil {
-			for _, above := range w.above(known.Controller) {
-				concerned = append(concerned, above.UID)
-			}
-		}
+	}
+	if c.Owner == "" || c.Kind != KindPod && c.Kind != KindWorkload {
+		return concerned
+	}
+	for _, above := range w.above(&Workload{UID: c.Owner}) {
+		concerned = append(concerned, above.UID)
 	}
 	return concerned
 }

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 func TestHeldClusterIsAsTheLiveOne(t *testing.T) {
@@ -28,7 +29,10 @@ func TestHeldClusterIsAsTheLiveOne(t *testing.T) {
 
 	news := h.Subscribe()
 	defer news.Close()
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "new", UID: "new", ResourceVersion: "1"}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: "new", UID: "new", ResourceVersion: "1",
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "rs", UID: "rs", Controller: ptr.To(true)}},
+	}}
 	later := pod.DeepCopy()
 	later.ResourceVersion, later.Spec.NodeName = "2", "node-1"
 	for _, err := range []error{h.Put(pod), h.Put(later), h.Remove(later)} {
@@ -39,6 +43,10 @@ func TestHeldClusterIsAsTheLiveOne(t *testing.T) {
 	for i, c := range next(t, news, 3) {
 		if want := []Verb{Added, Updated, Deleted}[i]; c.Verb != want || c.Kind != KindPod || c.UID != "new" {
 			t.Errorf("change %d is %+v, want a pod %s", i, c, want)
+		}
+		// By now the pod is gone, and those who wait for its workload have to know.
+		if got := h.Concerned(c); len(got) != 1 || got[0] != "rs" {
+			t.Errorf("change %d concerns %v", i, got)
 		}
 	}
 	if h.Pod("shop", "new") != nil {

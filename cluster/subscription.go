@@ -27,6 +27,9 @@ type Change struct {
 	Namespace, Name string
 	UID             types.UID
 	Verb            Verb
+	// Owner is the controller of a pod or of a workload, which is known also when
+	// the object is gone; "" for none.
+	Owner types.UID
 }
 
 // Subscription is a queue of Changes without a bound: its reader may be slow and

@@ -144,7 +144,7 @@ func replaced(ctx context.Context, t *testing.T, client kubernetes.Interface) {
 		if err := pods.Delete(ctx, "again", *metav1.NewDeleteOptions(0)); err != nil {
 			t.Fatal(err)
 		}
-		want = append(want, Change{KindPod, "default", "again", made.UID, Added}, Change{KindPod, "default", "again", made.UID, Deleted})
+		want = append(want, Change{KindPod, "default", "again", made.UID, Added, ""}, Change{KindPod, "default", "again", made.UID, Deleted, ""})
 	}
 	for len(got) < len(want) {
 		select {

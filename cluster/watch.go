@@ -129,7 +129,11 @@ func (w *Watcher) add(factory informers.SharedInformerFactory, src source) error
 func (w *Watcher) handler(kind Kind) cache.ResourceEventHandler {
 	publish := func(obj any, verb Verb) {
 		if m, ok := obj.(metav1.Object); ok {
-			w.publish(Change{Kind: kind, Namespace: m.GetNamespace(), Name: m.GetName(), UID: m.GetUID(), Verb: verb})
+			c := Change{Kind: kind, Namespace: m.GetNamespace(), Name: m.GetName(), UID: m.GetUID(), Verb: verb}
+			if ref := metav1.GetControllerOfNoCopy(m); ref != nil && !staticOwner(ref) {
+				c.Owner = ref.UID
+			}
+			w.publish(c)
 		}
 	}
 	return cache.ResourceEventHandlerFuncs{

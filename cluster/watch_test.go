@@ -165,7 +165,7 @@ func TestChangesAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	got = append(got, next(t, s, 1)...)
-	of := func(v Verb) Change { return Change{KindPod, "shop", "new", "1", v} }
+	of := func(v Verb) Change { return Change{KindPod, "shop", "new", "1", v, ""} }
 	if want := []Change{of(Added), of(Updated), of(Deleted)}; !slices.Equal(got, want) {
 		t.Errorf("changes %v, want %v", got, want)
 	}
@@ -199,7 +199,7 @@ func TestAReplacedObjectIsDeletedAndAdded(t *testing.T) {
 	h.OnUpdate(old, same) // a relist brings the same object again
 	h.OnUpdate(old, newer)
 	h.OnUpdate(newer, replaced)
-	want := []Change{{KindNode, "", "n", "uid-x", Updated}, {KindNode, "", "n", "uid-x", Deleted}, {KindNode, "", "n", "uid-y", Added}}
+	want := []Change{{KindNode, "", "n", "uid-x", Updated, ""}, {KindNode, "", "n", "uid-x", Deleted, ""}, {KindNode, "", "n", "uid-y", Added, ""}}
 	if got := s.Take(); !slices.Equal(got, want) {
 		t.Errorf("changes %v, want %v", got, want)
 	}

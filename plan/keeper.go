@@ -116,7 +116,7 @@ func (k *Keeper) Renew(changes []cluster.Change) {
 	pods := &agenda{has: map[types.NamespacedName]bool{}}
 	seen := map[cluster.Change]bool{}
 	for _, c := range changes {
-		c.Verb = "" // the newest state counts
+		c.Verb, c.Owner = "", "" // the newest state counts
 		if c.Kind != cluster.KindWorkload {
 			c.UID = ""
 		}

@@ -18,16 +18,6 @@ func controlPlane(node *corev1.Node) bool {
 	return found
 }
 
-// ready tells whether the kubelet reports the node as Ready.
-func ready(node *corev1.Node) bool {
-	for i := range node.Status.Conditions {
-		if c := &node.Status.Conditions[i]; c.Type == corev1.NodeReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
-
 // atBest is how many pods a budget lets go at once when all is well.
 func atBest(b *cluster.Budget) int {
 	members, known := budget.Steady(b)

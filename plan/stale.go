@@ -61,7 +61,7 @@ func (w *World) GroundOf(in *Intent) Ground {
 	g := Ground{Nodes: []GroundNode{}, Budgets: []GroundBudget{}, others: map[string]bool{}}
 	for i, n := range w.snapshot.Nodes {
 		g.Nodes = append(g.Nodes, GroundNode{
-			Name: n.Name, UID: n.UID, Zone: n.Labels[zoneLabel], Unschedulable: n.Spec.Unschedulable, NotReady: !ready(n.Node),
+			Name: n.Name, UID: n.UID, Zone: n.Labels[zoneLabel], Unschedulable: n.Spec.Unschedulable, NotReady: !cluster.Ready(n.Node),
 			Allocatable: w.allocatable(i), Taints: lastingTaints(n.Node),
 		})
 	}

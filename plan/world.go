@@ -151,7 +151,7 @@ func emptyWorld(s *cluster.Snapshot) *World {
 
 // serve takes over from a node whether new pods may land there.
 func (w *World) serve(i int, n *corev1.Node) {
-	w.nodes[i].schedulable = !n.Spec.Unschedulable && ready(n)
+	w.nodes[i].schedulable = !n.Spec.Unschedulable && cluster.Ready(n)
 	w.board.SetOut(i, !w.nodes[i].schedulable)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 )
 
@@ -26,7 +27,7 @@ func (w *worker) awaitReady(ctx context.Context) error {
 				return false, nil
 			}
 			last = readyMessage(node)
-			return ready(node), nil
+			return cluster.Ready(node), nil
 		})
 		if errors.Is(err, errTimeout) {
 			err = w.timeout("the node is not Ready", last, w.spec.Timeouts.Ready.Duration,

@@ -13,13 +13,16 @@ import (
 	"refit.dev/refit/drain"
 	"refit.dev/refit/event"
 	"refit.dev/refit/host"
+	"refit.dev/refit/plan"
 )
 
 // Cluster is what a run sees of its cluster, and does to it. Errors come as
 // the API server gave them, wrapped: the engine decides which to try again.
 type Cluster interface {
-	// Snapshot ties together what the watches have brought.
+	// Snapshot ties together what the watches have brought. In a large cluster that
+	// takes seconds: Caches is to look up parts of it.
 	Snapshot() *cluster.Snapshot
+	Caches() plan.Source
 	// Seen and Around return a node as the watches have brought it, Around with its
 	// pods and their controllers; nil if there is none of that name. Workload is the
 	// same for a workload with its pods, and Concerned says which workloads a change is about.

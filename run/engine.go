@@ -47,7 +47,7 @@ func (e *engine) run(ctx context.Context) Outcome {
 
 	changes := e.cluster.Subscribe()
 	defer changes.Close()
-	e.picture, e.lookout = newPicture(e.cluster, e.clock), newLookout(e.clock)
+	e.picture, e.lookout = newPicture(e.cluster, e.spec, e.clock), newLookout(e.clock)
 	e.tally.onChange(func(uid types.UID) { e.lookout.tell(workloadTopic(uid)) })
 	var background sync.WaitGroup
 	watching, done := context.WithCancel(context.WithoutCancel(ctx))
@@ -91,15 +91,15 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 	var stalled stall
 	defer func() { stalled.end() }()
 	for {
-		snapshot, changed := e.picture.get()
 		var d Decision
+		begun := e.clock.Now()
 		if ctx.Err() != nil {
 			if !stopping {
 				stopping = true
 				e.tellInterruption(active)
 			}
 		} else {
-			d = Next(snapshot, e.spec, Progress{Nodes: e.standing(), Active: active})
+			d = Next(e.picture.view(), e.spec, Progress{Nodes: e.standing(), Active: active})
 			for _, gone := range d.Gone {
 				e.skip(gone)
 			}
@@ -132,14 +132,26 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 		if stopping {
 			done = nil // known already
 		}
-		select {
-		case name := <-finished:
-			delete(active, name)
-		case <-changed:
-		case <-stalled.over():
-			return fmt.Sprintf("%s; waited for %s", whyNone(d), e.spec.Timeouts.Stall.Duration)
-		case <-done:
+		// A node that is finished is followed by the next at once. Other news may
+		// come in thousands: those wait a moment, to be looked at together.
+		var news chan struct{}
+		rest := e.clock.NewTimer(restAfter(e.clock.Since(begun)))
+		for decide := false; !decide; {
+			select {
+			case <-rest.C():
+				news = e.picture.news
+				continue
+			case name := <-finished:
+				delete(active, name)
+			case <-news:
+			case <-stalled.over():
+				rest.Stop()
+				return fmt.Sprintf("%s; waited for %s", whyNone(d), e.spec.Timeouts.Stall.Duration)
+			case <-done:
+			}
+			decide = true
 		}
+		rest.Stop()
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"refit.dev/refit/drain"
 	"refit.dev/refit/event"
 	"refit.dev/refit/host"
+	"refit.dev/refit/plan"
 )
 
 // fakeCluster is a cluster in memory whose pods move to the next node, and are
@@ -43,6 +44,7 @@ type fakeCluster struct {
 	subs    map[*fakeChanges]bool
 	commits []string // what was done, in order
 	serial  int
+	names   map[string]bool // of pods that there were
 
 	// onNode, if set, is called before each look at a node; an error is the answer.
 	onNode func(name string) error
@@ -62,7 +64,7 @@ type fakeCluster struct {
 func newFakeCluster(t *testing.T, nodes ...string) *fakeCluster {
 	c := &fakeCluster{
 		t: t, done: make(chan struct{}), sink: event.Discard, nodes: map[string]*corev1.Node{},
-		subs: map[*fakeChanges]bool{}, newPodsReady: true,
+		subs: map[*fakeChanges]bool{}, newPodsReady: true, names: map[string]bool{},
 	}
 	for _, n := range nodes {
 		c.nodes[n] = readyNode(n)
@@ -77,13 +79,21 @@ type fakeChanges struct {
 
 func (f *fakeChanges) Ready() <-chan struct{} { return f.ready }
 
-// Take says of everything that it has changed, also of nodes that are gone.
+// Take says of everything that it has changed, also of what is gone.
 func (f *fakeChanges) Take() []cluster.Change {
 	s := f.c.look()
 	var changes []cluster.Change
 	for _, name := range []string{"a", "b", "c", "d"} {
 		changes = append(changes, cluster.Change{Kind: cluster.KindNode, Name: name, Verb: cluster.Updated})
 	}
+	for _, b := range s.Budgets {
+		changes = append(changes, cluster.Change{Kind: cluster.KindBudget, Namespace: b.Namespace, Name: b.Name, UID: b.UID, Verb: cluster.Updated})
+	}
+	f.c.mu.Lock()
+	for name := range f.c.names {
+		changes = append(changes, cluster.Change{Kind: cluster.KindPod, Namespace: "shop", Name: name, Verb: cluster.Updated})
+	}
+	f.c.mu.Unlock()
 	for _, w := range s.Workloads {
 		changes = append(changes, cluster.Change{Kind: cluster.KindWorkload, Namespace: w.Namespace, Name: w.Name, UID: w.UID, Verb: cluster.Updated})
 	}
@@ -133,6 +143,7 @@ func (c *fakeCluster) look() *cluster.Snapshot {
 	}
 	for _, p := range c.pods {
 		objs = append(objs, p)
+		c.names[p.Name] = true
 	}
 	s, err := cluster.FromObjects(testTime, objs...)
 	if err != nil {
@@ -140,6 +151,33 @@ func (c *fakeCluster) look() *cluster.Snapshot {
 	}
 	return s
 }
+
+func (c *fakeCluster) Caches() plan.Source { return fakeCaches{c} }
+
+// fakeCaches looks things up in a fakeCluster.
+type fakeCaches struct{ *fakeCluster }
+
+func (c fakeCaches) Node(name string) *corev1.Node { return c.Seen(name) }
+
+func (c fakeCaches) Tied(namespace, name string) *cluster.Pod { return c.look().Pod(namespace, name) }
+
+func (c fakeCaches) Budget(namespace, name string) *policyv1.PodDisruptionBudget {
+	for _, b := range c.look().Budgets {
+		if b.Namespace == namespace && b.Name == name {
+			return b.PodDisruptionBudget
+		}
+	}
+	return nil
+}
+
+func (c fakeCaches) Controller(uid types.UID) *cluster.Workload {
+	if w := c.Workload(uid); w != nil && w.Found {
+		return w
+	}
+	return nil
+}
+
+func (c fakeCaches) Volume(string) *corev1.PersistentVolume { return nil }
 
 func (c *fakeCluster) Seen(name string) *corev1.Node {
 	if node := c.Around(name); node != nil {

@@ -15,14 +15,14 @@ import (
 
 // judge rehearses a run. That it would not be safe to begin is no error, but
 // stands in Blocked, and among the blockers of the plan.
-func (p *Prepared) judge(ctx context.Context, s *cluster.Snapshot) error {
-	err := p.rehearse(ctx, s)
+func (p *Prepared) judge(ctx context.Context, s *cluster.Snapshot, v View) error {
+	err := p.rehearse(ctx, s, v)
 	if blocked, ok := errors.AsType[*BlockedError](err); !ok || blocked == nil {
 		return err
 	}
 	p.Blocked = err
 	if p.Plan == nil {
-		if err := p.plan(s); err != nil {
+		if err := p.plan(v); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,7 @@ import (
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
+	"refit.dev/refit/plan"
 )
 
 // live is the Cluster behind an API server.
@@ -59,6 +60,8 @@ func (d Drain) options(run string, clk clock.WithTicker) (drain.Options, error) 
 }
 
 func (l *live) Subscribe() Changes { return l.Watcher.Subscribe() }
+
+func (l *live) Caches() plan.Source { return l.Watcher }
 
 func (l *live) Seen(name string) *corev1.Node { return l.Watcher.Node(name) }
 

@@ -106,8 +106,12 @@ func (l *lookout) await(ctx context.Context, limit time.Duration, topics []topic
 	}
 }
 
-// follow passes on what changes until ctx ends: at once to who waits for it,
-// and to the picture, which takes its time.
+// anything is the topic of everything that changes; podsTopic that of the pods on a node.
+func anything() topic             { return topic{} }
+func podsTopic(node string) topic { return topic{cluster.KindPod, node} }
+
+// follow passes on what changes until ctx ends: to the picture first, so that who
+// is woken finds it no older than what he sees himself.
 func (e *engine) follow(ctx context.Context, changes Changes) {
 	for {
 		select {
@@ -116,6 +120,11 @@ func (e *engine) follow(ctx context.Context, changes Changes) {
 		case <-changes.Ready():
 		}
 		list := changes.Take()
+		if len(list) == 0 {
+			continue
+		}
+		e.picture.note(list...)
+		e.lookout.tell(anything())
 		for _, c := range list {
 			switch c.Kind {
 			case cluster.KindNode:
@@ -124,10 +133,12 @@ func (e *engine) follow(ctx context.Context, changes Changes) {
 				for _, uid := range e.cluster.Concerned(c) {
 					e.lookout.tell(workloadTopic(uid))
 				}
+				if c.Kind == cluster.KindPod && e.spec.SurgeSingletons {
+					if pod := e.cluster.Caches().Tied(c.Namespace, c.Name); pod != nil && pod.Spec.NodeName != "" {
+						e.lookout.tell(podsTopic(pod.Spec.NodeName))
+					}
+				}
 			}
-		}
-		if len(list) > 0 {
-			e.picture.age()
 		}
 	}
 }

@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 )
 
-// However long a picture of the cluster takes, a node that is at work goes on.
+// However long it takes to look at the whole cluster, a node that is at work goes on.
 func TestStepsDoNotWaitForAPicture(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	c := newFakeCluster(t, "a", "b")
@@ -31,6 +33,10 @@ func TestStepsDoNotWaitForAPicture(t *testing.T) {
 	})
 	ctx := deadline(t)
 	pictures := 0
+	c.onDrain = func(_ context.Context, name string) (Drained, error) {
+		c.change(func() { c.nodes["d"] = readyNode("d") }) // for this the picture has to be made anew
+		return c.drain(name), nil
+	}
 	c.onSnapshot = func() {
 		if pictures++; pictures == 1 {
 			return // without the first one nothing begins
@@ -100,35 +106,77 @@ func TestLookout(t *testing.T) {
 	}
 }
 
-// A slow machine makes pictures rarer, within bounds.
-func TestPicturesAreRenewedWithinBounds(t *testing.T) {
+// What was noted is shown by the next view, and what a picture is built on is
+// made anew in the background, without losing what happens meanwhile.
+func TestPictureFollowsTheCluster(t *testing.T) {
 	defer goleak.VerifyNone(t)
-	c := newFakeCluster(t, "a")
-	clk := clocktesting.NewFakeClock(testTime)
-	p := newPicture(c, clk)
-	c.onSnapshot = func() { clk.Step(10 * time.Second) }
+	c := newFakeCluster(t, "a", "b")
+	c.workload("web", "a", "a")
 	ctx, cancel := context.WithCancel(deadline(t))
+	p := newPicture(c, testSpec("a"), clock.RealClock{})
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
 		p.renew(ctx)
 	}()
-	for range 3 {
-		_, changed := p.get()
-		p.age()
-		for done := false; !done; {
-			select {
-			case <-changed:
-				done = true
-			case <-ctx.Done():
-				t.Fatal("the picture is not renewed")
-			default:
-				if clk.HasWaiters() {
-					clk.Step(pictureMost)
-				}
-			}
+	defer func() { cancel(); <-renewed }()
+	moving := func(v View, node string) int {
+		i, known := v.World.Node(node)
+		if !known {
+			return -1
+		}
+		return v.World.Moving(i)
+	}
+	node := func(name string) cluster.Change { return cluster.Change{Kind: cluster.KindNode, Name: name} }
+
+	c.change(func() { c.pods = c.pods[1:] })
+	if got := moving(p.view(), "a"); got != 2 {
+		t.Errorf("%d pods before anything is noted", got)
+	}
+	gone := cluster.Change{Kind: cluster.KindPod, Namespace: "shop", Name: "web-1"}
+	p.note(gone, gone)
+	if v := p.view(); moving(v, "a") != 1 || len(v.Nodes) != 2 {
+		t.Errorf("%d pods on one of %d nodes", moving(v, "a"), len(v.Nodes))
+	}
+
+	// While the cluster is looked at again, a pod goes.
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	c.onSnapshot = func() {
+		select {
+		case begun <- struct{}{}:
+			<-goOn
+		case <-ctx.Done():
 		}
 	}
-	cancel()
-	<-renewed
+	c.change(func() { c.nodes["c"] = readyNode("c") })
+	p.note(node("c"))
+	if v := p.view(); len(v.Nodes) != 2 {
+		t.Errorf("%d nodes before they were looked at again", len(v.Nodes))
+	}
+	<-begun
+	c.change(func() { c.pods = nil })
+	p.note(cluster.Change{Kind: cluster.KindPod, Namespace: "shop", Name: "web-2"})
+	if v := p.view(); moving(v, "a") != 0 || len(v.Nodes) != 2 {
+		t.Errorf("meanwhile: %d pods on one of %d nodes", moving(v, "a"), len(v.Nodes))
+	}
+	close(goOn)
+	v := p.view()
+	for len(v.Nodes) != 3 && ctx.Err() == nil {
+		select {
+		case <-p.news:
+		case <-ctx.Done():
+		}
+		v = p.view()
+	}
+	if len(v.Nodes) != 3 || moving(v, "c") != 0 || moving(v, "a") != 0 {
+		t.Errorf("in the end: %d pods on one of %d nodes", moving(v, "a"), len(v.Nodes))
+	}
+}
+
+func TestRestsAreBounded(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{0: 0, time.Millisecond: 4 * time.Millisecond, time.Hour: 30 * time.Second} {
+		if got := restAfter(took); got != want {
+			t.Errorf("after %s a rest of %s, want %s", took, got, want)
+		}
+	}
 }

@@ -4,6 +4,7 @@
 package run
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -61,16 +62,16 @@ type Decision struct {
 // every minute that they stay out is lost. One that is not out - its process was
 // killed before the cordon, or somebody uncordoned it since - needs a slot like
 // any other, unless only the wait for its workloads is left.
-func Next(s *cluster.Snapshot, spec *Spec, p Progress) Decision {
-	d := Decision{Slots: spec.MaxUnavailable.Of(len(s.Nodes))}
+func Next(v View, spec *Spec, p Progress) Decision {
+	d := Decision{Slots: spec.MaxUnavailable.Of(len(v.Nodes))}
 	out := map[string]bool{}
-	for _, n := range s.Nodes {
-		if reason := whyOut(n.Node, spec.Run, p); reason != "" {
+	for _, n := range v.Nodes {
+		if reason := whyOut(n, spec.Run, p); reason != "" {
 			d.Out = append(d.Out, NodeReason{n.Name, reason})
 			out[n.Name] = true
 		}
 	}
-	var candidates []*cluster.Node
+	var candidates []*corev1.Node
 	failures := 0
 	for _, target := range spec.Nodes {
 		status := p.Nodes[target.Name]
@@ -80,12 +81,12 @@ func Next(s *cluster.Snapshot, spec *Spec, p Progress) Decision {
 		if p.Active[target.Name] || (status.Standing != Waiting && status.Standing != Begun) {
 			continue
 		}
-		node, reason := find(s, target)
+		node, reason := find(v.Nodes, target)
 		if node == nil {
 			d.Gone = append(d.Gone, NodeReason{target.Name, reason})
 			continue
 		}
-		if reason := whyHeld(node.Node, target, spec.Run); reason != "" && status.Standing == Waiting {
+		if reason := whyHeld(node, target, spec.Run); reason != "" && status.Standing == Waiting {
 			d.Held = append(d.Held, NodeReason{target.Name, reason})
 			continue
 		}
@@ -96,16 +97,16 @@ func Next(s *cluster.Snapshot, spec *Spec, p Progress) Decision {
 		return d
 	}
 	if len(candidates) > 0 && len(p.Active) < d.Slots {
-		d.choose(s, spec, p, candidates, out)
+		d.choose(v, spec, p, candidates, out)
 	}
 	return d
 }
 
 // choose asks the planner which of the candidates to start.
-func (d *Decision) choose(s *cluster.Snapshot, spec *Spec, p Progress, candidates []*cluster.Node, out map[string]bool) {
-	w, in := spec.world(s), spec.intent(d.Slots)
-	state := &plan.State{Stage: make([]plan.Stage, len(s.Nodes)), Out: make([]bool, len(s.Nodes)), Owned: make([]bool, len(s.Nodes)), Total: spec.Pods}
-	for i, n := range s.Nodes {
+func (d *Decision) choose(v View, spec *Spec, p Progress, candidates []*corev1.Node, out map[string]bool) {
+	w, in := v.World, spec.intent(d.Slots)
+	state := &plan.State{Stage: make([]plan.Stage, len(v.Nodes)), Out: make([]bool, len(v.Nodes)), Owned: make([]bool, len(v.Nodes)), Total: spec.Pods}
+	for i, n := range v.Nodes {
 		state.Out[i] = out[n.Name]
 		if status := p.Nodes[n.Name]; status != nil {
 			state.Stage[i] = stage(status, p.Active[n.Name])
@@ -113,7 +114,7 @@ func (d *Decision) choose(s *cluster.Snapshot, spec *Spec, p Progress, candidate
 		}
 	}
 	for name := range p.Active {
-		if s.Node(name) == nil {
+		if _, known := w.Node(name); !known {
 			state.Lost++
 		}
 	}
@@ -125,11 +126,11 @@ func (d *Decision) choose(s *cluster.Snapshot, spec *Spec, p Progress, candidate
 			state.Out[i] = true // it does not go out again, and needs no other slot
 		}
 	}
-	v := w.Decide(in, spec.order(w), state)
-	for _, i := range v.Start {
+	verdict := w.Decide(in, spec.order(w), state)
+	for _, i := range verdict.Start {
 		d.Start = append(d.Start, w.Name(i))
 	}
-	for _, x := range v.Waits {
+	for _, x := range verdict.Waits {
 		if x.Why == plan.WaitsForSlot {
 			continue // Out says more
 		}
@@ -158,7 +159,7 @@ func whyOut(node *corev1.Node, run string, p Progress) string {
 	if p.Active[node.Name] {
 		return "being maintained"
 	}
-	if !ready(node) {
+	if !cluster.Ready(node) {
 		return "not Ready"
 	}
 	// The caches may not show its cordon yet.
@@ -191,33 +192,15 @@ func whyHeld(node *corev1.Node, target Target, run string) string {
 }
 
 // find returns the target's node, or why there is none.
-func find(s *cluster.Snapshot, target Target) (*cluster.Node, string) {
-	i, found := slices.BinarySearchFunc(s.Nodes, target.Name, func(n *cluster.Node, name string) int {
-		switch {
-		case n.Name < name:
-			return -1
-		case n.Name > name:
-			return 1
-		}
-		return 0
-	})
+func find(nodes []*corev1.Node, target Target) (*corev1.Node, string) {
+	i, found := slices.BinarySearchFunc(nodes, target.Name, func(n *corev1.Node, name string) int { return cmp.Compare(n.Name, name) })
 	switch {
 	case !found:
 		return nil, reasonDeleted
-	case s.Nodes[i].UID != target.UID:
+	case nodes[i].UID != target.UID:
 		return nil, reasonReplaced
 	}
-	return s.Nodes[i], ""
-}
-
-// ready tells whether the kubelet reports the node as Ready.
-func ready(node *corev1.Node) bool {
-	for _, c := range node.Status.Conditions {
-		if c.Type == corev1.NodeReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
+	return nodes[i], ""
 }
 
 // nodes writes a number of them.

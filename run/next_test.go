@@ -45,7 +45,7 @@ func TestNext(t *testing.T) {
 			spec.MaxUnavailable = share
 			d.MaybeScanArgs(t, "max-failures", &spec.MaxFailures)
 			snapshot, p := parseCluster(t, d.Input, spec)
-			return draw(Next(snapshot, spec, p))
+			return draw(Next(spec.view(snapshot), spec, p))
 		})
 	})
 }
@@ -167,7 +167,7 @@ func TestNextNeverTooMany(t *testing.T) {
 			lines = append(lines, strings.Join(words, " "))
 		}
 		snapshot, p := parseCluster(t, strings.Join(lines, "\n"), spec)
-		d := Next(snapshot, spec, p)
+		d := Next(spec.view(snapshot), spec, p)
 		out := map[string]bool{}
 		for _, o := range d.Out {
 			out[o.Node] = true

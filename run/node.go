@@ -191,7 +191,7 @@ func (w *worker) cordon(ctx context.Context) error {
 				seen, err := w.seen()
 				return err == nil && whyHeld(seen, w.target, w.spec.Run) != "", err
 			})
-			w.picture.take()
+			w.picture.note(cluster.Change{Kind: cluster.KindNode, Name: w.target.Name})
 			return errForeignCordon
 		}
 		return &failure{reason: held, hint: "find out who did, and resume the run when the node is free"}

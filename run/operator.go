@@ -96,14 +96,14 @@ func (o *Operator) prepare(ctx, watching context.Context, r Request) (*Prepared,
 		return nil, err
 	}
 	p := &Prepared{Spec: spec, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
-	if err := p.judge(ctx, snapshot); err != nil {
+	if err := p.judge(ctx, snapshot, spec.view(snapshot)); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
 // rehearse asks beforehand what would stop the run in the middle.
-func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot) error {
+func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot, v View) error {
 	options, err := p.Spec.Drain.options(p.Spec.Run, p.operator.Clock)
 	if err != nil {
 		return &InputError{err}
@@ -141,12 +141,12 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot) error {
 		return err
 	}
 	if p.Plan == nil { // it was not saved and approved
-		if err := p.plan(s); err != nil {
+		if err := p.plan(v); err != nil {
 			return err
 		}
 	}
 	status := statusOf([]Record{{Kind: KindCreated, Spec: p.Spec}})
-	d := Next(s, p.Spec, Progress{Nodes: status.Nodes})
+	d := Next(v, p.Spec, Progress{Nodes: status.Nodes})
 	p.Slots, p.Out = d.Slots, d.Out
 	if len(d.Start) == 0 && len(d.Out) >= d.Slots {
 		// If the slots are taken by a run that is at work, that is what is in the way.

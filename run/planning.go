@@ -4,6 +4,8 @@
 package run
 
 import (
+	"time"
+
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/plan"
 )
@@ -20,19 +22,24 @@ func (s *Spec) intent(slots int) *plan.Intent {
 	return in
 }
 
-// world is the cluster as the planner sees it.
-func (s *Spec) world(snapshot *cluster.Snapshot) *plan.World {
-	return plan.NewWorld(snapshot, s.drainRules(snapshot))
+// view is the cluster as the planner sees it.
+func (s *Spec) view(snapshot *cluster.Snapshot) View {
+	v := View{World: plan.NewWorld(snapshot, s.drainRules(func() time.Time { return snapshot.Time }))}
+	for _, n := range snapshot.Nodes {
+		v.Nodes = append(v.Nodes, n.Node)
+	}
+	return v
 }
 
-func (s *Spec) drainRules(snapshot *cluster.Snapshot) plan.Drain {
+func (s *Spec) drainRules(now func() time.Time) plan.Drain {
 	options, err := s.Drain.options(s.Run, nil)
 	if err != nil {
 		// Every Spec was checked when it was made or read: validate.
 		return plan.Drain{Leaves: func(*cluster.Pod) bool { return true }}
 	}
 	rules := plan.Drain{
-		Leaves:  func(p *cluster.Pod) bool { return options.Leaves(p, snapshot.Time) },
+		Leaves:  func(p *cluster.Pod) bool { return options.Leaves(p, now()) },
+		Timed:   s.Drain.SkipWaitForDelete.Duration > 0,
 		Ungated: s.Drain.DisableEviction,
 	}
 	if s.SurgeSingletons {
@@ -65,13 +72,13 @@ func (s *Spec) adopt(p *plan.Plan) {
 }
 
 // plan finds the order of the run.
-func (p *Prepared) plan(s *cluster.Snapshot) error {
-	w, in := p.Spec.world(s), p.Spec.intent(p.Spec.MaxUnavailable.Of(len(s.Nodes)))
-	made, err := plan.Make(w, in)
+func (p *Prepared) plan(v View) error {
+	in := p.Spec.intent(p.Spec.MaxUnavailable.Of(len(v.Nodes)))
+	made, err := plan.Make(v.World, in)
 	if err != nil {
 		return &InputError{err}
 	}
-	p.Plan, p.Ground = made, w.GroundOf(in)
+	p.Plan, p.Ground = made, v.World.GroundOf(in)
 	p.Spec.adopt(made)
 	return nil
 }

@@ -83,8 +83,8 @@ func newRecorder(w watched, spec *Spec, sink event.Sink, clk clock.PassiveClock)
 	snapshot := w.Snapshot()
 	r.slots = spec.MaxUnavailable.Of(len(snapshot.Nodes))
 	for _, target := range spec.Nodes {
-		node, _ := find(snapshot, target)
-		if node == nil {
+		node := snapshot.Node(target.Name)
+		if node == nil || node.UID != target.UID {
 			continue
 		}
 		for _, pod := range node.Pods {

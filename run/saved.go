@@ -212,8 +212,8 @@ func (o *Operator) prepareSaved(ctx, watching context.Context, saved *SavedPlan)
 	spec := *saved.Spec
 	spec.Run, spec.Created, spec.Cluster = NewID(now), now.UTC(), id
 	slots := spec.MaxUnavailable.Of(len(snapshot.Nodes))
-	in := spec.intent(slots)
-	changes := saved.Ground.Changes(in, spec.world(snapshot).GroundOf(in), saved.Spec.Created)
+	in, view := spec.intent(slots), spec.view(snapshot)
+	changes := saved.Ground.Changes(in, view.World.GroundOf(in), saved.Spec.Created)
 	if slots < saved.Slots {
 		changes = append(changes, fmt.Sprintf("%d nodes may be out at once now, not %d: the cluster has %d", slots, saved.Slots, len(snapshot.Nodes)))
 	}
@@ -230,7 +230,7 @@ func (o *Operator) prepareSaved(ctx, watching context.Context, saved *SavedPlan)
 	}
 	approved := saved.Plan
 	p := &Prepared{Spec: &spec, operator: o, watcher: watcher, Total: len(snapshot.Nodes), Plan: &approved, Ground: saved.Ground}
-	if err := p.judge(ctx, snapshot); err != nil {
+	if err := p.judge(ctx, snapshot, view); err != nil {
 		return nil, err
 	}
 	return p, nil

@@ -87,14 +87,18 @@ func (w *worker) surges(ctx context.Context) ([]Surge, error) {
 	if err != nil {
 		return nil, w.about(err)
 	}
-	w.picture.take()
-	snapshot, _ := w.picture.get()
 	w.looked = map[types.UID]bool{}
-	if node, _ := find(snapshot, w.target); node != nil {
+	singletons := map[types.UID]bool{}
+	if node := w.cluster.Around(w.target.Name); node != nil && node.UID == w.target.UID {
 		for _, p := range node.Pods {
-			w.looked[p.UID] = true
+			w.looked[p.UID], singletons[p.UID] = true, singleton(p) != nil
 		}
 	}
+	leave = slices.DeleteFunc(leave, func(p *corev1.Pod) bool { return !singletons[p.UID] })
+	if len(leave) == 0 {
+		return nil, nil
+	}
+	snapshot := w.cluster.Snapshot()
 	found := map[types.UID]Surge{}
 	if w.status.Steps[StepSurge] == Intent {
 		for _, s := range w.status.Surges {
@@ -173,8 +177,12 @@ func (w *worker) restart(ctx context.Context, s Surge) error {
 func (w *worker) awaitRoom(ctx context.Context, s Surge) error {
 	timer := w.clock.NewTimer(w.spec.Timeouts.Ready.Duration)
 	defer timer.Stop()
+	topics := []topic{anything()}
+	bell := w.lookout.wait(topics)
+	defer w.lookout.leave(topics, bell)
 	for {
-		snapshot, changed := w.picture.get()
+		begun := w.clock.Now()
+		snapshot := w.cluster.Snapshot()
 		room := placement.New(snapshot)
 		var full []string
 		for _, uid := range s.Pods {
@@ -186,13 +194,22 @@ func (w *worker) awaitRoom(ctx context.Context, s Surge) error {
 		if len(full) == 0 {
 			return nil
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-timer.C():
-			return w.timeout("the replacement of the pod of "+s.String()+" fits on no other node", few(full), w.spec.Timeouts.Ready.Duration,
-				"nothing was restarted or evicted; make room, then resume the run")
+		rest := w.clock.NewTimer(restAfter(w.clock.Since(begun)))
+		var changed chan struct{}
+		for again := false; !again; {
+			select {
+			case <-rest.C():
+				changed = bell
+			case <-changed:
+				again = true
+			case <-ctx.Done():
+				rest.Stop()
+				return context.Cause(ctx)
+			case <-timer.C():
+				rest.Stop()
+				return w.timeout("the replacement of the pod of "+s.String()+" fits on no other node", few(full), w.spec.Timeouts.Ready.Duration,
+					"nothing was restarted or evicted; make room, then resume the run")
+			}
 		}
 	}
 }
@@ -279,23 +296,38 @@ func (w *worker) watchForSingletons(ctx context.Context) (context.Context, func(
 		return ctx, func() {}
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
+	topics := []topic{podsTopic(w.target.Name)}
+	bell := w.lookout.wait(topics)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		defer w.lookout.leave(topics, bell)
 		for {
-			snapshot, changed := w.picture.get()
-			if node, _ := find(snapshot, w.target); node != nil && slices.ContainsFunc(node.Pods, func(p *cluster.Pod) bool {
-				return !w.looked[p.UID] && budget.Never(p) != nil && singleton(p) != nil
-			}) {
+			if w.lateSingleton() {
 				cancel(errLateSingleton)
 				return
 			}
 			select {
-			case <-changed:
+			case <-bell:
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
 	return ctx, func() { cancel(nil); <-ended }
+}
+
+// lateSingleton tells whether such a pod has come. Only if one may be it takes the
+// time to look at all of the budget's pods.
+func (w *worker) lateSingleton() bool {
+	node := w.cluster.Around(w.target.Name)
+	if node == nil || node.UID != w.target.UID || !slices.ContainsFunc(node.Pods, func(p *cluster.Pod) bool {
+		return !w.looked[p.UID] && !budget.Ignored(p.Pod) && singleton(p) != nil
+	}) {
+		return false
+	}
+	node = w.cluster.Snapshot().Node(w.target.Name)
+	return node != nil && slices.ContainsFunc(node.Pods, func(p *cluster.Pod) bool {
+		return !w.looked[p.UID] && budget.Never(p) != nil && singleton(p) != nil
+	})
 }

@@ -189,7 +189,7 @@ func (b *boots) add(n *corev1.Node) {
 	if seen := b.seen[n.Name]; len(seen) == 0 || seen[len(seen)-1] != id {
 		b.seen[n.Name] = append(seen, id)
 	}
-	b.out[n.Name] = n.Spec.Unschedulable || !ready(n)
+	b.out[n.Name] = n.Spec.Unschedulable || !cluster.Ready(n)
 	count := 0
 	for _, out := range b.out {
 		if out {
@@ -457,7 +457,7 @@ func TestTwinMaintain(t *testing.T) {
 		if err := s.twin.RecoverNode(t.Context(), names[3]); err != nil {
 			t.Fatal(err)
 		}
-		s.await(t, names[3], ready)
+		s.await(t, names[3], cluster.Ready)
 	})
 
 	t.Run("a journal that lost records", func(t *testing.T) {
