@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -31,9 +32,12 @@ import (
 type planned struct {
 	Nodes, Pods, Budgets int
 	// Snapshot, World and Make are the parts of the first plan; Decide is the first
-	// decision that follows from it, Redecide are decisions after one event each.
+	// decision that follows from it.
 	Snapshot, World, Make, Decide time.Duration
-	Redecide                      []time.Duration
+	// Keep is how long a run takes until it follows the cluster, Redecide are
+	// decisions after one event each, by what happens.
+	Keep     time.Duration
+	Redecide map[string][]time.Duration
 	// CPU is what the first plan took of all processors together.
 	CPU time.Duration
 	// Memory is the largest resident set during all that, in bytes, Held the one
@@ -45,8 +49,10 @@ type planned struct {
 
 func (p *planned) first() time.Duration { return p.Snapshot + p.World + p.Make }
 
-// events is how many events the decisions are made again after.
-const events = 10
+// redecided are the times of all events.
+func (p *planned) redecided() []time.Duration {
+	return slices.Concat(slices.Collect(maps.Values(p.Redecide))...)
+}
 
 // planChild is the environment variable that makes this program plan one
 // cluster, of so many nodes, and write what that took to standard output.
@@ -153,34 +159,9 @@ func (p *planned) plan(h *cluster.Held) error {
 	if len(verdict.Start) == 0 {
 		return fmt.Errorf("nothing can be started: %+v", verdict.Waits)
 	}
-	for i := range events {
-		took, err := redecide(h, s.Pods[i*len(s.Pods)/events].Pod, drain, in, made)
-		if err != nil {
-			return err
-		}
-		p.Redecide = append(p.Redecide, took)
-	}
 	p.Nodes, p.Pods, p.Budgets = len(s.Nodes), len(s.Pods), len(s.Budgets)
 	p.Predicted, p.Bound, p.Moves = made.PredictedSeconds, made.LowerBoundSeconds, made.MovesPerPod()
-	return nil
-}
-
-// redecide decides again after a pod has become not Ready, as a run does.
-func redecide(h *cluster.Held, pod *corev1.Pod, drain plan.Drain, in *plan.Intent, made *plan.Plan) (time.Duration, error) {
-	changed := pod.DeepCopy()
-	changed.ResourceVersion += "1"
-	for i := range changed.Status.Conditions {
-		if c := &changed.Status.Conditions[i]; c.Type == corev1.PodReady {
-			c.Status = corev1.ConditionFalse
-		}
-	}
-	step := stopwatch()
-	if err := h.Put(changed); err != nil {
-		return 0, err
-	}
-	w := plan.NewWorld(h.Snapshot(), drain)
-	w.Decide(in, made.Order(w), w.NewState(in))
-	return step(), nil
+	return p.follow(h, drain, in, made)
 }
 
 // stopwatch returns a function that returns the time since it was last called.

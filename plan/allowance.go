@@ -225,9 +225,10 @@ func (k *Keeper) reckon(a *allowance) {
 	if closed == a.closed && passes == a.passes {
 		return
 	}
+	healthyToo := closed != a.closed
 	a.closed, a.passes = closed, passes
 	for m := range a.members {
-		if m.slot >= 0 {
+		if m.slot >= 0 && (healthyToo || !budget.Healthy(m.pod)) {
 			k.unjudged[m] = struct{}{}
 		}
 	}
