@@ -16,6 +16,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -54,6 +55,8 @@ type fakeCluster struct {
 	onRestart func(Surge) error
 	// newPodsReady is whether pods that moved are Ready.
 	newPodsReady bool
+	// busy is how many requests for a soft taint the API server is too busy for.
+	busy int
 	// onUntaint, if set, is called before each removal of a soft taint; an error is the answer.
 	onUntaint func(ctx context.Context, name string) error
 	// onSnapshot, if set, is called before each picture of the whole cluster.
@@ -275,6 +278,9 @@ func (c *fakeCluster) Taint(_ context.Context, node *corev1.Node, run string, wa
 	c.change(func() {
 		n := c.nodes[node.Name]
 		switch {
+		case c.busy > 0:
+			c.busy--
+			err = apierrors.NewTooManyRequests("busy", 1)
 		case n == nil:
 			err = drain.ErrNodeDeleted
 		case n.UID != node.UID:

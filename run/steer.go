@@ -77,7 +77,9 @@ func (e *engine) taintAll(ctx context.Context, s *steering) error {
 			s.mu.Lock()
 			s.tainted[target.Name] = true // perhaps: an answer may be lost
 			s.mu.Unlock()
-			err := e.cluster.Taint(ctx, node, e.spec.Run, func() bool { return e.waits(target.Name) })
+			err := e.insist(ctx, func(call context.Context) error {
+				return e.cluster.Taint(call, node, e.spec.Run, func() bool { return e.waits(target.Name) })
+			})
 			if errors.Is(err, drain.ErrNodeDeleted) || errors.Is(err, drain.ErrNodeReplaced) {
 				return nil
 			}
@@ -117,20 +119,25 @@ func (e *engine) unsteer(ctx context.Context, s *steering) error {
 	return nil
 }
 
-// untaint removes the run's taint from nodes until ctx ends. That cuts requests
-// off, too: to remove a taint once more does no harm.
+// untaint removes the run's taint from nodes until ctx ends.
 func (e *engine) untaint(ctx context.Context, names []string) error {
 	var work errgroup.Group
 	work.SetLimit(steerers)
 	for _, name := range names {
 		work.Go(func() error {
-			return retry(ctx, e.clock, e.spec.Timeouts.Stall.Duration, func(call context.Context) error {
-				call, cancel := context.WithCancelCause(call)
-				defer cancel(nil)
-				defer context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })()
-				return e.cluster.Untaint(call, name, e.spec.Run)
-			})
+			return e.insist(ctx, func(call context.Context) error { return e.cluster.Untaint(call, name, e.spec.Run) })
 		})
 	}
 	return work.Wait()
+}
+
+// insist is retry, but requests are cut off when ctx ends: a taint may be set or
+// removed once more.
+func (e *engine) insist(ctx context.Context, f func(context.Context) error) error {
+	return retry(ctx, e.clock, e.spec.Timeouts.Stall.Duration, func(call context.Context) error {
+		call, cancel := context.WithCancelCause(call)
+		defer cancel(nil)
+		defer context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })()
+		return f(call)
+	})
 }

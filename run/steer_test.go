@@ -35,6 +35,7 @@ func TestEngineTaintsNodesThatWait(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	c := newFakeCluster(t, "a", "b", "c", "d")
 	c.taint("d", "20260101-000000-ffff")
+	c.busy = 2 // which is no reason to leave a node out
 	spec := testSpec("a", "b", "c")
 	spec.MaxUnavailable, _ = ParseShare("1")
 	tr := newTrial(t, c, spec)
