@@ -67,7 +67,9 @@ func happenings() []happening {
 
 // follow follows the cluster as a run does that begins with the plan: what happens
 // goes into the watch's caches and through a subscription; measured is how long it
-// takes from then until it is known which nodes may be started.
+// takes from then until it is known which nodes may be started. By then the run is
+// in its middle, with as many nodes at work as may be: for all of their pods the
+// decision has to find places.
 func (p *planned) follow(h *cluster.Held, drain plan.Drain, in *plan.Intent, made *plan.Plan) error {
 	news := h.Subscribe()
 	defer news.Close()
@@ -88,6 +90,13 @@ func (p *planned) follow(h *cluster.Held, drain plan.Drain, in *plan.Intent, mad
 	for i := range made.Nodes {
 		spec.Order = append(spec.Order, made.Nodes[i].Name)
 	}
+	decide := func() maintain.Decision {
+		return maintain.Next(maintain.View{Nodes: k.Nodes(), World: k.World()}, spec, progress)
+	}
+	p.AtWork = begin(decide, progress)
+	if p.AtWork == 0 {
+		return fmt.Errorf("nothing can be started: %+v", decide().Waits)
+	}
 	s := h.Snapshot()
 	p.Redecide = map[string][]time.Duration{}
 	for _, x := range happenings() {
@@ -102,12 +111,31 @@ func (p *planned) follow(h *cluster.Held, drain plan.Drain, in *plan.Intent, mad
 				return err
 			}
 			k.Renew(news.Take())
-			d := maintain.Next(maintain.View{Nodes: k.Nodes(), World: k.World()}, spec, progress)
+			decide()
 			p.Redecide[x.name] = append(p.Redecide[x.name], step())
-			if k.Outdated() != "" || len(d.Start) == 0 {
-				return fmt.Errorf("after an event (%s): nothing can be started, or the cluster has to be read again: %q, %+v", x.name, k.Outdated(), d.Waits)
+			if why := k.Outdated(); why != "" {
+				return fmt.Errorf("after an event (%s) the cluster has to be read again: %s", x.name, why)
 			}
 		}
 	}
 	return nil
+}
+
+// begin takes a run to its middle, and returns how many nodes are at work: of those
+// that may be started a quarter is done at once, and the others stay at work, until
+// no more may be started, or a few rounds are over.
+func begin(decide func() maintain.Decision, progress maintain.Progress) int {
+	const rounds = 6
+	for range rounds {
+		start := decide().Start
+		for i, name := range start {
+			if len(start) == 1 || i < len(start)/4 {
+				progress.Nodes[name].Standing = maintain.Maintained
+				continue
+			}
+			progress.Nodes[name].Standing = maintain.Begun
+			progress.Active[name] = true
+		}
+	}
+	return len(progress.Active)
 }

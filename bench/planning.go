@@ -66,8 +66,9 @@ func planFiveThousand(ctx context.Context, b *bench) (section, error) {
 			"Picture: from the caches to a Snapshot. Numbering: from the Snapshot to what the planner works on. Order: the forecasts that are tried. " +
 				"Decision: the first one by the plan. After an event: from a change in the caches, of one object, to the next decision about the " +
 				"whole cluster, as a run makes it, the median over the kinds of events in the last table. A run keeps what it decides on up to date " +
-				fmt.Sprintf("change by change, once it has read the cluster: that took %s at the largest size. Something new to read it again for - a node ",
-					typical(keeps(largest)).Round(10*time.Millisecond)) +
+				fmt.Sprintf("change by change, once it has read the cluster: that took %s at the largest size, where %d nodes were at work, for all of whose pods a "+
+					"decision finds places. Something new to read it again for - a node ",
+					typical(keeps(largest)).Round(10*time.Millisecond), last.AtWork) +
 				"is added or relabelled - is read in the background.",
 			"The largest resident set includes the cluster itself, as it is in the caches, which the next column tells.",
 		},

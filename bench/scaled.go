@@ -35,8 +35,9 @@ type planned struct {
 	// decision that follows from it.
 	Snapshot, World, Make, Decide time.Duration
 	// Keep is how long a run takes until it follows the cluster, Redecide are
-	// decisions after one event each, by what happens.
+	// decisions after one event each, by what happens, with so many nodes AtWork.
 	Keep     time.Duration
+	AtWork   int
 	Redecide map[string][]time.Duration
 	// CPU is what the first plan took of all processors together.
 	CPU time.Duration

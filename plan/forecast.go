@@ -269,6 +269,7 @@ func (f *forecast) holds(p *pod) bool {
 func (f *forecast) replace(p *pod) {
 	if p.place >= 0 {
 		f.board.Take(p.class, p.place)
+		f.landing.emptier(p.place)
 	}
 	if p.place, _ = f.landing.find(p.class); p.place >= 0 {
 		f.board.Put(p.class, p.place)

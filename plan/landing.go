@@ -117,8 +117,9 @@ func (l *landing) findIn(t tier, c placement.Class) int {
 	return found
 }
 
-// fewTries is how many of the emptiest nodes are tried in order before all others are.
-const fewTries = 4
+// fewTries is how many of the emptiest nodes are tried in order before all others
+// are: the answer is the same, and most classes fit on one node of three at the least.
+const fewTries = 24
 
 // emptiest returns the emptiest node of a tier, and corrects the entries before it.
 func (l *landing) emptiest(t tier) (top load, found bool) {
