@@ -17,7 +17,7 @@ import (
 // Run returns everything worth telling about the cluster before maintenance,
 // sorted. The snapshot's own findings (Unread) are among it.
 func Run(s *cluster.Snapshot) []cluster.Finding {
-	c := &checker{s: s, room: placement.New(s), codes: map[string]Code{}, moving: map[string][]*cluster.Pod{}}
+	c := &checker{s: s, room: placement.New(s), codes: map[string]cluster.Code{}, moving: map[string][]*cluster.Pod{}}
 	for _, code := range Codes() {
 		c.codes[code.Name] = code
 	}
@@ -47,7 +47,7 @@ func Run(s *cluster.Snapshot) []cluster.Finding {
 type checker struct {
 	s        *cluster.Snapshot
 	room     *placement.Room
-	codes    map[string]Code
+	codes    map[string]cluster.Code
 	moving   map[string][]*cluster.Pod // those that a drain would make leave, by namespace
 	findings []cluster.Finding
 }

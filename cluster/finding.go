@@ -44,6 +44,15 @@ func (s *Severity) UnmarshalText(text []byte) error {
 	return fmt.Errorf("severity %q: want one of %s", text, strings.Join(severityNames[:], ", "))
 }
 
+// Code is a kind of Finding: what it is called, how bad it is, what it means in
+// general and what can be done about it.
+type Code struct {
+	Name     string
+	Severity Severity
+	Meaning  string
+	Do       string
+}
+
 // Object names what a Finding is about. Namespace is empty for cluster-scoped kinds.
 type Object struct {
 	Kind      string `json:"kind"`

@@ -4,7 +4,6 @@
 package run
 
 import (
-	"refit.dev/refit/check"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/plan"
 )
@@ -19,8 +18,8 @@ const (
 
 // PlanCodes lists every code that a blocker or a warning of a plan can have, in
 // the order of the reference.
-func PlanCodes() []check.Code {
-	return []check.Code{
+func PlanCodes() []cluster.Code {
+	return []cluster.Code{
 		{Name: plan.NeverEvicted, Severity: cluster.Blocker, Meaning: "No eviction of a pod will ever be granted: its budget never lets one go, or it has two.",
 			Do: "Widen the budget, run more replicas, or leave the node out. For a Deployment of one replica: --surge-singletons."},
 		{Name: FlagMissing, Severity: cluster.Blocker, Meaning: "A drain refuses pods of the node: local data would be lost, or nobody would replace them.",
