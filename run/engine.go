@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -89,7 +88,7 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 	finished := make(chan string)
 	stopping := false
 	var stalled stall
-	defer func() { stalled.end() }()
+	defer func() { stalled.over() }()
 	for {
 		var d Decision
 		begun := e.clock.Now()
@@ -112,7 +111,7 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 			}
 		}
 		if len(active) > 0 {
-			stalled.end()
+			stalled.over()
 		} else {
 			switch left := e.left(); {
 			case left == 0:
@@ -124,9 +123,7 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 			case len(d.Held) == left:
 				return "nodes that are not this run's to touch: " + listReasons(d.Held)
 			}
-			if stalled.begin(e.clock, e.spec.Timeouts.Stall.Duration) {
-				e.emit(event.Event{Type: event.Warning, Message: whyNone(d), Hint: "bring back what is missing, or stop with Ctrl-C"})
-			}
+			stalled.begin(e.clock, e.spec.Timeouts.Stall.Duration)
 		}
 		done := ctx.Done()
 		if stopping {
@@ -144,7 +141,10 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 			case name := <-finished:
 				delete(active, name)
 			case <-news:
-			case <-stalled.over():
+			case <-stalled.notable():
+				e.emit(event.Event{Type: event.Warning, Message: whyNone(d), Hint: "the run goes on as soon as that changes; Ctrl-C stops it"})
+				continue
+			case <-stalled.exceeded():
 				rest.Stop()
 				return fmt.Sprintf("%s; waited for %s", whyNone(d), e.spec.Timeouts.Stall.Duration)
 			case <-done:
@@ -153,32 +153,6 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 		}
 		rest.Stop()
 	}
-}
-
-// stall measures how long nothing could be started while nothing was at work.
-type stall struct{ timer clock.Timer }
-
-// begin starts the measurement; it returns false if it is under way.
-func (s *stall) begin(clk clock.WithTicker, limit time.Duration) bool {
-	if s.timer != nil {
-		return false
-	}
-	s.timer = clk.NewTimer(limit)
-	return true
-}
-
-func (s *stall) end() {
-	if s.timer != nil {
-		s.timer.Stop()
-		s.timer = nil
-	}
-}
-
-func (s *stall) over() <-chan time.Time {
-	if s.timer == nil {
-		return nil
-	}
-	return s.timer.C()
 }
 
 // whyNone says why no node can be started.

@@ -275,6 +275,7 @@ func (c *fakeCluster) Uncordon(_ context.Context, name, run string) (changed boo
 }
 
 func (c *fakeCluster) Taint(_ context.Context, node *corev1.Node, run string, wanted func() bool) (err error) {
+	still := wanted() // not below: it takes a lock whose holder may be asking the fake
 	c.change(func() {
 		n := c.nodes[node.Name]
 		switch {
@@ -285,7 +286,7 @@ func (c *fakeCluster) Taint(_ context.Context, node *corev1.Node, run string, wa
 			err = drain.ErrNodeDeleted
 		case n.UID != node.UID:
 			err = drain.ErrNodeReplaced
-		case wanted() && !n.Spec.Unschedulable && cluster.TaintedBy(n) == "":
+		case still && !n.Spec.Unschedulable && cluster.TaintedBy(n) == "":
 			n = n.DeepCopy()
 			n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: cluster.TaintKey, Value: run, Effect: corev1.TaintEffectPreferNoSchedule})
 			c.nodes[node.Name] = n
