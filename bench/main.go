@@ -43,7 +43,7 @@ func main() {
 func run() error {
 	out := flag.String("out", "docs/benchmarks.md", "file to write the report to; - for standard output")
 	rounds := flag.Int("rounds", 5, "rounds of the short benchmarks")
-	longRounds := flag.Int("long-rounds", 3, "rounds of the benchmarks that take minutes")
+	longRounds := flag.Int("long-rounds", 2, "rounds of the benchmarks that take minutes")
 	only := flag.String("only", "", "names of the benchmarks to run, separated by commas; all if empty. Sections of others are kept from -out")
 	bin := flag.String("bin", "bin", "directory with refit and refit-twin")
 	flag.Parse()
