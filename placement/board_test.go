@@ -208,12 +208,29 @@ func (m *model) add(g *generator, i int) *corev1.Pod {
 	return p
 }
 
+// trouble changes what comes and goes of a node.
+func (g *generator) trouble(n *corev1.Node) {
+	n.Spec.Taints = slices.DeleteFunc(n.Spec.Taints, func(t corev1.Taint) bool { return strings.HasPrefix(t.Key, "node.kubernetes.io/") })
+	for _, key := range []string{corev1.TaintNodeUnschedulable, corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
+		if g.sometimes(4) {
+			effect := []corev1.TaintEffect{corev1.TaintEffectNoSchedule, corev1.TaintEffectNoExecute}[g.IntN(2)]
+			n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: key, Effect: effect, TimeAdded: &metav1.Time{}})
+		}
+	}
+	if g.sometimes(3) {
+		n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: "soft", Effect: corev1.TaintEffectPreferNoSchedule})
+	}
+	n.Spec.Unschedulable = g.sometimes(3)
+	ready := []corev1.ConditionStatus{corev1.ConditionTrue, corev1.ConditionTrue, corev1.ConditionFalse, corev1.ConditionUnknown}[g.IntN(4)]
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}}
+}
+
 // change does one thing to the model and to the board.
 func (m *model) change(t *rapid.T, g *generator, b *placement.Board) {
 	p := m.pods[g.IntN(len(m.pods))]
 	node := g.IntN(len(m.nodes))
 	c, on := m.class(b, p), m.on(p)
-	switch what := rapid.SampledFrom([]string{"take", "put", "put", "delete", "out", "in", "new"}).Draw(t, "what"); what {
+	switch what := rapid.SampledFrom([]string{"take", "put", "put", "delete", "out", "in", "renew", "renew", "new"}).Draw(t, "what"); what {
 	case "take":
 		if on >= 0 {
 			b.Take(c, on)
@@ -242,6 +259,18 @@ func (m *model) change(t *rapid.T, g *generator, b *placement.Board) {
 		n.Spec.Unschedulable = false
 		n.Spec.Taints = slices.DeleteFunc(n.Spec.Taints, func(t corev1.Taint) bool { return strings.HasPrefix(t.Key, "node.kubernetes.io/") })
 		n.Status.Conditions = nil
+	case "renew":
+		n := m.nodes[node].DeepCopy()
+		other := n.DeepCopy()
+		other.Labels = map[string]string{"another": "node"}
+		if b.Renew(node, other) {
+			t.Fatalf("%s has other labels, and is taken for the same", n.Name)
+		}
+		g.trouble(n)
+		if !b.Renew(node, n) {
+			t.Fatalf("%s is taken for another node: %+v", n.Name, n.Spec)
+		}
+		m.nodes[node] = n
 	case "new":
 		p := m.add(g, len(m.pods))
 		m.snapshot()

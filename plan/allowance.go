@@ -234,7 +234,8 @@ func (k *Keeper) reckon(a *allowance) {
 	}
 }
 
-// muster counts the members of a quorum set.
+// muster counts the members of a quorum set. When an owner becomes one, or is one no
+// more, all of its pods are looked at again anyway.
 func (k *Keeper) muster(o *owner) {
 	if len(o.members) == 0 {
 		if k.owners[o.facts.UID] == o {
@@ -254,7 +255,6 @@ func (k *Keeper) muster(o *owner) {
 			o.set = len(k.world.sets)
 			k.world.sets = append(k.world.sets, quorumSet{})
 		}
-		k.rejudge(o)
 	}
 	q := quorumSet{source: &o.facts, missing: int(o.facts.Desired), missingOn: map[int]int{}}
 	for m := range o.members {
@@ -274,14 +274,5 @@ func (k *Keeper) disband(o *owner) {
 	if o.set >= 0 {
 		k.freeSets = append(k.freeSets, o.set)
 		o.set = -1
-		k.rejudge(o)
-	}
-}
-
-func (k *Keeper) rejudge(o *owner) {
-	for m := range o.members {
-		if m.slot >= 0 {
-			k.unjudged[m] = struct{}{}
-		}
 	}
 }
