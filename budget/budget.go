@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"refit.dev/refit/event"
@@ -129,4 +130,16 @@ func (d Demand) AtBest(m Members) int {
 		return 0 // updatePdbStatus: a budget of nobody allows nothing
 	}
 	return max(0, max(m.Pods, m.Scale)-d.Desired)
+}
+
+// SyncFailed tells whether the disruption controller could not compute pdb, and
+// why in its words. It lets no pod go until it can, and the numbers in the
+// status are those of before (failSafe).
+func SyncFailed(pdb *policyv1.PodDisruptionBudget) (why string, failed bool) {
+	for _, c := range pdb.Status.Conditions {
+		if c.Type == policyv1.DisruptionAllowedCondition && c.Status == metav1.ConditionFalse && c.Reason == policyv1.SyncFailedReason {
+			return c.Message, true
+		}
+	}
+	return "", false
 }

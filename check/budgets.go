@@ -10,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"refit.dev/refit/budget"
@@ -44,8 +43,8 @@ func (c *checker) checkBudget(b *cluster.Budget) {
 		c.add(BudgetSyncFailed, object, "cannot be computed: %v", err)
 		return
 	}
-	if failed := syncFailure(b.PodDisruptionBudget); failed != "" {
-		c.add(BudgetSyncFailed, object, "cannot be computed%s", failed)
+	if why, failed := budget.SyncFailed(b.PodDisruptionBudget); failed {
+		c.add(BudgetSyncFailed, object, "cannot be computed%s", because("", why))
 		return
 	}
 	if known && demand.AtBest(members) == 0 {
@@ -134,16 +133,6 @@ func doomed(reason string) bool {
 // live leaves out the pods that have finished.
 func live(pods []*cluster.Pod) []*cluster.Pod {
 	return slices.DeleteFunc(slices.Clone(pods), func(p *cluster.Pod) bool { return budget.Finished(p.Pod) })
-}
-
-// syncFailure is what the disruption controller says if it could not compute pdb.
-func syncFailure(pdb *policyv1.PodDisruptionBudget) string {
-	for _, condition := range pdb.Status.Conditions {
-		if condition.Type == policyv1.DisruptionAllowedCondition && condition.Status == metav1.ConditionFalse && condition.Reason == policyv1.SyncFailedReason {
-			return because("", condition.Message)
-		}
-	}
-	return ""
 }
 
 // selectsTemplate tells whether b would select pods of a workload that has none now.

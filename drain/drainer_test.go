@@ -122,6 +122,23 @@ func TestBlockerNamesUnreadyAndHomelessPods(t *testing.T) {
 	}
 }
 
+func TestBlockerNamesBudgetThatCannotBeComputed(t *testing.T) {
+	x := newWorld(t, node("n1"), pdb("web", 0, 1), pod("web-0", "n1"))
+	change(x, &policyv1.PodDisruptionBudget{}, "shop", "web", func(b *policyv1.PodDisruptionBudget) {
+		b.Status = policyv1.PodDisruptionBudgetStatus{Conditions: []metav1.Condition{{
+			Type: policyv1.DisruptionAllowedCondition, Status: metav1.ConditionFalse, Reason: policyv1.SyncFailedReason, Message: "no matches for kind Ceph",
+		}}}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := x.drain(ctx, x.drainer(), "n1")
+	b := x.untilBlocked("shop/web-0", event.CauseBudget)
+	if !strings.Contains(b.Message, "cannot compute it: no matches for kind Ceph") || !strings.Contains(b.Hint, "minAvailable as a number") {
+		t.Errorf("%+v", b)
+	}
+	cancel()
+	x.wait(done)
+}
+
 // Evictions of unready pods that the API server would allow are not held back.
 func TestUnreadyPodsPassBy(t *testing.T) {
 	always := func(b *policyv1.PodDisruptionBudget) {
