@@ -71,6 +71,9 @@ func ReadPlan(r io.Reader) (*SavedPlan, error) {
 	if kind.APIVersion != savedVersion {
 		return nil, fmt.Errorf("it is a plan of version %q; this refit knows %s", kind.APIVersion, savedVersion)
 	}
+	if documents(text) > 1 { // all but the first would be left out without a word
+		return nil, errors.New("it holds more than one YAML document: a plan is one")
+	}
 	var saved SavedPlan
 	if err := yaml.UnmarshalStrict(text, &saved); err != nil {
 		return nil, fmt.Errorf("it is damaged: %w", err)
@@ -79,6 +82,24 @@ func ReadPlan(r io.Reader) (*SavedPlan, error) {
 		return nil, fmt.Errorf("it does not make sense: %w", err)
 	}
 	return &saved, nil
+}
+
+// documents counts the YAML documents that hold more than comments and directives.
+func documents(text []byte) int {
+	count, begun := 0, false
+	for line := range bytes.Lines(text) {
+		if rest, marker := bytes.CutPrefix(line, []byte("---")); marker && (len(bytes.TrimSpace(rest)) == 0 || rest[0] == ' ' || rest[0] == '\t') {
+			line, begun = rest, false
+		}
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 || line[0] == '#' || line[0] == '%' || string(line) == "..." {
+			continue
+		}
+		if !begun {
+			count, begun = count+1, true
+		}
+	}
+	return count
 }
 
 // validate says what is wrong with a plan, as far as that can be said without a cluster.

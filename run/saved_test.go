@@ -51,6 +51,7 @@ func TestReadPlan(t *testing.T) {
 		"it is a plan of version \"refit.dev/v9\"":   "apiVersion: refit.dev/v9\nkind: MaintenancePlan\n",
 		"it is damaged":                              "apiVersion: refit.dev/v1alpha1\nkind: MaintenancePlan\nzeal: 1\n",
 		"it does not make sense: it has no spec":     "apiVersion: refit.dev/v1alpha1\nkind: MaintenancePlan\n",
+		"it holds more than one YAML document":       "# a plan\n---\napiVersion: refit.dev/v1alpha1\nkind: MaintenancePlan\n--- # and another\nkind: MaintenancePlan\n",
 		"it is damaged: error unmarshaling JSON: wh": "apiVersion: refit.dev/v1alpha1\nkind: MaintenancePlan\nspec: {maxUnavailable: 200%}\n",
 	} {
 		if _, err := ReadPlan(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), says) {
@@ -65,6 +66,8 @@ func TestReadPlanThatWasEdited(t *testing.T) {
 		"it does not say what it stands on": func(p *SavedPlan) { p.Ground.Nodes = nil },
 		"it has blockers":                   func(p *SavedPlan) { p.Blockers = []cluster.Finding{{Code: "x"}} },
 		"want either a command or a reboot": func(p *SavedPlan) { p.Spec.Reboot = false },
+		"either a command or a reboot":      func(p *SavedPlan) { p.Spec.Reboot, p.Spec.Command = false, " \t" },
+		"and disableEviction exclude":       func(p *SavedPlan) { p.Spec.SurgeSingletons, p.Spec.Drain.DisableEviction = true, true },
 		"nodes are not sorted":              func(p *SavedPlan) { p.Spec.Nodes[0], p.Spec.Nodes[1] = p.Spec.Nodes[1], p.Spec.Nodes[0] },
 		"its spec has no order":             func(p *SavedPlan) { p.Spec.Order = nil },
 		"the order is not one of the nodes": func(p *SavedPlan) { p.Spec.Order = []string{"a", "a"} },

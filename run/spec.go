@@ -12,6 +12,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -166,8 +167,10 @@ func (s *Spec) validate() error {
 		return fmt.Errorf("%q is not the identifier of a run", s.Run)
 	case len(s.Nodes) == 0:
 		return errors.New("no nodes to maintain")
-	case (s.Command == "") == !s.Reboot:
+	case (strings.TrimSpace(s.Command) == "") == !s.Reboot || s.Reboot && s.Command != "":
 		return errors.New("want either a command or a reboot")
+	case s.SurgeSingletons && s.Drain.DisableEviction:
+		return errors.New("surgeSingletons and disableEviction exclude each other")
 	case s.MaxUnavailable.number < 1:
 		return errors.New("the number of nodes that may be unavailable is missing")
 	case s.MaxFailures < 0:

@@ -171,7 +171,7 @@ func (a *app) maintain(ctx context.Context, f maintainFlags) error {
 	var saved *run.SavedPlan
 	if f.plan != "" {
 		var err error
-		if saved, err = a.readPlan(f.plan); err != nil {
+		if saved, err = a.readPlan(ctx, f.plan); err != nil {
 			return err
 		}
 	}

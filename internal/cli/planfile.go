@@ -6,6 +6,7 @@ package cli
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -49,27 +50,37 @@ func onlyPlan(name string, args []string, cmd *cobra.Command) error {
 }
 
 // readPlan reads a saved plan; - is the standard input.
-func (a *app) readPlan(name string) (*run.SavedPlan, error) {
-	fail := func(err error) error {
-		return hint.Wrap(usageError(fmt.Errorf("--plan %s: %w", name, err)), "refit maintain ... --out FILE saves a plan")
+func (a *app) readPlan(ctx context.Context, name string) (*run.SavedPlan, error) {
+	type read struct {
+		plan *run.SavedPlan
+		err  error
 	}
-	if name == "-" {
-		p, err := run.ReadPlan(a.In)
-		if err != nil {
-			return nil, fail(err)
+	done := make(chan read, 1)
+	go func() { // stays behind if ctx ends first: nobody may ever write to a pipe or type at a terminal
+		p, err := openPlan(a.In, name)
+		done <- read{p, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return nil, hint.Wrap(usageError(fmt.Errorf("--plan %s: %w", name, r.err)), "refit maintain ... --out FILE saves a plan")
 		}
-		return p, nil
+		return r.plan, nil
+	case <-ctx.Done():
+		return nil, exitWith(exitUnfinished, fmt.Errorf("--plan %s: interrupted while it was read; nothing was changed", name))
+	}
+}
+
+func openPlan(in io.Reader, name string) (*run.SavedPlan, error) {
+	if name == "-" {
+		return run.ReadPlan(in)
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fail(reason(err))
+		return nil, reason(err)
 	}
 	defer f.Close()
-	p, err := run.ReadPlan(f)
-	if err != nil {
-		return nil, fail(err)
-	}
-	return p, nil
+	return run.ReadPlan(f)
 }
 
 // reason leaves out what an error of package os says of the file: it has been named.
