@@ -187,7 +187,7 @@ func (c *checker) numbers() []int {
 // checkSums holds the numbers of the Plan against its parts.
 func (c *checker) checkSums() {
 	p := c.plan
-	end, complete, pods := 0.0, len(p.Blockers) == 0, 0
+	end, complete, pods, moves := 0.0, len(p.Blockers) == 0, 0, 0
 	for n := range c.visits {
 		v := &c.visits[n]
 		if v.Name == "" {
@@ -199,13 +199,18 @@ func (c *checker) checkSums() {
 			end = max(end, *v.Done)
 		}
 		for i := range c.pods {
-			if c.pods[i].node == n && c.apps[c.pods[i].app].leaves() {
+			if p := &c.pods[i]; p.node == n && !p.leaving && c.apps[p.app].leaves() {
 				pods++
 			}
 		}
 	}
-	if p.PredictedSeconds != end || p.Moves != len(c.steps) || p.Pods != pods {
-		c.fault("predicted %gs with %d moves of %d pods; the nodes say %gs, %d, %d", p.PredictedSeconds, p.Moves, p.Pods, end, len(c.steps), pods)
+	for _, s := range c.steps {
+		if !c.pods[s.pod].leaving {
+			moves++
+		}
+	}
+	if p.PredictedSeconds != end || p.Moves != moves || p.Pods != pods {
+		c.fault("predicted %gs with %d moves of %d pods; the nodes say %gs, %d, %d", p.PredictedSeconds, p.Moves, p.Pods, end, moves, pods)
 	}
 	if !complete {
 		return

@@ -30,7 +30,7 @@ func Make(w *World, in *Intent) (*Plan, error) {
 	}
 	p := &Plan{Slots: in.MaxUnavailable, Eager: 1, Bounds: []Bound{}, Nodes: []Node{}, Blockers: w.blockers(targets), Warnings: []cluster.Finding{}}
 	for _, n := range targets {
-		p.Pods += w.Moving(n)
+		p.Pods += w.staying(n)
 	}
 	best := w.best(in, able)
 	if best != nil {
@@ -95,7 +95,7 @@ func (f *forecast) end() time.Duration {
 
 // fill writes down a forecast.
 func (p *Plan) fill(f *forecast) {
-	p.PredictedSeconds, p.Moves, p.Eager = f.end().Seconds(), len(f.moves), f.order.Eager
+	p.PredictedSeconds, p.Eager = f.end().Seconds(), f.order.Eager
 	if len(p.Bounds) > 0 {
 		p.LowerBoundSeconds = p.Bounds[0].Seconds
 	}
@@ -109,12 +109,17 @@ func (p *Plan) fill(f *forecast) {
 			if m.lands > m.at {
 				x.Lands, x.Note = seconds(m.lands), "fits nowhere until a node is back"
 			}
+		case f.pods[m.pod].leaving:
+			x.Note = "is terminating already"
 		case f.pods[m.pod].replaced:
 			x.Note = "fits nowhere"
 		default:
 			x.Note = "not replaced"
 		}
 		moves[m.from] = append(moves[m.from], x)
+		if !f.pods[m.pod].leaving {
+			p.Moves++
+		}
 	}
 	order := slices.Clone(f.order.Nodes)
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(f.visits[a].rank(), f.visits[b].rank()) })

@@ -21,8 +21,8 @@ type Plan struct {
 	Bounds            []Bound `json:"bounds"`
 	// PredictedSeconds is how long it is expected to take.
 	PredictedSeconds float64 `json:"predictedSeconds"`
-	// Pods is how many have to leave the nodes, Moves how many times one of them is
-	// expected to.
+	// Pods is how many have to leave the nodes, without those that are terminating
+	// already, Moves how many times one of them is expected to.
 	Pods  int `json:"pods"`
 	Moves int `json:"moves"`
 	// Slots is how many nodes of the cluster may be out at once, Peak how many of

@@ -30,8 +30,9 @@ type State struct {
 	Owned []bool
 	// Lost is how many nodes are still being worked on that the World does not have any more.
 	Lost int
-	// Total is how many pods had to leave the nodes when the run began, Evicted how
-	// many did: what has to leave beyond the difference has moved before.
+	// Total is how many pods had to leave the nodes when the run began, without those
+	// that were terminating, Evicted how many were made to: what has to leave beyond
+	// the difference has moved before.
 	Total, Evicted int
 	// Stalled says that nothing will change any more at the nodes at work, as far as
 	// one can tell. Who waits for them to make room does so in vain.
@@ -48,7 +49,7 @@ func (w *World) NewState(in *Intent) *State {
 	for _, name := range in.Nodes {
 		if i, known := w.byName[name]; known {
 			s.Stage[i] = Waiting
-			s.Total += len(w.nodes[i].pods)
+			s.Total += w.staying(i)
 		}
 	}
 	return s
