@@ -46,7 +46,7 @@ func partTaints(n *cluster.Node) (lasting, passing []corev1.Taint) {
 		taint.TimeAdded = nil
 		switch {
 		case taint.Effect == corev1.TaintEffectPreferNoSchedule:
-		case comesAndGoes(&taint):
+		case cluster.Passing(&taint):
 			passing = append(passing, taint)
 		default:
 			lasting = append(lasting, taint)
@@ -64,10 +64,6 @@ func (t *taintLists) addCordons() {
 		}
 		t.cordoned = append(t.cordoned, number(&t.passing, list))
 	}
-}
-
-func comesAndGoes(t *corev1.Taint) bool {
-	return t.Key == corev1.TaintNodeUnschedulable || t.Key == corev1.TaintNodeNotReady || t.Key == corev1.TaintNodeUnreachable
 }
 
 // number returns the place of a list among all, where it is put if it is new.

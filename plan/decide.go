@@ -88,7 +88,7 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 	spare := l.spare(in, s)
 	canary := t.done == 0 && len(in.Nodes) > in.MaxUnavailable
 	trials := 0
-	idle := func() bool { return t.atWork == 0 || s.Stalled && len(v.Start) == 0 }
+	idle := func() bool { return t.atWork == 0 && !t.soon || s.Stalled && len(v.Start) == 0 }
 	consider := func(n int, force bool) bool {
 		if s.Stage[n] != Waiting || l.claimed[n] {
 			return true

@@ -92,6 +92,12 @@ const never = -1
 // imagine forecasts a run from a State on. Neither World nor State are changed.
 func (w *World) imagine(in *Intent, order *Order, s *State) *forecast {
 	w, s = w.clone(), s.clone()
+	for i := range w.nodes { // what a moment brings is no matter for a forecast
+		if x := &w.nodes[i]; x.heldBack {
+			x.heldBack = false
+			w.board.SetOut(i, false)
+		}
+	}
 	f := &forecast{
 		ledger: newLedger(w, s), in: in, order: order, state: s, visits: make([]visit, len(w.nodes)),
 		leaving: make([]int, len(w.nodes)), away: make([]int, len(w.nodes)),

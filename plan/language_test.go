@@ -16,7 +16,7 @@ import (
 // parseTown reads the language of the transcripts. Each line is a thing, its name
 // and what there is to say of it:
 //
-//	node NAME... [zone=Z] [cpu=2] [memory=8] [pods=20] [control-plane] [cordoned] [broken] [fast] [dedicated]
+//	node NAME... [zone=Z] [cpu=2] [memory=8] [pods=20] [control-plane] [cordoned] [uncordoned] [broken] [fast] [dedicated]
 //	KIND NAME on=NODE,NODE... [cpu=0.1] [memory=0.1] [start=5] [grace=1] [apart] [spread=1] [fast] [tolerant] [port=80] [zonal]
 //	     with [replicas=N] [unready=0,1] [pending=0] [terminating=0] for pods by their index
 //	budget NAME for=APP,APP min=N|max=N [AlwaysAllow|IfHealthyBudget]
@@ -93,10 +93,10 @@ func spelled(w string) (list []string) {
 func (t *town) add(what string, x sentence) error {
 	switch what {
 	case "node":
-		for _, name := range x.names("control-plane", "cordoned", "broken", "fast", "dedicated") {
+		for _, name := range x.names("control-plane", "cordoned", "uncordoned", "broken", "fast", "dedicated") {
 			t.nodes = append(t.nodes, townNode{
 				name: name, zone: x.facts["zone"], cpu: int64(x.number("cpu", 2) * 1000), memory: int64(x.number("memory", 8) * 1024), pods: int64(x.number("pods", 20)),
-				controlPlane: x.says("control-plane"), cordoned: x.says("cordoned"), broken: x.says("broken"), fast: x.says("fast"), dedicated: x.says("dedicated"),
+				controlPlane: x.says("control-plane"), cordoned: x.says("cordoned"), uncordoned: x.says("uncordoned"), broken: x.says("broken"), fast: x.says("fast"), dedicated: x.says("dedicated"),
 			})
 		}
 	case "deployment", "statefulset", "daemonset", "job", "pod":

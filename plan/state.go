@@ -61,6 +61,8 @@ type tally struct {
 	outControlPlane int
 	outByZone       []int
 	waiting, done   int
+	// soon: a node that pods can stay on takes them in a moment.
+	soon bool
 }
 
 func (w *World) tally(s *State) tally {
@@ -75,6 +77,7 @@ func (w *World) tally(s *State) tally {
 			t.done++
 		case Uninvolved:
 		}
+		t.soon = t.soon || w.nodes[i].heldBack && tierOf(s, i) == settled
 		if s.Out[i] || s.Stage[i] == Leaving || s.Stage[i] == Settling {
 			t.take(&w.nodes[i])
 		}

@@ -40,6 +40,7 @@ type townNode struct {
 	cpu, memory, pods              int64 // milli-CPU, MiB, how many
 	controlPlane, cordoned, broken bool  // broken: not Ready
 	fast, dedicated                bool  // has the label, the taint
+	uncordoned                     bool  // a moment ago: the taint of the cordon is still there
 }
 
 // inService tells whether the scheduler puts pods there.
@@ -233,6 +234,9 @@ func (n *townNode) object() *corev1.Node {
 	}
 	if n.cordoned {
 		o.Spec.Unschedulable = true
+		o.Spec.Taints = append(o.Spec.Taints, corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule})
+	}
+	if n.uncordoned {
 		o.Spec.Taints = append(o.Spec.Taints, corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule})
 	}
 	o.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}

@@ -41,7 +41,9 @@ type node struct {
 	controlPlane bool
 	// schedulable: new pods may land here, as far as the node is concerned.
 	schedulable bool
-	pods        []int // those that have to leave when the node is drained
+	// heldBack: it is schedulable, but pods come only when a taint is gone, in a moment.
+	heldBack bool
+	pods     []int // those that have to leave when the node is drained
 }
 
 // pod is one that has to leave its node when that is drained.
@@ -152,7 +154,8 @@ func emptyWorld(s *cluster.Snapshot) *World {
 // serve takes over from a node whether new pods may land there.
 func (w *World) serve(i int, n *corev1.Node) {
 	w.nodes[i].schedulable = !n.Spec.Unschedulable && cluster.Ready(n)
-	w.board.SetOut(i, !w.nodes[i].schedulable)
+	w.nodes[i].heldBack = w.nodes[i].schedulable && cluster.HeldBack(n)
+	w.board.SetOut(i, !w.nodes[i].schedulable || w.nodes[i].heldBack)
 }
 
 // builder numbers what it meets.
