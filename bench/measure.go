@@ -7,8 +7,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -32,8 +36,12 @@ func command(ctx context.Context, argv []string, env []string) (sample, error) {
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	start := time.Now()
-	err := cmd.Run()
-	s := sample{wall: time.Since(start)}
+	if err := cmd.Start(); err != nil {
+		return sample{}, fmt.Errorf("%v: %w", argv, err)
+	}
+	memory := watchPeak(cmd.Process.Pid)
+	err := cmd.Wait()
+	s := sample{wall: time.Since(start), memory: memory()}
 	if err != nil {
 		tail := output.Bytes()
 		if len(tail) > 4096 {
@@ -41,10 +49,53 @@ func command(ctx context.Context, argv []string, env []string) (sample, error) {
 		}
 		return s, fmt.Errorf("%v: %w\n%s", argv, err, tail)
 	}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		s.memory = usage.Maxrss * 1024 // Linux counts kibibytes: getrusage(2)
-	}
 	return s, nil
+}
+
+// watchPeak follows the largest resident set of a process; the function that it
+// returns ends that and tells it, in bytes. What the kernel tells of a process that
+// has ended (ru_maxrss) is no less than what its parent had when it was started.
+func watchPeak(pid int) func() int64 {
+	stop, done := make(chan struct{}), make(chan struct{})
+	var largest int64
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			if now, err := peakOf(strconv.Itoa(pid)); err == nil {
+				largest = max(largest, now)
+			}
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() int64 {
+		close(stop)
+		<-done
+		return largest
+	}
+}
+
+// peakOf is the largest resident set so far of the process, in bytes. See proc(5).
+func peakOf(pid string) (int64, error) {
+	status, err := os.ReadFile(filepath.Join("/proc", pid, "status"))
+	if err != nil {
+		return 0, fmt.Errorf("read the largest resident set: %w", err)
+	}
+	lines := strings.Split(string(status), "\n")
+	i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "VmHWM:") })
+	if i < 0 {
+		return 0, fmt.Errorf("the kernel does not tell the largest resident set")
+	}
+	kibibytes, err := strconv.ParseInt(strings.Fields(lines[i])[1], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read the largest resident set: %w", err)
+	}
+	return kibibytes << 10, nil
 }
 
 // add joins the work of two commands that ran one after the other; what a witness saw it leaves out.

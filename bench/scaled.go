@@ -16,7 +16,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -97,7 +96,7 @@ func planHere(nodes string, out io.Writer) error {
 	if err := p.plan(h); err != nil {
 		return err
 	}
-	if p.Memory, err = peak(); err != nil {
+	if p.Memory, err = peakOf("self"); err != nil {
 		return err
 	}
 	return json.NewEncoder(out).Encode(p)
@@ -192,23 +191,5 @@ func resetPeak() (int64, error) {
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0o600); err != nil {
 		return 0, fmt.Errorf("reset the largest resident set: %w", err)
 	}
-	return peak()
-}
-
-// peak is the largest resident set of this process since resetPeak, in bytes.
-func peak() (int64, error) {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, fmt.Errorf("read the largest resident set: %w", err)
-	}
-	lines := strings.Split(string(status), "\n")
-	i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "VmHWM:") })
-	if i < 0 {
-		return 0, fmt.Errorf("the kernel does not tell the largest resident set")
-	}
-	kibibytes, err := strconv.ParseInt(strings.Fields(lines[i])[1], 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("read the largest resident set: %w", err)
-	}
-	return kibibytes << 10, nil
+	return peakOf("self")
 }
