@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,7 +81,7 @@ func watchPeak(pid int) func() int64 {
 
 // peakOf is the largest resident set so far of the process, in bytes. See proc(5).
 func peakOf(pid string) (int64, error) {
-	status, err := os.ReadFile(filepath.Join("/proc", pid, "status"))
+	status, err := os.ReadFile("/proc/" + pid + "/status")
 	if err != nil {
 		return 0, fmt.Errorf("read the largest resident set: %w", err)
 	}
