@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"refit.dev/refit/budget"
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 )
 
@@ -287,13 +288,5 @@ func stopped(pod *corev1.Pod) bool {
 // kubeletSilent tells whether the node is not Ready.
 func (d *Drainer) kubeletSilent(name string) bool {
 	node := d.watcher.Node(name)
-	if node == nil {
-		return true
-	}
-	for _, c := range node.Status.Conditions {
-		if c.Type == corev1.NodeReady {
-			return c.Status != corev1.ConditionTrue
-		}
-	}
-	return true
+	return node == nil || !cluster.Ready(node)
 }
