@@ -61,9 +61,14 @@ func ReadPlan(r io.Reader) (*SavedPlan, error) {
 	case len(bytes.TrimSpace(text)) == 0:
 		return nil, errors.New("it is empty")
 	}
-	var kind metav1.TypeMeta
-	if err := yaml.Unmarshal(text, &kind); err != nil {
-		return nil, fmt.Errorf("it is neither YAML nor JSON: %w", err)
+	var saved SavedPlan // may be large: it is parsed once if it is what it should be
+	damage := yaml.UnmarshalStrict(text, &saved)
+	kind := metav1.TypeMeta{APIVersion: saved.APIVersion, Kind: saved.Kind}
+	if damage != nil { // or it is something else
+		kind = metav1.TypeMeta{}
+		if err := yaml.Unmarshal(text, &kind); err != nil {
+			return nil, fmt.Errorf("it is neither YAML nor JSON: %w", err)
+		}
 	}
 	if kind.Kind != savedKind {
 		return nil, fmt.Errorf("it is no plan: its kind is %q, not %s", kind.Kind, savedKind)
@@ -74,9 +79,8 @@ func ReadPlan(r io.Reader) (*SavedPlan, error) {
 	if documents(text) > 1 { // all but the first would be left out without a word
 		return nil, errors.New("it holds more than one YAML document: a plan is one")
 	}
-	var saved SavedPlan
-	if err := yaml.UnmarshalStrict(text, &saved); err != nil {
-		return nil, fmt.Errorf("it is damaged: %w", err)
+	if damage != nil {
+		return nil, fmt.Errorf("it is damaged: %w", damage)
 	}
 	if err := saved.validate(); err != nil {
 		return nil, fmt.Errorf("it does not make sense: %w", err)
@@ -91,8 +95,12 @@ func documents(text []byte) int {
 		if rest, marker := bytes.CutPrefix(line, []byte("---")); marker && (len(bytes.TrimSpace(rest)) == 0 || rest[0] == ' ' || rest[0] == '\t') {
 			line, begun = rest, false
 		}
+		if string(bytes.TrimRight(line, " \t\r\n")) == "..." {
+			begun = false
+			continue
+		}
 		line = bytes.TrimSpace(line)
-		if len(line) == 0 || line[0] == '#' || line[0] == '%' || string(line) == "..." {
+		if len(line) == 0 || line[0] == '#' || line[0] == '%' {
 			continue
 		}
 		if !begun {
@@ -128,6 +136,10 @@ func (p *SavedPlan) validate() error {
 	if p.Pods < 0 || p.Moves < 0 || p.Slots < 1 || p.Eager != spec.Eager || p.Pods != spec.Pods {
 		return errors.New("pods, moves, slots or eager are not those of the spec")
 	}
+	ground := make(map[string]plan.GroundNode, len(p.Ground.Nodes))
+	for _, g := range p.Ground.Nodes {
+		ground[g.Name] = g
+	}
 	names := make([]string, len(p.Nodes))
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
@@ -136,7 +148,7 @@ func (p *SavedPlan) validate() error {
 		if t == nil || t.UID != n.UID {
 			return fmt.Errorf("node %s is not that of the spec", n.Name)
 		}
-		if !p.standsOn(t) { // a change of it would go unnoticed
+		if g := ground[t.Name]; g.UID != t.UID || g.Unschedulable != t.Unschedulable { // a change of it would go unnoticed
 			return fmt.Errorf("node %s is not that of the ground", n.Name)
 		}
 		last := 0.0
@@ -153,12 +165,6 @@ func (p *SavedPlan) validate() error {
 		return errors.New("its nodes are not in the order of the spec")
 	}
 	return nil
-}
-
-// standsOn tells whether the ground knows a target as the spec does.
-func (p *SavedPlan) standsOn(t *Target) bool {
-	i := slices.IndexFunc(p.Ground.Nodes, func(n plan.GroundNode) bool { return n.Name == t.Name })
-	return i >= 0 && p.Ground.Nodes[i].UID == t.UID && p.Ground.Nodes[i].Unschedulable == t.Unschedulable
 }
 
 // reasonable: 68 years are more than any maintenance takes.

@@ -52,6 +52,7 @@ func TestReadPlan(t *testing.T) {
 		"it is damaged":                              "apiVersion: refit.dev/v1alpha1\nkind: MaintenancePlan\nzeal: 1\n",
 		"it does not make sense: it has no spec":     "apiVersion: refit.dev/v1alpha1\nkind: MaintenancePlan\n",
 		"it holds more than one YAML document":       "# a plan\n---\napiVersion: refit.dev/v1alpha1\nkind: MaintenancePlan\n--- # and another\nkind: MaintenancePlan\n",
+		"it holds more than one YAML document: a pl": "apiVersion: refit.dev/v1alpha1\nkind: MaintenancePlan\n...\nkind: MaintenancePlan\n",
 		"it is damaged: error unmarshaling JSON: wh": "apiVersion: refit.dev/v1alpha1\nkind: MaintenancePlan\nspec: {maxUnavailable: 200%}\n",
 	} {
 		if _, err := ReadPlan(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), says) {

@@ -4,6 +4,7 @@
 package run
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -228,10 +229,9 @@ func (s *Spec) ordersAll() bool {
 
 // target returns the target of that name, or nil.
 func (s *Spec) target(name string) *Target {
-	for i := range s.Nodes {
-		if s.Nodes[i].Name == name {
-			return &s.Nodes[i]
-		}
+	i, found := slices.BinarySearchFunc(s.Nodes, name, func(t Target, name string) int { return cmp.Compare(t.Name, name) })
+	if !found {
+		return nil
 	}
-	return nil
+	return &s.Nodes[i]
 }
