@@ -49,6 +49,18 @@ func (w *worker) seen() (*corev1.Node, error) {
 	}
 }
 
+// around is seen with the node's pods and their controllers.
+func (w *worker) around() (*cluster.Node, error) {
+	switch node := w.cluster.Around(w.target.Name); {
+	case node == nil:
+		return nil, &gone{reasonDeleted}
+	case node.UID != w.target.UID:
+		return nil, &gone{reasonReplaced}
+	default:
+		return node, nil
+	}
+}
+
 func readyMessage(node *corev1.Node) string {
 	for _, c := range node.Status.Conditions {
 		if c.Type == corev1.NodeReady {

@@ -20,7 +20,7 @@ import (
 // the API server gave them, wrapped: the engine decides which to try again.
 type Cluster interface {
 	// Snapshot ties together what the watches have brought. In a large cluster that
-	// takes seconds: Caches is to look up parts of it.
+	// takes its time; Caches is to look up parts of it.
 	Snapshot() *cluster.Snapshot
 	Caches() plan.Source
 	// Seen and Around return a node as the watches have brought it, Around with its

@@ -15,13 +15,16 @@ import (
 	"refit.dev/refit/cluster"
 )
 
-// topic is what can be waited for: a node by its name, a workload by its UID.
+// topic is what can be waited for: a node by its name, the pods on it likewise, a
+// workload by its UID, or anything at all.
 type topic struct {
 	kind cluster.Kind
 	key  string
 }
 
+func anything() topic                   { return topic{} }
 func nodeTopic(name string) topic       { return topic{cluster.KindNode, name} }
+func podsTopic(node string) topic       { return topic{cluster.KindPod, node} }
 func workloadTopic(uid types.UID) topic { return topic{cluster.KindWorkload, string(uid)} }
 func workloadTopics(ws []Workload) (ts []topic) {
 	for _, w := range ws {
@@ -105,10 +108,6 @@ func (l *lookout) await(ctx context.Context, limit time.Duration, topics []topic
 		}
 	}
 }
-
-// anything is the topic of everything that changes; podsTopic that of the pods on a node.
-func anything() topic             { return topic{} }
-func podsTopic(node string) topic { return topic{cluster.KindPod, node} }
 
 // follow passes on what changes until ctx ends: to the picture first, so that who
 // is woken finds it no older than what he sees himself.

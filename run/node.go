@@ -223,12 +223,9 @@ func (w *worker) vacate(ctx context.Context) error {
 }
 
 func (w *worker) drain(ctx context.Context) error {
-	node := w.cluster.Around(w.target.Name)
-	switch {
-	case node == nil:
-		return &gone{reasonDeleted}
-	case node.UID != w.target.UID:
-		return &gone{reasonReplaced}
+	node, err := w.around()
+	if err != nil {
+		return err
 	}
 	w.tally.know(node)
 	workloads := workloadsOn(node)

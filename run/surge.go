@@ -89,7 +89,7 @@ func (w *worker) surges(ctx context.Context) ([]Surge, error) {
 	}
 	w.looked = map[types.UID]bool{}
 	singletons := map[types.UID]bool{}
-	if node := w.cluster.Around(w.target.Name); node != nil && node.UID == w.target.UID {
+	if node, err := w.around(); err == nil {
 		for _, p := range node.Pods {
 			w.looked[p.UID], singletons[p.UID] = true, singleton(p) != nil
 		}
@@ -320,8 +320,8 @@ func (w *worker) watchForSingletons(ctx context.Context) (context.Context, func(
 // lateSingleton tells whether such a pod has come. Only if one may be it takes the
 // time to look at all of the budget's pods.
 func (w *worker) lateSingleton() bool {
-	node := w.cluster.Around(w.target.Name)
-	if node == nil || node.UID != w.target.UID || !slices.ContainsFunc(node.Pods, func(p *cluster.Pod) bool {
+	node, err := w.around()
+	if err != nil || !slices.ContainsFunc(node.Pods, func(p *cluster.Pod) bool {
 		return !w.looked[p.UID] && !budget.Ignored(p.Pod) && singleton(p) != nil
 	}) {
 		return false
