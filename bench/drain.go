@@ -35,12 +35,12 @@ func drainOneNode(ctx context.Context, b *bench) (section, error) {
 		title: "A node with 110 pods that terminate at once",
 		about: "Two nodes; all 110 pods of one Deployment without a budget are on one of them, which is drained, and " +
 			"then the other by the other program.",
-		rows: []row{
+		tables: []table{compared(
 			wallRow(pairs, walls.ratio(), "at most 0.100"),
 			requestRow(pairs, requests.ratio(), "at most 1.000"),
 			memoryRow(pairs),
-		},
-		notes: []string{fmt.Sprintf("%d rounds.", len(pairs))},
+		)},
+		notes: []string{counted(len(pairs)) + "."},
 	}, nil
 }
 
@@ -59,12 +59,12 @@ func drainOneBudget(ctx context.Context, b *bench) (section, error) {
 		title: "20 pods of one budget with maxUnavailable 1",
 		about: fmt.Sprintf("Two nodes; the pods' replacements are Ready %s after they are scheduled, so that %d replacements "+
 			"one after another take %.0f s at the least: the lower bound.", replacementReady, pods, bound),
-		rows: []row{
+		tables: []table{compared(
 			wallRow(pairs, walls.ratio(), ""),
-			{what: "wall time by the lower bound", refit: refit.ratio(), kubectl: kubectl.ratio(), goal: "refit at most 1.200"},
+			row{what: "wall time by the lower bound", refit: refit.ratio(), kubectl: kubectl.ratio(), goal: "refit at most 1.200"},
 			requestRow(pairs, "", ""),
-		},
-		notes: []string{fmt.Sprintf("%d rounds.", len(pairs))},
+		)},
+		notes: []string{counted(len(pairs)) + "."},
 	}, nil
 }
 

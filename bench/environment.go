@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/kubernetes"
 
+	"refit.dev/refit/budget"
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/twin"
 	"refit.dev/refit/twin/simulated"
 )
@@ -104,8 +106,15 @@ func (e *environment) stop(ctx context.Context, err error) error {
 }
 
 func (e *environment) refit(ctx context.Context, args ...string) (sample, error) {
-	return e.measure(ctx, "refit/", append([]string{filepath.Join(e.bin, "refit"), "--kubeconfig", e.twin.Kubeconfig()}, args...))
+	return e.measure(ctx, "refit/", e.refitArgs(args))
 }
+
+func (e *environment) refitArgs(args []string) []string {
+	return append([]string{filepath.Join(e.bin, "refit"), "--kubeconfig", e.twin.Kubeconfig()}, args...)
+}
+
+// stateDir is the variable that has refit keep its runs away from those of its user.
+func (e *environment) stateDir() string { return "REFIT_STATE_DIR=" + e.state }
 
 func (e *environment) kubectl(ctx context.Context, args ...string) (sample, error) {
 	program := []string{filepath.Join(e.bin, "refit-twin"), "kubectl", "--kubeconfig", e.twin.Kubeconfig()}
@@ -116,7 +125,7 @@ func (e *environment) measure(ctx context.Context, agent string, argv []string) 
 	if err := e.audit.skip(); err != nil {
 		return sample{}, err
 	}
-	s, err := command(ctx, argv, []string{"REFIT_STATE_DIR=" + e.state})
+	s, err := command(ctx, argv, e.stateDir())
 	if err != nil {
 		return s, err
 	}
@@ -160,12 +169,7 @@ func (e *environment) reboot(ctx context.Context, node string) (sample, error) {
 		if err != nil {
 			return false, err
 		}
-		for _, c := range n.Status.Conditions {
-			if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue {
-				return n.Status.NodeInfo.BootID == id, nil
-			}
-		}
-		return false, nil
+		return cluster.Ready(n) && n.Status.NodeInfo.BootID == id, nil
 	})
 	return sample{wall: time.Since(start)}, err
 }
@@ -233,11 +237,8 @@ func (e *environment) allReady(ctx context.Context, pods int) error {
 func countReady(pods []corev1.Pod, node string) int {
 	ready := 0
 	for i := range pods {
-		p := &pods[i]
-		for _, c := range p.Status.Conditions {
-			if (node == "" || p.Spec.NodeName == node) && p.DeletionTimestamp == nil && c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-				ready++
-			}
+		if p := &pods[i]; (node == "" || p.Spec.NodeName == node) && budget.Healthy(p) {
+			ready++
 		}
 	}
 	return ready

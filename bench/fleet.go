@@ -129,13 +129,7 @@ type fleetSample struct {
 
 type fleetSamples []fleetSample
 
-func (s fleetSamples) over(f func(fleetSample) float64) spread {
-	values := make([]float64, len(s))
-	for i, x := range s {
-		values[i] = f(x)
-	}
-	return spreadOf(values)
-}
+func (s fleetSamples) over(f func(fleetSample) float64) spread { return spreadOver(s, f) }
 
 func (s fleetSamples) wall() spread {
 	return s.over(func(x fleetSample) float64 { return x.wall.Seconds() })

@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
-	"path/filepath"
 
 	"refit.dev/refit/twin"
 	"refit.dev/refit/witness"
@@ -41,23 +39,21 @@ func (e *environment) judged(ctx context.Context, work func() (sample, error)) (
 
 // lowerBound asks refit for the lower bound of its plan, in seconds.
 func (e *environment) lowerBound(ctx context.Context, args ...string) (float64, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(e.bin, "refit"), append([]string{"--kubeconfig", e.twin.Kubeconfig()}, args...)...)
-	cmd.Env = append(cmd.Environ(), "REFIT_STATE_DIR="+e.state)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		return 0, fmt.Errorf("%v: %w\n%s", cmd.Args, err, errs.String())
+	argv := e.refitArgs(args)
+	out, err := output(ctx, argv, e.stateDir())
+	if err != nil {
+		return 0, err
 	}
-	for values := json.NewDecoder(&out); ; {
+	for values := json.NewDecoder(bytes.NewReader(out)); ; {
 		var value struct {
 			LowerBoundSeconds float64 `json:"lowerBoundSeconds"`
 		}
 		err := values.Decode(&value)
 		switch {
 		case errors.Is(err, io.EOF):
-			return 0, fmt.Errorf("%v: the plan names no lower bound", cmd.Args)
+			return 0, fmt.Errorf("%v: the plan names no lower bound", argv)
 		case err != nil:
-			return 0, fmt.Errorf("%v: read the plan: %w", cmd.Args, err)
+			return 0, fmt.Errorf("%v: read the plan: %w", argv, err)
 		case value.LowerBoundSeconds > 0:
 			return value.LowerBoundSeconds, nil
 		}

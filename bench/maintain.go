@@ -52,7 +52,7 @@ func maintainFifty(ctx context.Context, b *bench) (section, error) {
 			},
 		}},
 		notes: []string{
-			fmt.Sprintf("%d rounds of refit, each on a cluster of its own. Every pod was Ready at the end.", b.longRounds),
+			counted(b.longRounds) + " of refit, each on a cluster of its own. Every pod was Ready at the end.",
 			"Moves and broken budgets are from a witness that watches the cluster and reads the audit log.",
 			"kubectl's memory is that of its largest single process; refit's is of the one process that did all of it.",
 		},
@@ -80,7 +80,7 @@ func maintainFull(ctx context.Context, b *bench) (section, error) {
 				{"memory", runs.memory().mebibytes()},
 			},
 		}},
-		notes: []string{fmt.Sprintf("%d rounds, each on a cluster of its own. Every pod was Ready at the end.", b.longRounds)},
+		notes: []string{counted(b.longRounds) + ", each on a cluster of its own. Every pod was Ready at the end."},
 	}, nil
 }
 

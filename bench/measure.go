@@ -27,7 +27,7 @@ type sample struct {
 }
 
 // command runs argv to its end and measures it. What it wrote is part of the error if it fails.
-func command(ctx context.Context, argv []string, env []string) (sample, error) {
+func command(ctx context.Context, argv []string, env ...string) (sample, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
@@ -49,6 +49,19 @@ func command(ctx context.Context, argv []string, env []string) (sample, error) {
 		return s, fmt.Errorf("%v: %w\n%s", argv, err, tail)
 	}
 	return s, nil
+}
+
+// output runs argv to its end and returns what it wrote to standard output.
+func output(ctx context.Context, argv []string, env ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = append(cmd.Environ(), env...)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w\n%s", argv, err, errs.Bytes())
+	}
+	return out, nil
 }
 
 // watchPeak follows the largest resident set of a process; the function that it
@@ -107,18 +120,31 @@ type spread struct{ low, median, high float64 }
 
 func spreadOf(values []float64) spread {
 	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return spread{low: sorted[0], median: (sorted[(n-1)/2] + sorted[n/2]) / 2, high: sorted[n-1]}
+	return spread{low: sorted[0], median: median(sorted), high: sorted[len(sorted)-1]}
+}
+
+func median[T float64 | time.Duration](sorted []T) T {
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
 // pair is one round: the same work done by both programs.
 type pair struct{ refit, kubectl sample }
 
 // spreadOver collects f over all rounds.
-func spreadOver(pairs []pair, f func(pair) float64) spread {
-	values := make([]float64, len(pairs))
-	for i, p := range pairs {
-		values[i] = f(p)
+func spreadOver[R any](rounds []R, f func(R) float64) spread { return spreadOf(each(rounds, f)) }
+
+func each[R, V any](rounds []R, f func(R) V) []V {
+	values := make([]V, len(rounds))
+	for i, r := range rounds {
+		values[i] = f(r)
 	}
-	return spreadOf(values)
+	return values
+}
+
+// counted says how many rounds there were.
+func counted(rounds int) string {
+	if rounds == 1 {
+		return "1 round"
+	}
+	return fmt.Sprintf("%d rounds", rounds)
 }

@@ -18,29 +18,23 @@ func planFiveThousand(ctx context.Context, b *bench) (section, error) {
 	growth := table{columns: []string{
 		"nodes", "pods", "budgets", "picture", "numbering", "order", "first plan", "decision", "after an event", "memory", "of it the cluster", "predicted by bound", "moves per pod",
 	}}
-	var largest []planned
+	var largest []*planned
 	for _, nodes := range planSizes {
-		rounds := make([]planned, b.longRounds)
+		rounds := make([]*planned, b.longRounds)
 		for i := range rounds {
 			p, err := measurePlan(ctx, nodes)
 			if err != nil {
 				return section{}, err
 			}
-			rounds[i] = *p
+			rounds[i] = p
 			b.logf("%d nodes, round %d: planned in %s with %d MiB, again in %s", nodes, i+1,
 				p.first().Round(time.Millisecond), p.Memory>>20, typical(p.redecided()).Round(10*time.Microsecond))
 		}
 		growth.lines = append(growth.lines, growthLine(rounds))
 		largest = rounds
 	}
-	over := func(f func(*planned) float64) spread {
-		values := make([]float64, len(largest))
-		for i := range largest {
-			values[i] = f(&largest[i])
-		}
-		return spreadOf(values)
-	}
-	last := &largest[0]
+	over := func(f func(*planned) float64) spread { return spreadOver(largest, f) }
+	last := largest[0]
 	return section{
 		title: fmt.Sprintf("Planning %d nodes with %d pods and %d budgets", last.Nodes, last.Pods, last.Budgets),
 		about: "Clusters that are made up, in three zones, with Deployments and StatefulSets of all sizes, some spread over the zones, some kept " +
@@ -62,13 +56,13 @@ func planFiveThousand(ctx context.Context, b *bench) (section, error) {
 			byEvent(largest),
 		},
 		notes: []string{
-			fmt.Sprintf("%d rounds.", b.longRounds),
+			counted(b.longRounds) + ".",
 			"Picture: from the caches to a Snapshot. Numbering: from the Snapshot to what the planner works on. Order: the forecasts that are tried. " +
 				"Decision: the first one by the plan. After an event: from a change in the caches, of one object, to the next decision about the " +
 				"whole cluster, as a run makes it, the median over the kinds of events in the last table. A run keeps what it decides on up to date " +
 				fmt.Sprintf("change by change, once it has read the cluster: that took %s at the largest size, where %d nodes were at work, for all of whose pods a "+
 					"decision finds places. Something new to read it again for - a node ",
-					typical(keeps(largest)).Round(10*time.Millisecond), last.AtWork) +
+					typical(each(largest, func(p *planned) time.Duration { return p.Keep })).Round(10*time.Millisecond), last.AtWork) +
 				"is added or relabelled - is read in the background.",
 			"The largest resident set includes the cluster itself, as it is in the caches, which the next column tells.",
 		},
@@ -76,15 +70,11 @@ func planFiveThousand(ctx context.Context, b *bench) (section, error) {
 }
 
 // growthLine is the line for one size; the time of a part is the median over the rounds.
-func growthLine(rounds []planned) []string {
+func growthLine(rounds []*planned) []string {
 	of := func(f func(*planned) time.Duration) string {
-		times := make([]time.Duration, len(rounds))
-		for i := range rounds {
-			times[i] = f(&rounds[i])
-		}
-		return typical(times).Round(100 * time.Microsecond).String()
+		return typical(each(rounds, f)).Round(100 * time.Microsecond).String()
 	}
-	p := &rounds[0]
+	p := rounds[0]
 	memory, held := p.Memory, p.Held
 	for _, r := range rounds {
 		memory, held = max(memory, r.Memory), max(held, r.Held)
@@ -103,7 +93,7 @@ func growthLine(rounds []planned) []string {
 }
 
 // byEvent are the times after events by their kind.
-func byEvent(rounds []planned) table {
+func byEvent(rounds []*planned) table {
 	t := table{columns: []string{"decision after one event", "median", "slowest"}}
 	for _, x := range happenings() {
 		var times []time.Duration
@@ -117,16 +107,5 @@ func byEvent(rounds []planned) table {
 
 func milliseconds(t time.Duration) string { return fmt.Sprintf("%.1f ms", t.Seconds()*1000) }
 
-func keeps(rounds []planned) []time.Duration {
-	times := make([]time.Duration, len(rounds))
-	for i := range rounds {
-		times[i] = rounds[i].Keep
-	}
-	return times
-}
-
 // typical is the median.
-func typical(times []time.Duration) time.Duration {
-	sorted := slices.Sorted(slices.Values(times))
-	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
-}
+func typical(times []time.Duration) time.Duration { return median(slices.Sorted(slices.Values(times))) }

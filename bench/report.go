@@ -14,11 +14,9 @@ import (
 
 // section is one benchmark's part of the report.
 type section struct {
-	name  string
-	title string
-	about string // what is done, in a paragraph
-	rows  []row
-	// tables stand in place of rows where nothing is compared with kubectl.
+	name   string
+	title  string
+	about  string // what is done, in a paragraph
 	tables []table
 	notes  []string
 }
@@ -37,17 +35,25 @@ func (t table) markdown(b *strings.Builder) {
 	b.WriteString("\n")
 }
 
-// row is one line of a section's table. goal is "" for a figure that has none.
+// row compares one figure of both programs. goal is "" for a figure that has none.
 type row struct {
 	what, refit, kubectl, ratio, goal string
 }
 
+func compared(rows ...row) table {
+	t := table{columns: []string{"", "refit", "kubectl", "ratio", "goal"}}
+	for _, r := range rows {
+		t.lines = append(t.lines, []string{r.what, r.refit, r.kubectl, r.ratio, r.goal})
+	}
+	return t
+}
+
 const preamble = `# Benchmarks
 
-Written by ` + "`make bench`" + `; do not edit by hand. refit and kubectl do the same work on the same
-embedded cluster in turn, and change places from round to round. A figure is the median over the
-rounds, with the lowest and the highest in brackets; a ratio is refit's figure by kubectl's of the
-same round. Only ratios say something: the machine is small and shared.
+Written by ` + "`make bench`" + `; do not edit by hand. refit and kubectl do the same work; where only one node
+is drained, on the same embedded cluster in turn, and they change places from round to round. A figure
+is the median over the rounds, with the lowest and the highest in brackets; a ratio is refit's figure by
+kubectl's, there of the same round. Only ratios say something: the machine is small and shared.
 
 `
 
@@ -102,15 +108,7 @@ func split(text string) map[string]string {
 func (s section) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s\n\n%s\n\n", s.title, s.about)
-	tables := s.tables
-	if len(s.rows) > 0 {
-		compared := table{columns: []string{"", "refit", "kubectl", "ratio", "goal"}}
-		for _, r := range s.rows {
-			compared.lines = append(compared.lines, []string{r.what, r.refit, r.kubectl, r.ratio, r.goal})
-		}
-		tables = append([]table{compared}, tables...)
-	}
-	for _, t := range tables {
+	for _, t := range s.tables {
 		t.markdown(&b)
 	}
 	for _, n := range s.notes {

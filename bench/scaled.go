@@ -4,14 +4,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -20,7 +18,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	k8sruntime "k8s.io/apimachinery/pkg/runtime"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/internal/synthetic"
@@ -64,15 +61,12 @@ func measurePlan(ctx context.Context, nodes int) (*planned, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, self)
-	cmd.Env = append(cmd.Environ(), planChild+"="+strconv.Itoa(nodes))
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("plan a cluster of %d nodes: %w\n%s", nodes, err, errs.String())
+	out, err := output(ctx, []string{self}, planChild+"="+strconv.Itoa(nodes))
+	if err != nil {
+		return nil, fmt.Errorf("plan a cluster of %d nodes: %w", nodes, err)
 	}
 	p := &planned{}
-	if err := json.Unmarshal(out.Bytes(), p); err != nil {
+	if err := json.Unmarshal(out, p); err != nil {
 		return nil, fmt.Errorf("plan a cluster of %d nodes: read what it took: %w", nodes, err)
 	}
 	return p, nil
@@ -122,7 +116,7 @@ func holdSynthetic(shape synthetic.Shape) (*cluster.Held, error) {
 		if err := fresh.Unmarshal(data); err != nil {
 			return nil, fmt.Errorf("decode pod %s: %w", pod.Name, err)
 		}
-		objs[i] = k8sruntime.Object(fresh)
+		objs[i] = fresh
 	}
 	return cluster.Hold(objs)
 }
