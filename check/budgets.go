@@ -10,7 +10,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
@@ -137,10 +136,7 @@ func live(pods []*cluster.Pod) []*cluster.Pod {
 
 // selectsTemplate tells whether b would select pods of a workload that has none now.
 func (c *checker) selectsTemplate(b *cluster.Budget) bool {
-	selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
-	if err != nil {
-		return false
-	}
+	selector := cluster.BudgetSelector(b.PodDisruptionBudget)
 	return slices.ContainsFunc(c.s.Workloads, func(w *cluster.Workload) bool {
 		return w.Namespace == b.Namespace && w.PodSpec != nil && selector.Matches(w.PodLabels)
 	})

@@ -132,11 +132,11 @@ func addWorkloads(s *Snapshot, o *objects) {
 	})
 }
 
-// budgetSelector is the selector of pdb as the API server reads it in policy/v1:
+// BudgetSelector is the selector of pdb as the API server reads it in policy/v1:
 // an empty one matches every pod of the namespace, none at all and one that is
 // invalid match no pod (getPodDisruptionBudgets in
 // pkg/registry/core/pod/storage/eviction.go of Kubernetes).
-func budgetSelector(pdb *policyv1.PodDisruptionBudget) labels.Selector {
+func BudgetSelector(pdb *policyv1.PodDisruptionBudget) labels.Selector {
 	return selectorOr(pdb.Spec.Selector, labels.Nothing())
 }
 

@@ -155,13 +155,13 @@ func (w *Watcher) Budget(namespace, name string) *policyv1.PodDisruptionBudget {
 func (w *Watcher) BudgetsOf(pod *corev1.Pod) []*policyv1.PodDisruptionBudget {
 	budgets := indexed[policyv1.PodDisruptionBudget](w, KindBudget, cache.NamespaceIndex, pod.Namespace)
 	return slices.DeleteFunc(budgets, func(b *policyv1.PodDisruptionBudget) bool {
-		return !budgetSelector(b).Matches(labels.Set(pod.Labels))
+		return !BudgetSelector(b).Matches(labels.Set(pod.Labels))
 	})
 }
 
 // PodsOf returns the pods that the selector of pdb matches.
 func (w *Watcher) PodsOf(pdb *policyv1.PodDisruptionBudget) []*corev1.Pod {
-	selector := budgetSelector(pdb)
+	selector := BudgetSelector(pdb)
 	pods := indexed[corev1.Pod](w, KindPod, cache.NamespaceIndex, pdb.Namespace)
 	return slices.DeleteFunc(pods, func(p *corev1.Pod) bool { return !selector.Matches(labels.Set(p.Labels)) })
 }

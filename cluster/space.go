@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
 )
 
 // space is the pods of one namespace, sorted by name.
@@ -30,7 +29,7 @@ func addBudgets(s *Snapshot, o *objects, spaces map[string]*space) {
 		if in == nil {
 			continue
 		}
-		selector := budgetSelector(b.PodDisruptionBudget)
+		selector := BudgetSelector(b.PodDisruptionBudget)
 		alone := []*Budget{b} // what most of its pods have
 		for _, p := range in.candidates(selector) {
 			if !selector.Matches(labels.Set(p.Labels)) {
@@ -50,26 +49,36 @@ func addBudgets(s *Snapshot, o *objects, spaces map[string]*space) {
 // those with a label that it demands, or all. Otherwise a namespace with
 // thousands of budgets would take the square of its size.
 func (n *space) candidates(selector labels.Selector) []*Pod {
-	requirements, _ := selector.Requirements()
-	for _, r := range requirements {
-		values := r.ValuesUnsorted()
-		if len(values) != 1 || r.Operator() != selection.In && r.Operator() != selection.Equals && r.Operator() != selection.DoubleEquals {
-			continue
-		}
-		byValue, known := n.labelled[r.Key()]
-		if !known {
-			byValue = map[string][]*Pod{}
-			for _, p := range n.pods {
-				if value, has := p.Labels[r.Key()]; has {
-					byValue[value] = append(byValue[value], p)
-				}
-			}
-			if n.labelled == nil {
-				n.labelled = map[string]map[string][]*Pod{}
-			}
-			n.labelled[r.Key()] = byValue
-		}
-		return byValue[values[0]]
+	key, demanded, found := DemandedLabel(selector)
+	if !found {
+		return n.pods
 	}
-	return n.pods
+	byValue, known := n.labelled[key]
+	if !known {
+		byValue = map[string][]*Pod{}
+		for _, p := range n.pods {
+			if value, has := p.Labels[key]; has {
+				byValue[value] = append(byValue[value], p)
+			}
+		}
+		if n.labelled == nil {
+			n.labelled = map[string]map[string][]*Pod{}
+		}
+		n.labelled[key] = byValue
+	}
+	return byValue[demanded]
+}
+
+// DemandedLabel returns a label that has one certain value on everything that
+// selector matches, so that it can be looked up by that; found is false if the
+// selector demands none.
+func DemandedLabel(selector labels.Selector) (key, value string, found bool) {
+	requirements, _ := selector.Requirements()
+	for i := range requirements {
+		key = requirements[i].Key()
+		if value, found = selector.RequiresExactMatch(key); found {
+			return key, value, true
+		}
+	}
+	return "", "", false
 }

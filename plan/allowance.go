@@ -9,9 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 
 	"refit.dev/refit/budget"
@@ -22,7 +20,7 @@ import (
 type allowance struct {
 	pdb      *policyv1.PodDisruptionBudget
 	selector labels.Selector
-	hook     label // one of the labels that it demands of pods; none: it may select any
+	hook     label // one that it demands of pods; none: it may select any
 	room     int   // its number among the budgets of the World
 	members  crowd
 	// What budget.Steady counts: pods without a controller, and of each controller
@@ -41,27 +39,6 @@ type label struct{ key, value string }
 type finder struct {
 	byLabel map[label][]*allowance
 	others  []*allowance
-}
-
-// selectorOfBudget reads a selector as the Eviction API does: an empty one matches
-// every pod, a missing one and one that is invalid match none.
-func selectorOfBudget(pdb *policyv1.PodDisruptionBudget) labels.Selector {
-	selector, err := metav1.LabelSelectorAsSelector(pdb.Spec.Selector)
-	if err != nil {
-		return labels.Nothing()
-	}
-	return selector
-}
-
-func hookOf(selector labels.Selector) label {
-	requirements, _ := selector.Requirements()
-	for _, r := range requirements {
-		values := r.ValuesUnsorted()
-		if len(values) == 1 && (r.Operator() == selection.In || r.Operator() == selection.Equals || r.Operator() == selection.DoubleEquals) {
-			return label{r.Key(), values[0]}
-		}
-	}
-	return label{}
 }
 
 // selecting returns the budgets that select a pod.
@@ -108,8 +85,8 @@ func (k *Keeper) renewBudget(key types.NamespacedName) {
 }
 
 func (k *Keeper) addBudget(pdb *policyv1.PodDisruptionBudget) *allowance {
-	a := &allowance{pdb: pdb, selector: selectorOfBudget(pdb), members: crowd{}, scale: map[*owner]int{}, eaten: map[int]int{}}
-	a.hook = hookOf(a.selector)
+	a := &allowance{pdb: pdb, selector: cluster.BudgetSelector(pdb), members: crowd{}, scale: map[*owner]int{}, eaten: map[int]int{}}
+	a.hook.key, a.hook.value, _ = cluster.DemandedLabel(a.selector)
 	if last := len(k.freeRooms) - 1; last >= 0 {
 		a.room, k.freeRooms = k.freeRooms[last], k.freeRooms[:last]
 	} else {

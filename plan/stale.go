@@ -11,8 +11,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"refit.dev/refit/budget"
@@ -83,7 +81,8 @@ func (w *World) GroundOf(in *Intent) Ground {
 			g.others[x.key()] = true
 			continue
 		}
-		x.Demand, x.Selector, x.AtBest, x.created = demandOf(b), selectorOf(b), atBest(b), b.CreationTimestamp.Time
+		x.Demand, x.Selector = demandOf(b), cluster.BudgetSelector(b.PodDisruptionBudget).String()
+		x.AtBest, x.created = atBest(b), b.CreationTimestamp.Time
 		g.Budgets = append(g.Budgets, x)
 	}
 	slices.SortFunc(g.Budgets, func(a, b GroundBudget) int { return cmp.Compare(a.key(), b.key()) })
@@ -113,14 +112,6 @@ func demandOf(b *cluster.Budget) string {
 		text += ", unhealthyPodEvictionPolicy: " + string(*p)
 	}
 	return text
-}
-
-func selectorOf(b *cluster.Budget) string {
-	selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
-	if err != nil {
-		selector = labels.Nothing()
-	}
-	return selector.String()
 }
 
 func (n GroundNode) key() string   { return "node " + n.Name }
