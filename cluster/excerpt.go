@@ -58,25 +58,28 @@ func (w *Watcher) Tied(namespace, name string) *Pod {
 	return pod
 }
 
-// volumesOf returns the volumes that a pod uses, as claimIndex finds them.
+// volumesOf returns the volumes that a pod uses, as claimIndex.of does.
 func (w *Watcher) volumesOf(pod *corev1.Pod) []*Volume {
-	if len(pod.Spec.Volumes) == 0 {
+	var volumes []*Volume
+	for _, name := range ClaimNames(pod) {
+		if pv := w.volumeOf(pod.Namespace, name); pv != nil {
+			volumes = append(volumes, &Volume{PersistentVolume: pv})
+		}
+	}
+	return sortVolumes(volumes)
+}
+
+// volumeOf returns the volume that is bound to a claim, or nil. As in addVolumes
+// either end is enough, unless the claim says otherwise.
+func (w *Watcher) volumeOf(namespace, claim string) *corev1.PersistentVolume {
+	if c := get[corev1.PersistentVolumeClaim](w, KindClaim, namespace, claim); c != nil {
+		return w.Volume(c.Spec.VolumeName)
+	}
+	bound := indexed[corev1.PersistentVolume](w, KindVolume, indexClaim, namespace+"/"+claim)
+	if len(bound) == 0 {
 		return nil
 	}
-	index := claimIndex{}
-	for _, name := range ClaimNames(pod) {
-		key := types.NamespacedName{Namespace: pod.Namespace, Name: name}
-		if c := get[corev1.PersistentVolumeClaim](w, KindClaim, pod.Namespace, name); c != nil {
-			if pv := w.Volume(c.Spec.VolumeName); pv != nil {
-				index[key] = &Volume{PersistentVolume: pv}
-			}
-			continue
-		}
-		for _, pv := range indexed[corev1.PersistentVolume](w, KindVolume, indexClaim, key.String()) {
-			index[key] = &Volume{PersistentVolume: pv}
-		}
-	}
-	return index.of(pod)
+	return bound[len(bound)-1]
 }
 
 // Volume returns the persistent volume of that name, or nil.

@@ -63,11 +63,10 @@ func controllerUID(obj any) ([]string, error) {
 	if !ok {
 		return nil, nil
 	}
-	ref := metav1.GetControllerOfNoCopy(m)
-	if ref == nil || staticOwner(ref) {
-		return nil, nil
+	if ref := controllerRef(m); ref != nil {
+		return []string{string(ref.UID)}, nil
 	}
-	return []string{string(ref.UID)}, nil
+	return nil, nil
 }
 
 // Reads tells whether kind is watched and may be read.

@@ -26,8 +26,13 @@ func (c claimIndex) of(pod *corev1.Pod) []*Volume {
 			volumes = append(volumes, v)
 		}
 	}
+	return sortVolumes(volumes)
+}
+
+// sortVolumes puts the volumes of a pod in order, each once.
+func sortVolumes(volumes []*Volume) []*Volume {
 	slices.SortFunc(volumes, func(a, b *Volume) int { return cmp.Compare(a.Name, b.Name) })
-	return slices.Compact(volumes)
+	return slices.CompactFunc(volumes, func(a, b *Volume) bool { return a.Name == b.Name })
 }
 
 // addVolumes adds the persistent volumes with their claims and attachments. A

@@ -130,7 +130,7 @@ func (w *Watcher) handler(kind Kind) cache.ResourceEventHandler {
 	publish := func(obj any, verb Verb) {
 		if m, ok := obj.(metav1.Object); ok {
 			c := Change{Kind: kind, Namespace: m.GetNamespace(), Name: m.GetName(), UID: m.GetUID(), Verb: verb}
-			if ref := metav1.GetControllerOfNoCopy(m); ref != nil && !staticOwner(ref) {
+			if ref := controllerRef(m); ref != nil {
 				c.Owner = ref.UID
 			}
 			w.publish(c)

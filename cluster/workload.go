@@ -60,11 +60,11 @@ func referredWorkload(namespace string, ref *metav1.OwnerReference) *Workload {
 	}
 }
 
-// controllerRef is the reference to the workload that controls pod; nil for a
-// bare pod and for a static pod, which its Node owns and nobody would replace
-// elsewhere.
-func controllerRef(pod *corev1.Pod) *metav1.OwnerReference {
-	ref := metav1.GetControllerOfNoCopy(pod)
+// controllerRef is the reference to the workload that controls a pod or another
+// workload; nil for one that stands alone, and for a static pod, which its Node
+// owns and nobody would replace elsewhere.
+func controllerRef(m metav1.Object) *metav1.OwnerReference {
+	ref := metav1.GetControllerOfNoCopy(m)
 	if ref == nil || staticOwner(ref) {
 		return nil
 	}
