@@ -242,7 +242,7 @@ func (k *Keeper) stand(m *member) {
 
 // judge says of a pod that has to leave what its controllers and budgets make of it.
 func (k *Keeper) judge(m *member) {
-	x := pod{class: m.class.Staying(), node: m.node, set: -1, crew: -1}
+	x := pod{class: m.class.Staying(), node: m.node, set: -1}
 	x.follow(m.pod, m.controller())
 	if len(m.owners) > 0 {
 		x.set = m.owners[0].set

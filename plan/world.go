@@ -54,7 +54,6 @@ type pod struct {
 	budget   int // -1: none
 	set      int // -1: none
 	workload int
-	crew     int // -1: none
 	healthy  bool
 	// leaving: it is being deleted already.
 	leaving bool
@@ -173,17 +172,14 @@ func (b *builder) add(on int, p *cluster.Pod) {
 	if budget.Finished(p.Pod) || !b.drain.Leaves(p) {
 		return
 	}
-	x := pod{source: p, class: b.board.Class(p), node: on, workload: b.workload(p)}
+	x := pod{source: p, class: b.board.Class(p), node: on, set: -1, workload: b.workload(p)}
 	var controller *cluster.Workload
-	x.set, x.crew = -1, -1
 	if len(p.Controllers) > 0 {
 		controller = p.Controllers[0]
 		x.set = b.set(controller)
+		b.crew(controller, x.class, p.DeletionTimestamp != nil)
 	}
 	x.follow(p.Pod, controller)
-	if controller != nil {
-		x.crew = b.crew(controller, &x)
-	}
 	var only *policyv1.PodDisruptionBudget
 	best := 0
 	if len(p.Budgets) > 0 {
@@ -273,20 +269,19 @@ func (b *builder) set(c *cluster.Workload) int {
 func crewed(c *cluster.Workload) bool { return c.Kind != "Job" && c.Kind != "DaemonSet" }
 
 // crew counts a pod for its controller.
-func (b *builder) crew(c *cluster.Workload, x *pod) int {
+func (b *builder) crew(c *cluster.Workload, class placement.Class, leaving bool) {
 	if !crewed(c) {
-		return -1
+		return
 	}
 	i, known := b.crews[c.UID]
 	if !known {
 		i = len(b.World.crews)
-		b.World.crews = append(b.World.crews, crew{class: x.class, desired: int(c.Desired)})
+		b.World.crews = append(b.World.crews, crew{class: class, desired: int(c.Desired)})
 		b.crews[c.UID] = i
 	}
-	if !x.leaving {
+	if !leaving {
 		b.World.crews[i].bound++
 	}
-	return i
 }
 
 func (b *builder) workload(p *cluster.Pod) int {
