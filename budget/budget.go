@@ -47,13 +47,17 @@ func Ignored(pod *corev1.Pod) bool {
 // IfHealthyBudget, the default, while enough others are healthy (policy/v1,
 // UnhealthyPodEvictionPolicyType).
 func PassesBy(pod *corev1.Pod, pdb *policyv1.PodDisruptionBudget) bool {
-	if pdb == nil || Healthy(pod) {
-		return false
-	}
-	if p := pdb.Spec.UnhealthyPodEvictionPolicy; p != nil && *p == policyv1.AlwaysAllow {
-		return true
-	}
-	return pdb.Status.CurrentHealthy >= pdb.Status.DesiredHealthy && pdb.Status.DesiredHealthy > 0
+	return pdb != nil && !Healthy(pod) && LetsUnreadyPass(pdb)
+}
+
+// LetsUnreadyPass is PassesBy of any pod that is not healthy.
+func LetsUnreadyPass(pdb *policyv1.PodDisruptionBudget) bool {
+	return alwaysAllows(pdb) || pdb.Status.CurrentHealthy >= pdb.Status.DesiredHealthy && pdb.Status.DesiredHealthy > 0
+}
+
+func alwaysAllows(pdb *policyv1.PodDisruptionBudget) bool {
+	p := pdb.Spec.UnhealthyPodEvictionPolicy
+	return p != nil && *p == policyv1.AlwaysAllow
 }
 
 // Explain tells how pdb stands: the numbers of its status, and which of pods -

@@ -41,6 +41,21 @@ func Steady(b *cluster.Budget) (m Members, known bool) {
 	return m, known
 }
 
+// AtBest returns how many pods pdb lets go at once when all is well; m and known are
+// what Steady says of it. If the scale of a controller is not known it is as many as
+// the server lets go now, and one at the least. A budget that cannot be computed
+// lets none go.
+func AtBest(pdb *policyv1.PodDisruptionBudget, m Members, known bool) int {
+	if !known {
+		return max(1, int(pdb.Status.DisruptionsAllowed)) // the server knows
+	}
+	demand, err := Of(pdb, m)
+	if err != nil {
+		return 0
+	}
+	return demand.AtBest(m)
+}
+
 // Scales is the controller whose replicas count for p: a ReplicaSet's Deployment
 // stands for it, any other controller for itself (finders in disruption.go). It is
 // nil for a pod without one.
@@ -70,24 +85,31 @@ func Never(pod *cluster.Pod) []*cluster.Budget {
 // NeverOnceRunning is Never for a pod as it will be once it runs: no budget is
 // asked for one that is pending.
 func NeverOnceRunning(pod *cluster.Pod) []*cluster.Budget {
-	switch {
-	case Finished(pod.Pod) || pod.DeletionTimestamp != nil || len(pod.Budgets) == 0:
-		return nil
-	case len(pod.Budgets) > 1:
-		return pod.Budgets // whatever they say: the API server does not choose between them
+	var only *policyv1.PodDisruptionBudget
+	atBest := 0
+	if len(pod.Budgets) == 1 {
+		m, known := Steady(pod.Budgets[0])
+		only = pod.Budgets[0].PodDisruptionBudget
+		atBest = AtBest(only, m, known)
 	}
-	b := pod.Budgets[0]
-	if !Healthy(pod.Pod) && b.Spec.UnhealthyPodEvictionPolicy != nil && *b.Spec.UnhealthyPodEvictionPolicy == policyv1.AlwaysAllow {
-		return nil
-	}
-	m, known := Steady(b)
-	if !known {
-		return nil
-	}
-	if demand, err := Of(b.PodDisruptionBudget, m); err == nil && demand.AtBest(m) > 0 {
+	if !NeverGoes(pod.Pod, len(pod.Budgets), only, atBest) {
 		return nil
 	}
 	return pod.Budgets
+}
+
+// NeverGoes is NeverOnceRunning for who knows how many budgets select pod, and of a
+// single one how many pods it lets go at best.
+func NeverGoes(pod *corev1.Pod, budgets int, only *policyv1.PodDisruptionBudget, atBest int) bool {
+	switch {
+	case Finished(pod) || pod.DeletionTimestamp != nil || budgets == 0:
+		return false
+	case budgets > 1:
+		return true // whatever they say: the API server does not choose between them
+	case !Healthy(pod) && alwaysAllows(only):
+		return false
+	}
+	return atBest == 0
 }
 
 // Refusal explains the budgets that Never has returned of a pod: why they refuse

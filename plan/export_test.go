@@ -8,14 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"refit.dev/refit/cluster"
 )
-
-// NeverGoes is neverGoes for a pod of a single budget.
-func NeverGoes(p *cluster.Pod) bool {
-	return neverGoes(p.Pod, 1, p.Budgets[0].PodDisruptionBudget, atBest(p.Budgets[0]))
-}
 
 // Draw writes down everything that a decision may depend on, in terms that do not
 // depend on how things are numbered.

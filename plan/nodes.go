@@ -6,7 +6,6 @@ package plan
 import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	"k8s.io/utils/ptr"
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
@@ -21,19 +20,7 @@ func controlPlane(node *corev1.Node) bool {
 // atBest is how many pods a budget lets go at once when all is well.
 func atBest(b *cluster.Budget) int {
 	members, known := budget.Steady(b)
-	return atBestOf(b.PodDisruptionBudget, members, known)
-}
-
-// atBestOf is atBest with what budget.Steady says of the budget's pods.
-func atBestOf(pdb *policyv1.PodDisruptionBudget, members budget.Members, known bool) int {
-	if !known {
-		return max(1, int(pdb.Status.DisruptionsAllowed)) // the server knows
-	}
-	demand, err := budget.Of(pdb, members)
-	if err != nil {
-		return 0
-	}
-	return demand.AtBest(members)
+	return budget.AtBest(b.PodDisruptionBudget, members, known)
 }
 
 // allowedNow is how many pods a budget lets go now; below zero if that many have to
@@ -46,18 +33,4 @@ func allowedNow(pdb *policyv1.PodDisruptionBudget) int {
 		return min(0, int(pdb.Status.CurrentHealthy-pdb.Status.DesiredHealthy))
 	}
 	return int(pdb.Status.DisruptionsAllowed)
-}
-
-// neverGoes is budget.NeverOnceRunning for who knows how many budgets select an
-// unfinished pod, and of a single one how many it lets go at best.
-func neverGoes(p *corev1.Pod, budgets int, only *policyv1.PodDisruptionBudget, atBest int) bool {
-	switch {
-	case p.DeletionTimestamp != nil || budgets == 0:
-		return false
-	case budgets > 1:
-		return true
-	case !budget.Healthy(p) && ptr.Deref(only.Spec.UnhealthyPodEvictionPolicy, "") == policyv1.AlwaysAllow:
-		return false
-	}
-	return atBest == 0
 }

@@ -205,7 +205,7 @@ func (x *pod) follow(p *corev1.Pod, controller *cluster.Workload) {
 // says. It returns whether the pod counts for the single budget.
 func (x *pod) gate(p *corev1.Pod, ungated, surges bool, budgets int, only *policyv1.PodDisruptionBudget, atBest int) (counts bool) {
 	x.budget, x.gated, x.stuck = -1, false, false
-	if ungated || budgets == 0 || surges && neverGoes(p, budgets, only, atBest) {
+	if ungated || budgets == 0 || surges && budget.NeverGoes(p, budgets, only, atBest) {
 		return false
 	}
 	asked := !budget.Ignored(p)
