@@ -70,7 +70,7 @@ func (l *ledger) restore(s *State) {
 			l.withdraw(i, tierOf(s, i))
 		}
 	}
-	for _, x := range l.due {
+	for _, x := range l.expected {
 		l.board.Take(x.class, x.node)
 	}
 }

@@ -24,8 +24,8 @@ type ledger struct {
 	claimed []bool
 	again   []int
 	wanted  []int // of each budget, by the node that is being looked at
-	// due are the pods that are on their way somewhere, with the place that is kept for each.
-	due []stand
+	// expected are the pods that are on their way somewhere, with the place that is kept for each.
+	expected []stand
 }
 
 // stand is a pod of a class on a node.
@@ -71,7 +71,7 @@ func (l *ledger) expect() {
 				break
 			}
 			l.board.Put(x.class, place)
-			l.due = append(l.due, stand{x.class, place})
+			l.expected = append(l.expected, stand{x.class, place})
 		}
 	}
 }
