@@ -19,7 +19,7 @@ import (
 //
 // Nodes go by their number in Snapshot.Nodes, pods by their Class. A Board and its
 // clones may be used by several goroutines at a time, each by one, as long as
-// none of them calls Class, which changes what they share.
+// none of them calls Class, Renew or Forget, which change what they share.
 type Board struct {
 	shared *tables
 	nodes  []place

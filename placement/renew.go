@@ -53,7 +53,7 @@ func sameAmounts(a, b corev1.ResourceList) bool {
 
 // Forget lets go of the pods of the snapshot that the board was made of, so that
 // who keeps a board up to date does not keep them for ever. Class then computes
-// what it knew of them.
+// what it knew of them. It changes what the board and its clones share.
 func (b *Board) Forget() {
 	t := b.shared
 	for i, n := range t.nodes {

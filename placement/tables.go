@@ -13,7 +13,7 @@ import (
 )
 
 // tables is what a Board and its clones share: everything that does not change
-// when pods come and go. It only grows.
+// when pods come and go. It grows, and Renew and Forget replace what they say.
 type tables struct {
 	ground
 	taintLists
