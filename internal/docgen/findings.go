@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"refit.dev/refit/check"
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/run"
 )
 
@@ -15,15 +16,16 @@ import (
 func findings() string {
 	var b strings.Builder
 	b.WriteString("# Findings\n\n" +
-		"`refit check` tells what it finds under these codes, which never change. A blocker makes the exit code 3.\n\n" +
-		"| code | severity | meaning | what to do |\n|---|---|---|---|\n")
-	for _, c := range check.Codes() {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, c.Severity, cell(c.Meaning), cell(c.Do))
-	}
-	b.WriteString("\n## Of a plan\nThe blockers and warnings of a plan (`refit maintain --dry-run`) have these codes.\n\n" +
-		"| code | severity | meaning | what to do |\n|---|---|---|---|\n")
-	for _, c := range run.PlanCodes() {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Name, c.Severity, cell(c.Meaning), cell(c.Do))
-	}
+		"`refit check` tells what it finds under these codes, which never change. A blocker makes the exit code 3.\n\n")
+	writeCodes(&b, check.Codes())
+	b.WriteString("\n## Of a plan\nThe blockers and warnings of a plan (`refit maintain --dry-run`) have these codes.\n\n")
+	writeCodes(&b, run.PlanCodes())
 	return b.String()
+}
+
+func writeCodes(b *strings.Builder, codes []cluster.Code) {
+	b.WriteString("| code | severity | meaning | what to do |\n|---|---|---|---|\n")
+	for _, c := range codes {
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", c.Name, c.Severity, cell(c.Meaning), cell(c.Do))
+	}
 }
