@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/twin"
 )
 
@@ -40,7 +41,7 @@ func drainOneNode(ctx context.Context, b *bench) (section, error) {
 			requestRow(pairs, requests.ratio(), "at most 1.000"),
 			memoryRow(pairs),
 		)},
-		notes: []string{counted(len(pairs)) + "."},
+		notes: []string{phrase.Count(len(pairs), "round") + "."},
 	}, nil
 }
 
@@ -64,7 +65,7 @@ func drainOneBudget(ctx context.Context, b *bench) (section, error) {
 			row{what: "wall time by the lower bound", refit: refit.ratio(), kubectl: kubectl.ratio(), goal: "refit at most 1.200"},
 			requestRow(pairs, "", ""),
 		)},
-		notes: []string{counted(len(pairs)) + "."},
+		notes: []string{phrase.Count(len(pairs), "round") + "."},
 	}, nil
 }
 

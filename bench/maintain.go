@@ -6,6 +6,8 @@ package main
 import (
 	"context"
 	"fmt"
+
+	"refit.dev/refit/internal/phrase"
 )
 
 // maintainFifty takes 50 nodes with 1,000 pods through maintenance with a
@@ -52,7 +54,7 @@ func maintainFifty(ctx context.Context, b *bench) (section, error) {
 			},
 		}},
 		notes: []string{
-			counted(b.longRounds) + " of refit, each on a cluster of its own. Every pod was Ready at the end.",
+			phrase.Count(b.longRounds, "round") + " of refit, each on a cluster of its own. Every pod was Ready at the end.",
 			"Moves and broken budgets are from a witness that watches the cluster and reads the audit log.",
 			"kubectl's memory is that of its largest single process; refit's is of the one process that did all of it.",
 		},
@@ -80,7 +82,7 @@ func maintainFull(ctx context.Context, b *bench) (section, error) {
 				{"memory", runs.memory().mebibytes()},
 			},
 		}},
-		notes: []string{counted(b.longRounds) + ", each on a cluster of its own. Every pod was Ready at the end."},
+		notes: []string{phrase.Count(b.longRounds, "round") + ", each on a cluster of its own. Every pod was Ready at the end."},
 	}, nil
 }
 

@@ -140,11 +140,3 @@ func each[R, V any](rounds []R, f func(R) V) []V {
 	}
 	return values
 }
-
-// counted says how many rounds there were.
-func counted(rounds int) string {
-	if rounds == 1 {
-		return "1 round"
-	}
-	return fmt.Sprintf("%d rounds", rounds)
-}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"refit.dev/refit/internal/phrase"
 )
 
 // planSizes are how many nodes the clusters have that are planned.
@@ -56,7 +58,7 @@ func planFiveThousand(ctx context.Context, b *bench) (section, error) {
 			byEvent(largest),
 		},
 		notes: []string{
-			counted(b.longRounds) + ".",
+			phrase.Count(b.longRounds, "round") + ".",
 			"Picture: from the caches to a Snapshot. Numbering: from the Snapshot to what the planner works on. Order: the forecasts that are tried. " +
 				"Decision: the first one by the plan. After an event: from a change in the caches, of one object, to the next decision about the " +
 				"whole cluster, as a run makes it, the median over the kinds of events in the last table. A run keeps what it decides on up to date " +

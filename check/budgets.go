@@ -13,6 +13,7 @@ import (
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
 )
 
 // patience is how long a pod may be on its way to readiness before it is said
@@ -60,7 +61,7 @@ func (c *checker) neverAllows(b *cluster.Budget, members budget.Members, demand 
 		c.add(BudgetNeverAllows, object, "never lets a pod go: it gives %s", wording)
 	case demand.Expected == 0:
 		c.add(BudgetNeverAllows, object, "never lets a pod go: %s is counted against the scale of controllers, and its %s %s none",
-			wording, count(members.Pods, "pod"), map[bool]string{true: "has", false: "have"}[members.Pods == 1])
+			wording, phrase.Count(members.Pods, "pod"), phrase.Plural(members.Pods, "has", "have"))
 	case members.Pods == 1:
 		c.add(BudgetSingleReplica, object, "never lets %s go, the only pod that it selects: %s", live(b.Pods)[0].Name, wording)
 	default:
@@ -83,7 +84,7 @@ func (c *checker) checkRoomNow(b *cluster.Budget) {
 		eaters = append(eaters, name+why)
 	}
 	if missing := int(e.ExpectedPods) - len(live(b.Pods)); missing > 0 {
-		eaters = append(eaters, count(missing, "pod")+" that should be there and "+is(missing)+" not")
+		eaters = append(eaters, phrase.Count(missing, "pod")+" that should be there and "+phrase.Plural(missing, "is", "are")+" not")
 	}
 	text := fmt.Sprintf("lets no pod go now: %d healthy, %d demanded", e.CurrentHealthy, e.DesiredHealthy)
 	if len(eaters) > 0 {
@@ -170,7 +171,7 @@ func checkTwoBudgets(c *checker) {
 			c.add(PodTwoBudgets, k.owner, "is selected by %d budgets: %s", len(pods[0].Budgets), k.budgets)
 			continue
 		}
-		c.add(PodTwoBudgets, k.owner, "%s of it %s selected by %d budgets (%s): %s", count(len(pods), "pod"), is(len(pods)), len(pods[0].Budgets), k.budgets, some(podNames(pods)))
+		c.add(PodTwoBudgets, k.owner, "%s of it %s selected by %d budgets (%s): %s", phrase.Count(len(pods), "pod"), phrase.Plural(len(pods), "is", "are"), len(pods[0].Budgets), k.budgets, some(podNames(pods)))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/placement"
 )
 
@@ -83,23 +84,7 @@ func some(names []string) string {
 	if len(names) <= most+1 { // "and 1 more" is no shorter than the one
 		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
-}
-
-// count says "1 pod", "2 pods".
-func count(n int, unit string) string {
-	if n == 1 {
-		return "1 " + unit
-	}
-	return fmt.Sprintf("%d %ss", n, unit)
-}
-
-// is says "is" or "are".
-func is(n int) string {
-	if n == 1 {
-		return "is"
-	}
-	return "are"
+	return phrase.Few(names, most)
 }
 
 // groups collects pods under keys, in the order in which the keys appear.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
 )
 
 func checkNodes(c *checker) {
@@ -41,7 +42,7 @@ func (c *checker) checkReady(n *cluster.Node) {
 		c.add(NodeNotReadyEmpty, nodeObject(n), "%s", why)
 		return
 	}
-	c.add(NodeNotReady, nodeObject(n), "%s; %s would have to leave it and cannot end: %s", why, count(len(stay), "pod"), some(stay))
+	c.add(NodeNotReady, nodeObject(n), "%s; %s would have to leave it and cannot end: %s", why, phrase.Count(len(stay), "pod"), some(stay))
 }
 
 func (c *checker) checkCordon(n *cluster.Node) {

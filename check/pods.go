@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
 )
 
 // overdue is how long after the end of its grace period a pod is called stuck.
@@ -65,8 +66,8 @@ func (c *checker) checkLocalData() {
 		}
 		slices.Sort(volumes)
 		volumes = slices.Compact(volumes)
-		c.add(PodLocalData, owner, "%s with data in emptyDir %s (%s): %s", count(len(pods), "pod"),
-			map[bool]string{true: "volume", false: "volumes"}[len(volumes) == 1], some(volumes), some(placesOf(pods)))
+		c.add(PodLocalData, owner, "%s with data in emptyDir %s (%s): %s", phrase.Count(len(pods), "pod"),
+			phrase.Plural(len(volumes), "volume", "volumes"), some(volumes), some(placesOf(pods)))
 	}
 }
 
@@ -104,7 +105,7 @@ func (c *checker) checkFinalizers() {
 	}
 	for _, k := range found.keys {
 		pods := found.pods[k]
-		c.add(PodFinalizer, k.owner, "%s with finalizer %s: %s", count(len(pods), "pod"), k.finalizers, some(placesOf(pods)))
+		c.add(PodFinalizer, k.owner, "%s with finalizer %s: %s", phrase.Count(len(pods), "pod"), k.finalizers, some(placesOf(pods)))
 	}
 }
 
@@ -117,8 +118,8 @@ func (c *checker) checkStatic() {
 			}
 		}
 		if len(names) > 0 {
-			c.add(PodStatic, nodeObject(n), "runs %s that %s with it: %s", count(len(names), "static pod"),
-				map[bool]string{true: "stops", false: "stop"}[len(names) == 1], some(names))
+			c.add(PodStatic, nodeObject(n), "runs %s that %s with it: %s", phrase.Count(len(names), "static pod"),
+				phrase.Plural(len(names), "stops", "stop"), some(names))
 		}
 	}
 }

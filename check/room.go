@@ -8,6 +8,7 @@ import (
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
 )
 
 // checkRoom asks for every pod that would have to move where its replacement
@@ -56,7 +57,7 @@ func checkRoom(c *checker) {
 	}
 	for _, g := range homeless.keys {
 		pods := homeless.pods[g]
-		c.add(NoRoom, g.owner, "%s would fit on no other node (%s): %s", count(len(pods), "pod"), g.reasons, some(placesOf(pods)))
+		c.add(NoRoom, g.owner, "%s would fit on no other node (%s): %s", phrase.Count(len(pods), "pod"), g.reasons, some(placesOf(pods)))
 	}
 	for _, h := range held.keys {
 		pods := held.pods[h]

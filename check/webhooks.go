@@ -15,6 +15,7 @@ import (
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
 )
 
 // request is one kind of request that maintenance makes, itself or by the hand of others.
@@ -82,11 +83,11 @@ func (c *checker) checkWebhook(h *cluster.Webhook) {
 	case certain && h.ServiceSelects && len(h.Backends) == 0:
 		c.add(WebhookUnavailable, object, "%s; no pod is behind its service %s", seen, h.Service)
 	case certain && h.ServiceSelects && healthy == 0:
-		c.add(WebhookUnavailable, object, "%s; none of the %s behind its service %s is ready", seen, count(len(h.Backends), "pod"), h.Service)
+		c.add(WebhookUnavailable, object, "%s; none of the %s behind its service %s is ready", seen, phrase.Count(len(h.Backends), "pod"), h.Service)
 	case certain && len(nodes) == 1 && c.seesOwnPods(h):
-		c.add(WebhookSelfBlocking, object, "%s, also its own: %s of service %s, all on %s", seen, count(healthy, "ready pod"), h.Service, nodes[0])
+		c.add(WebhookSelfBlocking, object, "%s, also its own: %s of service %s, all on %s", seen, phrase.Count(healthy, "ready pod"), h.Service, nodes[0])
 	case h.ServiceSelects:
-		c.add(WebhookFailClosed, object, "%s; %s of service %s on %s", seen, count(healthy, "ready pod"), h.Service, some(nodes))
+		c.add(WebhookFailClosed, object, "%s; %s of service %s on %s", seen, phrase.Count(healthy, "ready pod"), h.Service, some(nodes))
 	default:
 		c.add(WebhookFailClosed, object, "%s; who is behind its service %s cannot be seen", seen, h.Service)
 	}

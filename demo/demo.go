@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
@@ -20,6 +19,7 @@ import (
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/report/html"
 	"refit.dev/refit/run"
 	"refit.dev/refit/twin"
@@ -194,21 +194,12 @@ func (o *Options) check(ctx context.Context, client kubernetes.Interface) error 
 	}
 	o.Say(fmt.Sprintf("checked %d nodes, %d pods, %d budgets:", len(snapshot.Nodes), len(snapshot.Pods), len(snapshot.Budgets)))
 	for _, s := range sorts {
-		o.Say(fmt.Sprintf("  %-8s %-24s %s", s.severity, s.code, few(objects[s])))
+		o.Say(fmt.Sprintf("  %-8s %-24s %s", s.severity, s.code, phrase.Few(objects[s], 2)))
 	}
 	if blocked {
 		return errors.New("the check found what makes maintenance unsafe: nothing was changed")
 	}
 	return nil
-}
-
-// few names the first of many.
-func few(names []string) string {
-	const most = 2
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 // store is where the journal of the run goes: away with the cluster, or where

@@ -5,7 +5,6 @@ package placement
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +13,7 @@ import (
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
 )
 
 // Room is a Snapshot prepared for many questions. It may be used by one
@@ -104,11 +104,7 @@ func (r *Room) Anywhere(pod *corev1.Pod, without []string) (node string, reasons
 	}
 	slices.SortFunc(reasons, func(a, b string) int { return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b)) })
 	for i, reason := range reasons {
-		unit := "nodes"
-		if counts[reason] == 1 {
-			unit = "node"
-		}
-		reasons[i] = fmt.Sprintf("%d %s: %s", counts[reason], unit, reason)
+		reasons[i] = phrase.Count(counts[reason], "node") + ": " + reason
 	}
 	return "", reasons
 }

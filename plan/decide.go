@@ -6,6 +6,8 @@ package plan
 import (
 	"fmt"
 	"math"
+
+	"refit.dev/refit/internal/phrase"
 )
 
 // Order says which nodes come first where several could be started.
@@ -286,9 +288,9 @@ func (l *ledger) brokenSet(n int) int {
 func (w *World) Reason(in *Intent, x Wait) string {
 	switch x.Why {
 	case WaitsForSlot:
-		return countNodes(in.MaxUnavailable) + " may be out at once"
+		return phrase.Count(in.MaxUnavailable, "node") + " may be out at once"
 	case WaitsForZone:
-		return countNodes(in.MaxUnavailablePerZone) + " of a zone may be out at once"
+		return phrase.Count(in.MaxUnavailablePerZone, "node") + " of a zone may be out at once"
 	case WaitsForControlPlane:
 		return "control-plane nodes go one at a time"
 	case WaitsForFirst:
@@ -304,11 +306,4 @@ func (w *World) Reason(in *Intent, x Wait) string {
 		return "its pods would have to move again"
 	}
 	return ""
-}
-
-func countNodes(n int) string {
-	if n == 1 {
-		return "1 node"
-	}
-	return fmt.Sprintf("%d nodes", n)
 }

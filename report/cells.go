@@ -107,11 +107,3 @@ func brief(d time.Duration) string {
 	}
 	return fmt.Sprintf("%dd%02dh", d/day, d%day/time.Hour)
 }
-
-// plural writes a count with its noun.
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}

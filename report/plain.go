@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/phrase"
 )
 
 // narrator puts events into words.
@@ -35,7 +36,7 @@ func (n *narrator) lines(e event.Event, p *progress) []string {
 		if e.Run == "" {
 			return nil
 		}
-		return []string{fmt.Sprintf("run %s: %s", printableLine(e.Run), plural(len(e.Nodes), "node"))}
+		return []string{fmt.Sprintf("run %s: %s", printableLine(e.Run), phrase.Count(len(e.Nodes), "node"))}
 	case event.NodePhase:
 		if text := phaseText(e, p); text != "" {
 			return []string{printableLine(e.Node) + "  " + text}
@@ -94,7 +95,7 @@ func phaseText(e event.Event, p *progress) string {
 	}
 	text := string(e.Phase)
 	if e.Phase == event.PhaseDraining && e.Pods > 0 {
-		text += ": " + plural(e.Pods, "pod") + " to go"
+		text += ": " + phrase.Count(e.Pods, "pod") + " to go"
 	}
 	if e.Message != "" {
 		text += ": " + printableLine(e.Message)
@@ -130,7 +131,7 @@ func tally(c *event.Counts) string {
 	if c == nil {
 		return ""
 	}
-	text := ": " + plural(c.Evicted, "pod") + " evicted"
+	text := ": " + phrase.Count(c.Evicted, "pod") + " evicted"
 	if c.Skipped > 0 {
 		text += fmt.Sprintf(", %d left alone", c.Skipped)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/phrase"
 )
 
 // progress is what the events so far add up to. It knows nothing of how it is
@@ -190,7 +191,7 @@ func (n *node) waits() string {
 	case len(n.waiting) == 0 && len(n.leaving) == 0:
 		return n.message
 	case len(n.waiting) == 0:
-		return plural(len(n.leaving), "pod") + " terminating"
+		return phrase.Count(len(n.leaving), "pod") + " terminating"
 	}
 	pods := slices.SortedFunc(maps.Keys(n.waiting), func(a, b event.Pod) int {
 		return cmp.Or(
@@ -199,7 +200,7 @@ func (n *node) waits() string {
 	})
 	text := pods[0].String()
 	if len(pods) > 1 {
-		text += " and " + plural(len(pods)-1, "other")
+		text += " and " + phrase.Count(len(pods)-1, "other")
 	}
 	return text + ": " + n.waiting[pods[0]].Message
 }

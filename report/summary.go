@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/phrase"
 )
 
 // summarize puts the last event into the lines that stand at the end of a text
@@ -20,9 +21,9 @@ func summarize(e event.Event, p *progress, dryRun string) []string {
 	var lines []string
 	switch {
 	case len(p.nodes) > 0 && dryRun != "":
-		lines = append(lines, fmt.Sprintf("%s of %s%s; nothing was changed", dryRun, plural(len(p.nodes), "node"), tally(e.Counts)))
+		lines = append(lines, fmt.Sprintf("%s of %s%s; nothing was changed", dryRun, phrase.Count(len(p.nodes), "node"), tally(e.Counts)))
 	case len(p.nodes) > 0:
-		text := fmt.Sprintf("%d of %s %s in %s%s", done, plural(len(p.nodes), "node"), verb, seconds(e.Seconds), tally(e.Counts))
+		text := fmt.Sprintf("%d of %s %s in %s%s", done, phrase.Count(len(p.nodes), "node"), verb, seconds(e.Seconds), tally(e.Counts))
 		if failed > 0 {
 			text += fmt.Sprintf("; %d failed", failed)
 		}
@@ -33,7 +34,7 @@ func summarize(e event.Event, p *progress, dryRun string) []string {
 	}
 	for i, r := range e.Remaining {
 		if i == 0 {
-			lines = append(lines, plural(len(e.Remaining), "pod")+" left behind:")
+			lines = append(lines, phrase.Count(len(e.Remaining), "pod")+" left behind:")
 		}
 		lines = append(lines, remaining(r)...)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/phrase"
 )
 
 // style is how a line of the table is coloured, if colours are wanted.
@@ -68,7 +69,7 @@ func totals(p *progress, now time.Time, columns int) string {
 		parts = append(parts, fmt.Sprintf("%d failed", failed))
 	}
 	parts = append(parts, fmt.Sprintf("%d under way", active), fmt.Sprintf("%d to go", pending),
-		plural(p.evicted, "pod")+" evicted")
+		phrase.Count(p.evicted, "pod")+" evicted")
 	if !p.started.IsZero() {
 		parts = append(parts, brief(now.Sub(p.started)))
 	}

@@ -15,6 +15,7 @@ import (
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/phrase"
 )
 
 // Abort gives a run up: it uncordons the nodes that carry the run's mark (one
@@ -60,7 +61,7 @@ func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, 
 	if err := o.releaseLeftover(ctx, run); err != nil {
 		return uncordoned, err
 	}
-	return uncordoned, journal.Append(Record{Kind: KindAborted, Reason: fmt.Sprintf("%s uncordoned", nodes(len(uncordoned)))})
+	return uncordoned, journal.Append(Record{Kind: KindAborted, Reason: phrase.Count(len(uncordoned), "node") + " uncordoned"})
 }
 
 // releaseLeftover releases the lock if a dead process of the run left it behind.

@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/phrase"
 )
 
 // engine takes the nodes of one run through their maintenance, in one process.
@@ -159,16 +160,9 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 func whyNone(d Decision) string {
 	if len(d.Out) >= d.Slots || len(d.Waits) == 0 {
 		return fmt.Sprintf("no node can be started: %d may be out at once, and %s %s out: %s",
-			d.Slots, nodes(len(d.Out)), plural(len(d.Out), "is", "are"), listReasons(d.Out))
+			d.Slots, phrase.Count(len(d.Out), "node"), phrase.Plural(len(d.Out), "is", "are"), listReasons(d.Out))
 	}
 	return "no node can be started: " + listReasons(d.Waits)
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
 }
 
 func listReasons(list []NodeReason) string {

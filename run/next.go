@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/plan"
 )
 
@@ -93,7 +94,7 @@ func Next(v View, spec *Spec, p Progress) Decision {
 		candidates = append(candidates, node)
 	}
 	if failures > spec.MaxFailures {
-		d.Stop = fmt.Sprintf("%s failed, --max-failures is %d", nodes(failures), spec.MaxFailures)
+		d.Stop = fmt.Sprintf("%s failed, --max-failures is %d", phrase.Count(failures, "node"), spec.MaxFailures)
 		return d
 	}
 	if len(candidates) > 0 && len(p.Active) < d.Slots {
@@ -201,9 +202,4 @@ func find(nodes []*corev1.Node, target Target) (*corev1.Node, string) {
 		return nil, reasonReplaced
 	}
 	return nodes[i], ""
-}
-
-// nodes writes a number of them.
-func nodes(n int) string {
-	return fmt.Sprintf("%d %s", n, plural(n, "node", "nodes"))
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/phrase"
 )
 
 // Outcome is how a process left a run. Result goes with an exit code of the
@@ -79,7 +80,7 @@ func (e *engine) sumUp(reason string, untidy error) Outcome {
 		if len(names) == 0 {
 			return
 		}
-		parts = append(parts, fmt.Sprintf("%s %s (%s)", nodes(len(names)), what, few(names)))
+		parts = append(parts, fmt.Sprintf("%s %s (%s)", phrase.Count(len(names), "node"), what, few(names)))
 		if result == event.ResultFailed || o.Result == event.ResultDone {
 			o.Result = result
 		}

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +15,7 @@ import (
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/phrase"
 )
 
 // workloadsOn returns the workloads of which pods are on the node, as they are
@@ -205,11 +205,5 @@ func missing(lookup func(types.UID) *cluster.Workload, workloads []Workload, sin
 	return list
 }
 
-// few joins the first of a list.
-func few(list []string) string {
-	const most = 3
-	if len(list) <= most {
-		return strings.Join(list, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
-}
+// few lists what a message has room for.
+func few(list []string) string { return phrase.Few(list, 3) }

@@ -16,6 +16,7 @@ import (
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/host"
 	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/phrase"
 )
 
 // Request is what an operator asks for. One of Names, Selector and All says
@@ -127,7 +128,7 @@ func newSpec(r Request, s *cluster.Snapshot, id Identity, now time.Time) (*Spec,
 		}
 	}
 	if len(cannot) > 0 {
-		return nil, hint.Wrap(badInput("refit cannot reboot %s: %s", plural(len(cannot), "this machine", "these machines"), few(cannot)),
+		return nil, hint.Wrap(badInput("refit cannot reboot %s: %s", phrase.Plural(len(cannot), "this machine", "these machines"), few(cannot)),
 			"only nodes of the embedded cluster can be rebooted so far; give --command with what reboots the machine and waits until it is up, "+
 				"such as 'ssh $REFIT_NODE systemctl reboot; ...'")
 	}
@@ -171,7 +172,7 @@ func (r Request) resolve(s *cluster.Snapshot) ([]*cluster.Node, error) {
 		}
 	}
 	if len(unknown) > 0 {
-		return nil, hint.Wrap(&InputError{errors.New("unknown " + plural(len(unknown), "node", "nodes") + ": " + strings.Join(unknown, ", "))},
+		return nil, hint.Wrap(&InputError{errors.New("unknown " + phrase.Plural(len(unknown), "node", "nodes") + ": " + strings.Join(unknown, ", "))},
 			"kubectl get nodes shows what there is; nothing was changed")
 	}
 	return nodes, nil

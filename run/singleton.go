@@ -17,6 +17,7 @@ import (
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/placement"
 )
 
@@ -147,7 +148,7 @@ func stuckHint(stuck []event.Remaining, spec *Spec, total int) string {
 		ways = append(ways[:few], fmt.Sprintf("%d more likewise", more))
 	}
 	text := strings.Join(ways, "; ")
-	which := plural(len(blocked), "that node", "those nodes")
+	which := phrase.Plural(len(blocked), "that node", "those nodes")
 	switch {
 	case len(others) == 0:
 	case len(others) <= 5:

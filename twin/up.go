@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/twin/scenario"
 )
 
@@ -108,11 +109,7 @@ func (t *Twin) create(ctx context.Context, bin string, o Options, sc *scenario.S
 	if err != nil {
 		return err
 	}
-	zones := "zones"
-	if o.Zones == 1 {
-		zones = "zone"
-	}
-	progress.say("adding %d nodes in %d %s", o.Nodes, o.Zones, zones)
+	progress.say("adding %d nodes in %s", o.Nodes, phrase.Count(o.Zones, "zone"))
 	if err := t.populate(ctx, cfg, o); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/report"
 )
 
@@ -90,9 +91,9 @@ func (f findings) summary() string {
 	found := "nothing found"
 	if len(f.all) > 0 {
 		counts := f.counts()
-		found = fmt.Sprintf("%s, %s, %d info", things(counts[cluster.Blocker], "blocker"), things(counts[cluster.Warning], "warning"), counts[cluster.Info])
+		found = fmt.Sprintf("%s, %s, %d info", phrase.Count(counts[cluster.Blocker], "blocker"), phrase.Count(counts[cluster.Warning], "warning"), counts[cluster.Info])
 	}
-	return fmt.Sprintf("%s, %s: %s\n", things(f.nodes, "node"), things(f.pods, "pod"), found)
+	return fmt.Sprintf("%s, %s: %s\n", phrase.Count(f.nodes, "node"), phrase.Count(f.pods, "pod"), found)
 }
 
 // paint writes a severity in capitals, and in its colour.

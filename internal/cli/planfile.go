@@ -21,6 +21,7 @@ import (
 
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
 )
@@ -136,7 +137,7 @@ func (a *app) showOnly(p *run.Prepared, out string) (run.Outcome, error) {
 	}
 	if p.Blocked != nil {
 		if a.output == "text" || a.output == "wide" { // it has been told at length
-			return run.Outcome{}, hint.Wrap(&run.BlockedError{Err: errors.New("it would not be safe to begin: " + things(len(p.Plan.Blockers), "blocker"))},
+			return run.Outcome{}, hint.Wrap(&run.BlockedError{Err: errors.New("it would not be safe to begin: " + phrase.Count(len(p.Plan.Blockers), "blocker"))},
 				"%s", cmp.Or(hint.Of(p.Blocked), "mend what blocks, or leave those nodes out"))
 		}
 		return run.Outcome{}, p.Blocked

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/plan"
 	"refit.dev/refit/report"
 )
@@ -179,7 +180,7 @@ func (v planView) writeWaits(b *strings.Builder, p *plan.Plan) {
 			break
 		}
 		nodes := names[reason]
-		text := fmt.Sprintf("  %s: %s, %s", reason, things(len(nodes), "node"), strings.Join(nodes, ", "))
+		text := fmt.Sprintf("  %s: %s, %s", reason, phrase.Count(len(nodes), "node"), strings.Join(nodes, ", "))
 		if len(nodes) == 1 {
 			text = fmt.Sprintf("  %s: %s", reason, nodes[0])
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/plan"
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
@@ -101,7 +102,7 @@ func (v planView) findings(b *strings.Builder, p *run.Prepared) {
 // head says what is done, within which limits, and how long it will take.
 func (v planView) head(b *strings.Builder, p *run.Prepared) {
 	s := p.Spec
-	line := fmt.Sprintf("maintain %s of %d", things(len(s.Nodes), "node"), p.Total)
+	line := fmt.Sprintf("maintain %s of %d", phrase.Count(len(s.Nodes), "node"), p.Total)
 	if p.Slots < p.Total {
 		line += fmt.Sprintf(", at most %d out at once (--max-unavailable %s)", p.Slots, s.MaxUnavailable)
 	}
@@ -157,7 +158,7 @@ func each(s *run.Spec) string {
 // and how often pods move with how many have to.
 func estimates(p *plan.Plan) []string {
 	if p.PredictedSeconds <= 0 {
-		return []string{things(p.Pods, "pod") + " to move"}
+		return []string{phrase.Count(p.Pods, "pod") + " to move"}
 	}
 	took := "predicted " + rounded(p.PredictedSeconds)
 	if len(p.Bounds) > 0 && p.LowerBoundSeconds > 0 {
@@ -165,9 +166,9 @@ func estimates(p *plan.Plan) []string {
 	}
 	moves := "no pods to move"
 	if p.Pods > 0 {
-		moves = fmt.Sprintf("%s to move, %s: %.2f per pod", things(p.Pods, "pod"), things(p.Moves, "move"), p.MovesPerPod())
+		moves = fmt.Sprintf("%s to move, %s: %.2f per pod", phrase.Count(p.Pods, "pod"), phrase.Count(p.Moves, "move"), p.MovesPerPod())
 	}
-	return []string{took, fmt.Sprintf("%s; %s out at the peak", moves, things(p.Peak, "node"))}
+	return []string{took, fmt.Sprintf("%s; %s out at the peak", moves, phrase.Count(p.Peak, "node"))}
 }
 
 // boundName names what bounds the time: slots, budget shop/web.
@@ -190,11 +191,3 @@ func span(seconds float64) time.Duration {
 
 // rounded writes an estimate: to the second, because nobody knows better.
 func rounded(seconds float64) string { return report.Brief(span(seconds).Round(time.Second)) }
-
-// things writes a number of them.
-func things(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}

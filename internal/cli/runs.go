@@ -14,6 +14,7 @@ import (
 
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
 )
@@ -185,7 +186,7 @@ func (a *app) abortWith(ctx context.Context, operator *run.Operator, args []stri
 	if err != nil {
 		return err
 	}
-	message := fmt.Sprintf("run %s is aborted; %s uncordoned", id, things(len(uncordoned), "node"))
+	message := fmt.Sprintf("run %s is aborted; %s uncordoned", id, phrase.Count(len(uncordoned), "node"))
 	if a.output == "text" {
 		fmt.Fprintln(a.ErrOut, message)
 	}

@@ -6,6 +6,8 @@ package html
 import (
 	"fmt"
 	"time"
+
+	"refit.dev/refit/internal/phrase"
 )
 
 // chart is one or two areas and a limit over the time axis, with their table.
@@ -90,7 +92,7 @@ func (b *budget) chart(s scale) chart {
 	c := chart{
 		Name: b.name, Top: peak, Class: "good",
 		Side:  fmt.Sprintf("%d of %d", worst.unavailable, worst.allowed),
-		Note:  count(int(b.samples[0].expected), "pod", "pods"),
+		Note:  phrase.Count(int(b.samples[0].expected), "pod"),
 		Area:  area(thin(unavailable, higher), peak, until),
 		Limit: line(thin(allowed, lower), peak, until),
 		Label: fmt.Sprintf("Unavailable pods of budget %s over time: at most %d, %d allowed", b.name, worst.unavailable, worst.allowed),

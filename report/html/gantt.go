@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/run"
 )
 
@@ -161,7 +162,7 @@ func (r *Run) details(n *node, out *row) {
 			break
 		}
 		out.Waits = append(out.Waits, fmt.Sprintf("%s waited for %s, %s",
-			count(len(w.pods), "pod", "pods"), w.key.wording(), longest(w)))
+			phrase.Count(len(w.pods), "pod"), w.key.wording(), longest(w)))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/run"
 )
 
@@ -118,7 +119,7 @@ func (r *Run) page() *page {
 	}
 	if r.skipped > 0 {
 		p.Missing = append(p.Missing, fmt.Sprintf("%s of the run's history could not be read and %s missing here.",
-			count(r.skipped, "line", "lines"), plural(r.skipped, "is", "are")))
+			phrase.Count(r.skipped, "line"), phrase.Plural(r.skipped, "is", "are")))
 	}
 	return p
 }
@@ -144,7 +145,7 @@ func (r *Run) scale() (s scale, cut bool) {
 // outcome says what became of the run.
 func (r *Run) outcome(p *page) {
 	total, done := len(r.nodes), r.status.Count(run.Maintained)
-	p.Headline = fmt.Sprintf("%d of %s maintained", done, count(total, "node", "nodes"))
+	p.Headline = fmt.Sprintf("%d of %s maintained", done, phrase.Count(total, "node"))
 	p.Lead = act(r.status.Spec)
 	p.Explanation = r.status.Reason
 	switch r.status.Phase {
@@ -196,7 +197,7 @@ func (r *Run) tiles(s scale) []tile {
 	out := []tile{nodes, took}
 	if m := &r.moves.all; m.evictions > 0 {
 		t := tile{Label: "Moves per pod", Value: fmt.Sprintf("%.2f", m.rate()),
-			Note: fmt.Sprintf("%s of %s", count(m.evictions, "eviction", "evictions"), count(m.pods(), "pod", "pods"))}
+			Note: fmt.Sprintf("%s of %s", phrase.Count(m.evictions, "eviction"), phrase.Count(m.pods(), "pod"))}
 		if r.planned.MovesPerPod > 0 {
 			t.Note += fmt.Sprintf("; planned %.2f", r.planned.MovesPerPod)
 		}
@@ -221,7 +222,7 @@ func (r *Run) tiles(s scale) []tile {
 		}
 		t.Value = fmt.Sprint(len(names))
 		if len(names) > 0 {
-			t.Class, t.Note = "bad", few(names)
+			t.Class, t.Note = "bad", phrase.Few(names, 2)
 		}
 		out = append(out, t)
 	}
@@ -282,21 +283,3 @@ func (r *Run) noticeRows(p *page) {
 
 // moment writes a time of day, to the second.
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
-
-func count(n int, one, many string) string { return fmt.Sprintf("%d %s", n, plural(n, one, many)) }
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
-}
-
-// few names the first of many.
-func few(names []string) string {
-	const most = 2
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
-}

@@ -6,6 +6,8 @@ package html
 import (
 	"fmt"
 	"strings"
+
+	"refit.dev/refit/internal/phrase"
 )
 
 // waitRow is a line of what waited for what.
@@ -14,7 +16,7 @@ type waitRow struct{ Who, What, Total, Longest, Example string }
 func (r *Run) waitRows(p *page) {
 	for _, w := range r.nodeWaits() {
 		p.Waits = append(p.Waits, waitRow{
-			Who: count(w.nodes, "node", "nodes"), What: w.what, Total: duration(w.total), Longest: duration(w.longest),
+			Who: phrase.Count(w.nodes, "node"), What: w.what, Total: duration(w.total), Longest: duration(w.longest),
 		})
 	}
 	list := sorted(r.waits.by)
@@ -24,7 +26,7 @@ func (r *Run) waitRows(p *page) {
 			break
 		}
 		row := waitRow{
-			Who:  count(len(w.pods), "pod", "pods") + " on " + count(len(w.nodes), "node", "nodes"),
+			Who:  phrase.Count(len(w.pods), "pod") + " on " + phrase.Count(len(w.nodes), "node"),
 			What: w.key.wording(), Total: duration(w.total), Longest: duration(w.longest),
 		}
 		if w.blocker != nil {
@@ -56,10 +58,10 @@ func (r *Run) movesView() *movesView {
 	if all.evictions == 0 {
 		return nil
 	}
-	v := &movesView{Sentence: fmt.Sprintf("%s had to leave %s, and %s, %.2f for each.", count(all.pods(), "pod", "pods"),
-		plural(all.pods(), "its node", "their nodes"), count(all.evictions, "eviction was accepted", "evictions were accepted"), all.rate())}
+	v := &movesView{Sentence: fmt.Sprintf("%s had to leave %s, and %s %s accepted, %.2f for each.", phrase.Count(all.pods(), "pod"),
+		phrase.Plural(all.pods(), "its node", "their nodes"), phrase.Count(all.evictions, "eviction"), phrase.Plural(all.evictions, "was", "were"), all.rate())}
 	if all.again > 0 {
-		v.Sentence += fmt.Sprintf(" %s of a replacement that had to move on.", count(all.again, "eviction was that", "evictions were those"))
+		v.Sentence += fmt.Sprintf(" %s %s of a replacement that had to move on.", phrase.Count(all.again, "eviction"), phrase.Plural(all.again, "was that", "were those"))
 		v.SomeAgain = true
 	}
 	v.landings(all)
@@ -106,5 +108,5 @@ func (v *movesView) landings(all *moved) {
 		words = append(words, text)
 		x += w
 	}
-	v.Label = fmt.Sprintf("Where %s landed: %s", count(total, "replacement", "replacements"), strings.Join(words, ", "))
+	v.Label = fmt.Sprintf("Where %s landed: %s", phrase.Count(total, "replacement"), strings.Join(words, ", "))
 }
