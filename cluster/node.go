@@ -21,12 +21,17 @@ func Passing(t *corev1.Taint) bool {
 	return t.Key == corev1.TaintNodeUnschedulable || t.Key == corev1.TaintNodeNotReady || t.Key == corev1.TaintNodeUnreachable
 }
 
-// HeldBack tells whether a node has a Passing taint. Right after the node was
-// uncordoned, or became Ready, it still has, and until the controller has removed it
-// the scheduler keeps pods away.
+// HeldBack tells whether a node has a Passing taint that keeps new pods away. Right
+// after the node was uncordoned, or became Ready, it still has, and until the
+// controller has removed it the scheduler sends nothing there.
+//
+// Taints with the effect NoExecute are none of these: the controller looks at them
+// only every 5 seconds (--node-monitor-period of kube-controller-manager), but every
+// pod tolerates them for 5 minutes by the admission plugin DefaultTolerationSeconds,
+// so that the scheduler passes over them.
 func HeldBack(node *corev1.Node) bool {
 	for i := range node.Spec.Taints {
-		if Passing(&node.Spec.Taints[i]) {
+		if t := &node.Spec.Taints[i]; Passing(t) && t.Effect == corev1.TaintEffectNoSchedule {
 			return true
 		}
 	}
