@@ -169,7 +169,7 @@ func (l *ledger) spare(in *Intent, s *State) int {
 	left, again := 0, 0
 	for i := range l.nodes {
 		if s.Stage[i] == Waiting || s.Stage[i] == Leaving {
-			left += l.staying(i)
+			left += l.Staying(i)
 		}
 		again += l.again[i]
 	}

@@ -30,7 +30,7 @@ func Make(w *World, in *Intent) (*Plan, error) {
 	}
 	p := &Plan{Slots: in.MaxUnavailable, Eager: 1, Bounds: []Bound{}, Nodes: []Node{}, Blockers: w.blockers(targets), Warnings: []cluster.Finding{}}
 	for _, n := range targets {
-		p.Pods += w.staying(n)
+		p.Pods += w.Staying(n)
 	}
 	best := w.best(in, able)
 	if best != nil {

@@ -49,7 +49,7 @@ func (w *World) NewState(in *Intent) *State {
 	for _, name := range in.Nodes {
 		if i, known := w.byName[name]; known {
 			s.Stage[i] = Waiting
-			s.Total += w.staying(i)
+			s.Total += w.Staying(i)
 		}
 	}
 	return s

@@ -313,8 +313,8 @@ func (w *World) Name(node int) string { return w.nodes[node].name }
 // Moving returns how many pods have to leave a node.
 func (w *World) Moving(node int) int { return len(w.nodes[node].pods) }
 
-// staying returns how many pods have to leave a node and are not leaving already.
-func (w *World) staying(node int) int {
+// Staying returns how many pods have to leave a node and are not leaving already.
+func (w *World) Staying(node int) int {
 	n := 0
 	for _, i := range w.nodes[node].pods {
 		if !w.pods[i].leaving {

@@ -99,7 +99,7 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 				e.tellInterruption(active)
 			}
 		} else {
-			d = Next(e.picture.view(), e.spec, Progress{Nodes: e.standing(), Active: active})
+			d = Next(e.picture.view(), e.spec, e.progress(active))
 			for _, gone := range d.Gone {
 				e.skip(gone)
 			}

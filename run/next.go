@@ -21,6 +21,8 @@ type Progress struct {
 	Nodes map[string]*NodeStatus
 	// Active are those at work in this process.
 	Active map[string]bool
+	// Sought is how many pods the drains of Active nodes set out to evict.
+	Sought map[string]int
 }
 
 // NodeReason is a node and what there is to say about it.
@@ -111,7 +113,8 @@ func (d *Decision) choose(v View, spec *Spec, p Progress, candidates []*corev1.N
 		state.Out[i] = out[n.Name]
 		if status := p.Nodes[n.Name]; status != nil {
 			state.Stage[i] = stage(status, p.Active[n.Name])
-			state.Evicted += status.Evicted
+			// A pod is often seen to leave before the answer to its eviction is there.
+			state.Evicted += max(status.Evicted, p.Sought[n.Name]-w.Staying(i))
 		}
 	}
 	for name := range p.Active {

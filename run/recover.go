@@ -86,6 +86,7 @@ type tally struct {
 	of      map[string]types.UID // UID of a pod -> UID of its workload
 	evicted map[types.UID]int32
 	from    map[string]int       // by node: how many pods this process has evicted
+	sought  map[string]int       // by node: how many its drains in this process set out to evict, with those
 	asked   map[types.UID]demand // by nodes under way
 	changed func(types.UID)      // called, if set, when a count has changed
 }
@@ -97,7 +98,7 @@ type demand struct {
 }
 
 func newTally() *tally {
-	return &tally{of: map[string]types.UID{}, evicted: map[types.UID]int32{}, from: map[string]int{}, asked: map[types.UID]demand{}}
+	return &tally{of: map[string]types.UID{}, evicted: map[types.UID]int32{}, from: map[string]int{}, sought: map[string]int{}, asked: map[types.UID]demand{}}
 }
 
 // begin notes what a node is going to wait for, and raises it to what the nodes
@@ -140,11 +141,14 @@ func (t *tally) know(node *cluster.Node) {
 
 // Emit listens to what the drains tell.
 func (t *tally) Emit(e event.Event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.Type == event.NodePhase && e.Phase == event.PhaseDraining {
+		t.sought[e.Node] = t.from[e.Node] + e.Pods
+	}
 	if e.Type != event.PodEvicted || e.Pod == nil {
 		return
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.from[e.Node]++
 	if workload, known := t.of[e.Pod.UID]; known {
 		delete(t.of, e.Pod.UID)
@@ -155,11 +159,12 @@ func (t *tally) Emit(e event.Event) {
 	}
 }
 
-// evictedFrom returns how many pods this process has evicted from a node so far.
-func (t *tally) evictedFrom(node string) int {
+// evictedFrom returns how many pods this process has evicted from a node so far,
+// and how many it has set out to evict, with those.
+func (t *tally) evictedFrom(node string) (evicted, sought int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.from[node]
+	return t.from[node], t.sought[node]
 }
 
 // onChange has f called with each workload of which another pod is counted. f does not call back.

@@ -5,17 +5,21 @@ package run
 
 import "maps"
 
-// standing returns a copy of where the nodes stand. Decisions about a large
+// progress returns a copy of where the nodes stand. Decisions about a large
 // cluster take their time, and nobody who has something to record waits for them.
-func (e *engine) standing() map[string]*NodeStatus {
+func (e *engine) progress(active map[string]bool) Progress {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	nodes := make(map[string]*NodeStatus, len(e.status.Nodes))
+	p := Progress{Nodes: make(map[string]*NodeStatus, len(e.status.Nodes)), Active: active, Sought: map[string]int{}}
 	for name, n := range e.status.Nodes {
 		copied := *n
-		copied.Steps = maps.Clone(n.Steps)                         // its lists are replaced, never changed
-		copied.Evicted = max(n.Evicted, e.tally.evictedFrom(name)) // the journal has it when the drain is done
-		nodes[name] = &copied
+		copied.Steps = maps.Clone(n.Steps) // its lists are replaced, never changed
+		evicted, sought := e.tally.evictedFrom(name)
+		copied.Evicted = max(n.Evicted, evicted) // the journal has it when the drain is done
+		if active[name] {
+			p.Sought[name] = sought
+		}
+		p.Nodes[name] = &copied
 	}
-	return nodes
+	return p
 }
