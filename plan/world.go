@@ -310,9 +310,6 @@ func (w *World) Node(name string) (int, bool) {
 // Name returns the name of a node.
 func (w *World) Name(node int) string { return w.nodes[node].name }
 
-// Moving returns how many pods have to leave a node.
-func (w *World) Moving(node int) int { return len(w.nodes[node].pods) }
-
 // Staying returns how many pods have to leave a node and are not leaving already.
 func (w *World) Staying(node int) int {
 	n := 0

@@ -125,7 +125,7 @@ func TestPictureFollowsTheCluster(t *testing.T) {
 		if !known {
 			return -1
 		}
-		return v.World.Moving(i)
+		return v.World.Staying(i)
 	}
 	node := func(name string) cluster.Change { return cluster.Change{Kind: cluster.KindNode, Name: name} }
 
