@@ -5,7 +5,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -99,7 +98,7 @@ func (f *forecast) describe(x *lack, room *placement.Room) string {
 		text += fmt.Sprintf(" for about %s", x.waits.Round(time.Second))
 	}
 	if at, reasons := room.Anywhere(x.sample.Pod, []string{f.Name(x.from)}); at == "" {
-		return text + ": " + strings.Join(slices.Clip(reasons[:min(len(reasons), reasonsShown)]), "; ")
+		return text + ": " + strings.Join(reasons[:min(len(reasons), reasonsShown)], "; ")
 	}
 	return text + ": what would take them is out, or taken, at that time"
 }
