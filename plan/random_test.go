@@ -38,21 +38,16 @@ func randomTown(t *rapid.T, shard int) *town {
 	if rapid.IntRange(0, 99).Draw(t, "large") == 99 {
 		nodes, apps = rapid.IntRange(8, 40).Draw(t, "many nodes"), rapid.IntRange(2, 12).Draw(t, "many apps")
 	}
-	// In parts: of a Uint64 small values come again and again, and with them the same town.
-	var seed uint64
-	for _, part := range rapid.SliceOfN(rapid.Uint16(), 4, 4).Draw(t, "seed") {
-		seed = seed<<16 | uint64(part)
-	}
-	return foundTown(shards*seed+uint64(shard), nodes, apps) //nolint:gosec // a small number
+	return foundTown(shards*drawSeed(t, "seed")+uint64(shard), nodes, apps) //nolint:gosec // a small number
 }
 
-// seeded is chance that repeats itself.
-func seeded(parts []uint16) *rand.Rand {
-	var seed uint64
-	for _, part := range parts {
+// drawSeed draws in parts: of a Uint64 small values come again and again, and with
+// them the same town.
+func drawSeed(t *rapid.T, label string) (seed uint64) {
+	for _, part := range rapid.SliceOfN(rapid.Uint16(), 4, 4).Draw(t, label) {
 		seed = seed<<16 | uint64(part)
 	}
-	return rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // the seed is rapid's
+	return seed
 }
 
 func foundTown(seed uint64, nodes, apps int) *town {
