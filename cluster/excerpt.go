@@ -75,7 +75,7 @@ func (w *Watcher) volumeOf(namespace, claim string) *corev1.PersistentVolume {
 	if c := get[corev1.PersistentVolumeClaim](w, KindClaim, namespace, claim); c != nil {
 		return w.Volume(c.Spec.VolumeName)
 	}
-	bound := indexed[corev1.PersistentVolume](w, KindVolume, indexClaim, namespace+"/"+claim)
+	bound := indexed[corev1.PersistentVolume](w, KindVolume, indexClaim, namespace+"/"+claim, nil)
 	if len(bound) == 0 {
 		return nil
 	}

@@ -113,15 +113,16 @@ func get[T any](w *Watcher, kind Kind, namespace, name string) *T {
 	return t
 }
 
-// indexed returns the objects under key of an index, sorted by namespace and name.
+// indexed returns the objects under key of an index for which keep is true (nil:
+// all of them), sorted by namespace and name.
 func indexed[T any, P interface {
 	*T
 	metav1.Object
-}](w *Watcher, kind Kind, index, key string) []*T {
+}](w *Watcher, kind Kind, index, key string, keep func(*T) bool) []*T {
 	objs, _ := w.store(kind).ByIndex(index, key) // the only error is an index that does not exist
-	found := make([]*T, 0, len(objs))
+	var found []*T
 	for _, obj := range objs {
-		if t, ok := obj.(*T); ok {
+		if t, ok := obj.(*T); ok && (keep == nil || keep(t)) {
 			found = append(found, t)
 		}
 	}
@@ -141,7 +142,7 @@ func (w *Watcher) Pod(namespace, name string) *corev1.Pod {
 
 // PodsOn returns the pods bound to a node, finished and terminating ones included.
 func (w *Watcher) PodsOn(node string) []*corev1.Pod {
-	return indexed[corev1.Pod](w, KindPod, indexNode, node)
+	return indexed[corev1.Pod](w, KindPod, indexNode, node, nil)
 }
 
 // Budget returns the disruption budget of that name, or nil.
@@ -152,22 +153,22 @@ func (w *Watcher) Budget(namespace, name string) *policyv1.PodDisruptionBudget {
 // BudgetsOf returns the budgets whose selector matches pod, as the Eviction API
 // sees it: an empty selector matches every pod of the namespace, a missing one none.
 func (w *Watcher) BudgetsOf(pod *corev1.Pod) []*policyv1.PodDisruptionBudget {
-	budgets := indexed[policyv1.PodDisruptionBudget](w, KindBudget, cache.NamespaceIndex, pod.Namespace)
-	return slices.DeleteFunc(budgets, func(b *policyv1.PodDisruptionBudget) bool {
-		return !BudgetSelector(b).Matches(labels.Set(pod.Labels))
+	return indexed(w, KindBudget, cache.NamespaceIndex, pod.Namespace, func(b *policyv1.PodDisruptionBudget) bool {
+		return BudgetSelector(b).Matches(labels.Set(pod.Labels))
 	})
 }
 
 // PodsOf returns the pods that the selector of pdb matches.
 func (w *Watcher) PodsOf(pdb *policyv1.PodDisruptionBudget) []*corev1.Pod {
 	selector := BudgetSelector(pdb)
-	pods := indexed[corev1.Pod](w, KindPod, cache.NamespaceIndex, pdb.Namespace)
-	return slices.DeleteFunc(pods, func(p *corev1.Pod) bool { return !selector.Matches(labels.Set(p.Labels)) })
+	return indexed(w, KindPod, cache.NamespaceIndex, pdb.Namespace, func(p *corev1.Pod) bool {
+		return selector.Matches(labels.Set(p.Labels))
+	})
 }
 
 // Attachments returns the volume attachments of a node.
 func (w *Watcher) Attachments(node string) []*storagev1.VolumeAttachment {
-	return indexed[storagev1.VolumeAttachment](w, KindAttachment, indexNode, node)
+	return indexed[storagev1.VolumeAttachment](w, KindAttachment, indexNode, node, nil)
 }
 
 // ClaimVolume returns the name of the persistent volume that a claim is bound
@@ -179,7 +180,7 @@ func (w *Watcher) ClaimVolume(namespace, claim string) string {
 	if w.Reads(KindClaim) {
 		return ""
 	}
-	for _, pv := range indexed[corev1.PersistentVolume](w, KindVolume, indexClaim, namespace+"/"+claim) {
+	for _, pv := range indexed[corev1.PersistentVolume](w, KindVolume, indexClaim, namespace+"/"+claim, nil) {
 		return pv.Name
 	}
 	return ""
