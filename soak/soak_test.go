@@ -145,6 +145,11 @@ func judge(v *witness.Verdict, tr *trial, r *result) error {
 	if r.peak > r.slots {
 		faults = append(faults, fmt.Errorf("%d nodes were out at once, %d are allowed: %v", r.peak, r.slots, v.Busiest.Nodes))
 	}
+	for _, z := range v.BusiestZones {
+		if tr.perZone > 0 && z.Out > tr.perZone {
+			faults = append(faults, fmt.Errorf("%d nodes of zone %q were out at once, %d are allowed: %v", z.Out, z.Zone, tr.perZone, z.Nodes))
+		}
+	}
 	return errors.Join(faults...)
 }
 

@@ -81,7 +81,7 @@ func (r *replay) contradictions(asks []ask) error {
 
 // judge makes the verdict of what was seen and of who asked for it.
 func (r *replay) judge(by map[*disruption]*ask, asks []ask) (*Verdict, error) {
-	v := &Verdict{Replicas: r.replicas, Busiest: r.busiest, Dips: r.dips, Lapses: r.lapses}
+	v := &Verdict{Replicas: r.replicas, Busiest: r.busiest, BusiestZones: r.busiestZones(), Dips: r.dips, Lapses: r.lapses}
 	moves := map[string]int{}
 	var errs []error
 	for _, d := range r.disruptions {

@@ -4,6 +4,7 @@
 package witness
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -40,6 +41,13 @@ type Busiest struct {
 	Time  time.Time `json:"time"`
 	Out   int       `json:"out"`
 	Nodes []string  `json:"nodes,omitempty"`
+}
+
+// BusiestZone is the moment at which most nodes of one zone were out.
+type BusiestZone struct {
+	// Zone is the label topology.kubernetes.io/zone; "" stands for the nodes without it.
+	Zone string `json:"zone"`
+	Busiest
 }
 
 // Maintained tells whether the node was cordoned, rebooted once, and given back.
@@ -111,15 +119,39 @@ func (r *replay) podsOn(node string) []string {
 
 func (r *replay) countOut(at time.Time) {
 	var out []string
+	zones := map[string][]string{}
 	for _, node := range r.world.nodes {
+		zone := node.Labels[corev1.LabelTopologyZone]
+		if zones[zone] == nil {
+			zones[zone] = []string{}
+		}
 		if node.Spec.Unschedulable || !ready(node) {
 			out = append(out, node.Name)
+			zones[zone] = append(zones[zone], node.Name)
 		}
 	}
-	if len(out) > r.busiest.Out || r.busiest.Time.IsZero() {
-		slices.Sort(out)
-		r.busiest = Busiest{at, len(out), out}
+	r.busiest.heed(at, out)
+	for zone, out := range zones {
+		b := r.zones[zone]
+		b.heed(at, out)
+		r.zones[zone] = b
 	}
+}
+
+// heed takes a moment at which those nodes are out for the busiest if it is.
+func (b *Busiest) heed(at time.Time, out []string) {
+	if len(out) > b.Out || b.Time.IsZero() {
+		slices.Sort(out)
+		*b = Busiest{at, len(out), out}
+	}
+}
+
+func (r *replay) busiestZones() []BusiestZone {
+	list := make([]BusiestZone, 0, len(r.zones))
+	for _, zone := range slices.Sorted(maps.Keys(r.zones)) {
+		list = append(list, BusiestZone{zone, r.zones[zone]})
+	}
+	return list
 }
 
 func ready(node *corev1.Node) bool {

@@ -40,6 +40,7 @@ type replay struct {
 	nodes       map[string]*NodeHistory
 	replicas    int // movable pods at the beginning
 	busiest     Busiest
+	zones       map[string]Busiest // by zone
 	dips        []Dip
 	open        map[types.UID]*Dip // by budget
 	lapses      []Lapse
@@ -48,7 +49,7 @@ type replay struct {
 
 // play replays the ledgers up to and including revision.
 func play(ledgers []*ledger, start time.Time, revision uint64) (*replay, error) {
-	r := &replay{world: newWorld(), nodes: map[string]*NodeHistory{}, open: map[types.UID]*Dip{}, lapsing: map[types.UID]*Lapse{}}
+	r := &replay{world: newWorld(), nodes: map[string]*NodeHistory{}, zones: map[string]Busiest{}, open: map[types.UID]*Dip{}, lapsing: map[types.UID]*Lapse{}}
 	for _, l := range ledgers {
 		for _, o := range l.initial {
 			if err := r.world.apply(watch.Added, o); err != nil {

@@ -33,6 +33,8 @@ type Verdict struct {
 	Moves    []Moves `json:"moves"`
 	// Busiest is the moment at which most nodes were out.
 	Busiest Busiest `json:"busiest"`
+	// BusiestZones is the same for each zone, by name.
+	BusiestZones []BusiestZone `json:"busiestZones"`
 	// Nodes are the histories of all nodes, by name.
 	Nodes []NodeHistory `json:"nodes"`
 }

@@ -308,6 +308,40 @@ func TestOrderIsThatOfRevisions(t *testing.T) {
 	}
 }
 
+// How many nodes of one zone were out is counted for each zone, at its own moment.
+func TestBusiestZones(t *testing.T) {
+	h := newHistory(t, unavailable(1))
+	nodes := map[string]*corev1.Node{}
+	for name, zone := range map[string]string{"n1": "a", "n2": "a", "n3": "b", "n4": ""} {
+		nodes[name] = node(name)
+		nodes[name].Labels = map[string]string{corev1.LabelTopologyZone: zone}
+		if zone == "" {
+			nodes[name].Labels = nil
+		}
+	}
+	h.list("nodes", nodes["n1"], nodes["n2"], nodes["n3"], nodes["n4"])
+	cordon := func(name string, cordoned bool) {
+		n := nodes[name].DeepCopy()
+		n.Spec.Unschedulable = cordoned
+		nodes[name] = n
+		h.add("nodes", watch.Modified, n)
+	}
+	cordon("n1", true)
+	cordon("n3", true) // two are out, of two zones
+	cordon("n3", false)
+	cordon("n1", false)
+	v := h.mustJudge()
+	want := `[{a {2026-11-22 10:01:41 +0000 UTC 1 [n1]}} {b {2026-11-22 10:01:42 +0000 UTC 1 [n3]}}]`
+	if got := fmt.Sprint(v.BusiestZones[1:]); got != want || v.BusiestZones[0].Zone != "" || v.BusiestZones[0].Out != 0 || v.Busiest.Out != 2 {
+		t.Errorf("got %v, want %s after the nodes of no zone; %+v", got, want, v.BusiestZones[0])
+	}
+	cordon("n2", true)
+	cordon("n1", true)
+	if v := h.mustJudge(); v.BusiestZones[1].Out != 2 || !slices.Equal(v.BusiestZones[1].Nodes, []string{"n1", "n2"}) || v.BusiestZones[2].Out != 1 {
+		t.Errorf("%+v", v.BusiestZones)
+	}
+}
+
 func TestNodes(t *testing.T) {
 	h := newHistory(t, unavailable(1))
 	n := node("n1")
