@@ -140,6 +140,32 @@ func Refusal(budgets []*cluster.Budget) event.Blocker {
 	return b
 }
 
+// Uncomputable tells whether pod has to stay because the disruption controller
+// cannot compute its budget, and explains that: the Eviction API lets none of the
+// budget's pods go until somebody has mended what is wrong. What is in the middle of
+// something may wait for that; nothing should begin with it.
+func Uncomputable(pod *cluster.Pod) (b event.Blocker, stays bool) {
+	if Ignored(pod.Pod) || len(pod.Budgets) != 1 || PassesBy(pod.Pod, pod.Budgets[0].PodDisruptionBudget) {
+		return event.Blocker{}, false
+	}
+	why, failed := SyncFailed(pod.Budgets[0].PodDisruptionBudget)
+	if !failed {
+		return event.Blocker{}, false
+	}
+	return SyncFailure(pod.Budgets[0].PodDisruptionBudget, objects(pod.Budgets[0].Pods), why), true
+}
+
+// SyncFailure explains a budget that the disruption controller cannot compute: pods
+// are those that its selector matches, why is what SyncFailed has returned.
+func SyncFailure(pdb *policyv1.PodDisruptionBudget, pods []*corev1.Pod, why string) event.Blocker {
+	return event.Blocker{
+		Cause:   event.CauseBudget,
+		Budgets: []event.Budget{Explain(pdb, pods)},
+		Message: fmt.Sprintf("budget %s/%s lets nothing go as long as the disruption controller cannot compute it: %s", pdb.Namespace, pdb.Name, why),
+		Hint:    "give its minAvailable as a number: percentages and maxUnavailable need pods whose controller has a scale",
+	}
+}
+
 // Wording quotes what pdb says.
 func Wording(pdb *policyv1.PodDisruptionBudget) string {
 	switch spec := &pdb.Spec; {

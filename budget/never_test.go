@@ -40,6 +40,10 @@ func TestNever(t *testing.T) {
 				now, running := budget.Never(p), budget.NeverOnceRunning(p)
 				switch {
 				case running == nil:
+					if blocker, stays := budget.Uncomputable(p); stays {
+						fmt.Fprintf(&b, "%s stays for now (%s): %s\n", p.Name, blocker.Cause, blocker.Message)
+						continue
+					}
 					fmt.Fprintf(&b, "%s may go\n", p.Name)
 					continue
 				case now == nil:

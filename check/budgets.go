@@ -7,18 +7,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/internal/phrase"
 )
-
-// patience is how long a pod may be on its way to readiness before it is said
-// that waiting will not help.
-const patience = 5 * time.Minute
 
 func checkBudgets(c *checker) {
 	for _, b := range c.s.Budgets {
@@ -99,35 +92,10 @@ func (c *checker) checkRoomNow(b *cluster.Budget) {
 
 // unready says why p is not healthy, and whether it will hardly become so by itself.
 func (c *checker) unready(p *cluster.Pod) (why string, hopeless bool) {
-	if p.DeletionTimestamp != nil {
-		return " (terminating)", false
+	if why, hopeless = budget.Unready(p.Pod, c.s.Time); why != "" {
+		why = " (" + why + ")"
 	}
-	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
-		if w := s.State.Waiting; w != nil && doomed(w.Reason) {
-			return " (" + w.Reason + ")", true
-		}
-	}
-	since := p.CreationTimestamp
-	for _, condition := range p.Status.Conditions {
-		switch {
-		case condition.Type == corev1.PodScheduled && condition.Status == corev1.ConditionFalse:
-			return " (unschedulable)", c.age(condition.LastTransitionTime) >= patience
-		case condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue:
-			return "", false // healthy: evicted a moment ago
-		case condition.Type == corev1.PodReady:
-			since = condition.LastTransitionTime
-		}
-	}
-	if age := c.since(since); age != "" {
-		return " (not ready" + age + ")", c.age(since) >= patience
-	}
-	return " (not ready)", false
-}
-
-// doomed tells whether a container that waits for that reason was tried and did not start.
-func doomed(reason string) bool {
-	return strings.HasSuffix(reason, "BackOff") || strings.HasSuffix(reason, "Error") ||
-		strings.HasPrefix(reason, "Err") || reason == "InvalidImageName"
+	return why, hopeless
 }
 
 // live leaves out the pods that have finished.

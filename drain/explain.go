@@ -143,12 +143,10 @@ func (d *Drainer) explainGate(g *gate) event.Blocker {
 	}
 	pods := d.watcher.PodsOf(g.pdb)
 	info := budget.Explain(g.pdb, pods)
-	b := event.Blocker{Cause: event.CauseBudget, Budgets: []event.Budget{info}}
 	if why, failed := budget.SyncFailed(g.pdb); failed {
-		b.Message = fmt.Sprintf("budget %s lets nothing go, because the disruption controller cannot compute it: %s", g.key, why)
-		b.Hint = "give its minAvailable as a number: percentages and maxUnavailable need pods whose controller has a scale"
-		return b
+		return budget.SyncFailure(g.pdb, pods, why)
 	}
+	b := event.Blocker{Cause: event.CauseBudget, Budgets: []event.Budget{info}}
 	if !g.observed() {
 		b.Cause = event.CauseBudgetUnobserved
 		b.Message = fmt.Sprintf("budget %s was changed and not looked at since by the disruption controller", g.key)

@@ -69,6 +69,7 @@ func checkPlan(t *town, p *plan.Plan) []string {
 	c.checkTimes()
 	c.settleHomeless()
 	c.checkEnd()
+	c.checkDeadEnd()
 	c.checkSums()
 	return c.faults
 }
@@ -287,6 +288,9 @@ func (c *checker) refused(pod int) string {
 	well := c.well(b.apps)
 	if c.healthyFrom[pod] > c.now && (b.policy == policyv1.AlwaysAllow || well >= desired && desired > 0) {
 		return ""
+	}
+	if b.uncomputable {
+		return fmt.Sprintf("budget %s cannot be computed", b.name)
 	}
 	if expected <= 0 || well-desired <= 0 {
 		return fmt.Sprintf("budget %s wants %d of %d healthy, and %d are", b.name, desired, expected, well)

@@ -93,14 +93,16 @@ func (c *checker) checkEnd() {
 			}
 		}
 		for _, i := range stuck {
-			if !slices.ContainsFunc(c.plan.Blockers, func(b finding) bool { return b.Object.Name == c.pods[i].name }) {
+			if !slices.ContainsFunc(c.plan.Blockers, func(b finding) bool { return c.blames(b, i) }) {
 				c.fault("%s can never be evicted, and is no blocker", c.pods[i].name)
 			}
 		}
 		if len(stuck) > 0 && v.Start != nil {
 			c.fault("%s is started, and %s can never be evicted", v.Name, c.pods[stuck[0]].name)
 		}
-		if len(stuck) == 0 && slices.ContainsFunc(c.plan.Blockers, func(b finding) bool { i := c.pod(b.Object.Name); return c.pods[i].node == n }) {
+		if len(stuck) == 0 && slices.ContainsFunc(c.plan.Blockers, func(b finding) bool {
+			return b.Code == plan.NeverEvicted && c.pods[c.pod(b.Object.Name)].node == n
+		}) {
 			c.fault("a pod of %s is a blocker, and none is", v.Name)
 		}
 		if len(stuck) > 0 || v.Done != nil {
@@ -110,6 +112,14 @@ func (c *checker) checkEnd() {
 			c.fault("%s is not done, without a reason (it waits: %q)", v.Name, v.Waits)
 		}
 	}
+}
+
+// blames tells whether a blocker is about a pod, or its budget.
+func (c *checker) blames(b finding, pod int) bool {
+	if b.Code == plan.BudgetSyncFailed {
+		return slices.ContainsFunc(c.budgetsOf(pod), func(x int) bool { return c.budgets[x].name == b.Object.Name })
+	}
+	return b.Code == plan.NeverEvicted && b.Object.Name == c.pods[pod].name
 }
 
 // stuck tells whether a pod can never be evicted, as things stand at the beginning.
@@ -128,7 +138,7 @@ func (c *checker) stuck(pod int) bool {
 	if !p.healthy() && (b.policy == policyv1.AlwaysAllow || healthy >= desired && desired > 0) {
 		return false
 	}
-	return expected <= 0 || c.full(b)-desired <= 0
+	return b.uncomputable || expected <= 0 || c.full(b)-desired <= 0
 }
 
 // unfinished says why a node is not done at the end of all; "" if there is no reason.

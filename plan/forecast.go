@@ -92,6 +92,7 @@ const never = -1
 // imagine forecasts a run from a State on. Neither World nor State are changed.
 func (w *World) imagine(in *Intent, order *Order, s *State) *forecast {
 	w, s = w.clone(), s.clone()
+	w.closeUncomputable()
 	for i := range w.nodes { // what a moment brings is no matter for a forecast
 		if x := &w.nodes[i]; x.heldBack {
 			x.heldBack = false
@@ -221,7 +222,7 @@ func (f *forecast) ask(i int) {
 // as the budget wants, it lets those go that are not.
 func (f *forecast) refuses(p *pod) bool {
 	b := &f.budgets[p.budget]
-	return b.allowed < 0 || b.allowed == 0 && (p.healthy || b.source.Status.DesiredHealthy == 0)
+	return b.refuses(b.allowed, p.healthy)
 }
 
 func (f *forecast) evict(i int) {

@@ -18,8 +18,8 @@ import (
 //
 //	node NAME... [zone=Z] [cpu=2] [memory=8] [pods=20] [control-plane] [cordoned] [uncordoned] [broken] [fast] [dedicated]
 //	KIND NAME on=NODE,NODE... [cpu=0.1] [memory=0.1] [start=5] [grace=1] [apart] [spread=1] [fast] [tolerant] [port=80] [zonal]
-//	     with [replicas=N] [unready=0,1] [pending=0] [terminating=0] for pods by their index
-//	budget NAME for=APP,APP min=N|max=N [AlwaysAllow|IfHealthyBudget]
+//	     with [replicas=N] [unready=0,1] [pending=0] [terminating=0] for pods by their index; [recent]: since seconds ago
+//	budget NAME for=APP,APP min=N|max=N [AlwaysAllow|IfHealthyBudget] [uncomputable]
 //	maintain NODE...|all [slots=1] [zone-slots=N] [moves=1.05] [work=60] [soak=0]
 //
 // KIND is deployment, statefulset, daemonset, job or pod. `a..d` are the names from a
@@ -126,7 +126,7 @@ func (t *town) addApp(kind string, x sentence) error {
 	a := townApp{
 		name: x.words[0], kind: kind, cpu: int64(x.number("cpu", 0.1) * 1000), memory: int64(x.number("memory", 0.1) * 1024),
 		startup: int(x.number("start", 5)), grace: int(x.number("grace", 0)), apart: x.says("apart"), spread: int32(x.number("spread", 0)),
-		fast: x.says("fast"), tolerant: x.says("tolerant"), port: int32(x.number("port", 0)), zonal: x.says("zonal"),
+		recent: x.says("recent"), fast: x.says("fast"), tolerant: x.says("tolerant"), port: int32(x.number("port", 0)), zonal: x.says("zonal"),
 	}
 	var on []string
 	for _, w := range x.list("on") {
@@ -154,7 +154,7 @@ func (t *town) addApp(kind string, x sentence) error {
 }
 
 func (t *town) addBudget(x sentence) error {
-	b := townBudget{name: x.words[0], min: x.facts["min"], max: x.facts["max"]}
+	b := townBudget{name: x.words[0], min: x.facts["min"], max: x.facts["max"], uncomputable: x.says("uncomputable")}
 	for _, p := range []policyv1.UnhealthyPodEvictionPolicyType{policyv1.AlwaysAllow, policyv1.IfHealthyBudget} {
 		if x.says(string(p)) {
 			b.policy = p

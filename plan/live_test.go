@@ -185,13 +185,16 @@ func (r *run) exhausted(pod int) string {
 	b := &r.budgets[list[0]]
 	expected, desired := r.count(b)
 	well := r.healthy(b)
-	if expected <= 0 || r.full(b) <= desired || well > desired || !p.healthy() && (b.policy == policyv1.AlwaysAllow || well >= desired && desired > 0) {
+	if expected <= 0 || r.full(b) <= desired || well > desired && !b.uncomputable || !p.healthy() && (b.policy == policyv1.AlwaysAllow || well >= desired && desired > 0) {
 		return ""
 	}
 	for i := range r.pods {
 		if q := &r.pods[i]; slices.Contains(b.apps, q.app) && q.node == p.node && !q.healthy() {
 			return "" // it is the node itself that may help
 		}
+	}
+	if b.uncomputable {
+		return fmt.Sprintf("budget %s cannot be computed", b.name)
 	}
 	return fmt.Sprintf("budget %s wants %d healthy, and %d are", b.name, desired, well)
 }

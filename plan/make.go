@@ -32,23 +32,38 @@ func Make(w *World, in *Intent) (*Plan, error) {
 	for _, n := range targets {
 		p.Pods += w.Staying(n)
 	}
-	best := w.best(in, able)
-	if best != nil {
+	if best := w.best(in, able); best != nil {
 		p.Bounds = w.bounds(in, able)
 		p.fill(best)
-		p.Warnings = best.warnings()
+		deadEnd := best.deadEnd()
+		p.Blockers = append(p.Blockers, deadEnd...)
+		cluster.SortFindings(p.Blockers)
+		p.Warnings = best.warnings(len(deadEnd) == 0)
 	}
 	for _, n := range targets {
-		if w.blocked(n) {
-			p.Nodes = append(p.Nodes, Node{Name: w.Name(n), UID: w.snapshot.Nodes[n].UID, Moves: []Move{}, Waits: "a pod of it can never be evicted"})
+		if why := w.barrier(n); why != "" {
+			p.Nodes = append(p.Nodes, Node{Name: w.Name(n), UID: w.snapshot.Nodes[n].UID, Moves: []Move{}, Waits: why})
 		}
 	}
 	return p, nil
 }
 
 // blocked tells whether a node can never be emptied.
-func (w *World) blocked(n int) bool {
-	return slices.ContainsFunc(w.nodes[n].pods, func(i int) bool { return w.pods[i].stuck })
+func (w *World) blocked(n int) bool { return w.barrier(n) != "" }
+
+// barrier says why a node can never be emptied; "" if it can.
+func (w *World) barrier(n int) string {
+	why := ""
+	for _, i := range w.nodes[n].pods {
+		switch p := &w.pods[i]; {
+		case p.stuck:
+			return "a pod of it can never be evicted"
+		case why == "" && w.uncomputable(p):
+			b := w.budgets[p.budget].source
+			why = fmt.Sprintf("budget %s/%s cannot be computed", b.Namespace, b.Name)
+		}
+	}
+	return why
 }
 
 // best imagines the orders that are worth it and returns the forecast that ends
@@ -70,15 +85,24 @@ func (w *World) best(in *Intent, able []int) *forecast {
 func (f *forecast) better(than *forecast) bool {
 	return cmp.Or(
 		cmp.Compare(f.unfinished(), than.unfinished()),
+		cmp.Compare(f.unemptied(), than.unemptied()),
 		cmp.Compare(f.end(), than.end()),
 		cmp.Compare(len(f.moves), len(than.moves)),
 	) < 0
 }
 
 func (f *forecast) unfinished() int {
+	return f.number(func(v *visit) bool { return v.done == never })
+}
+
+func (f *forecast) unemptied() int {
+	return f.number(func(v *visit) bool { return v.drained == never })
+}
+
+func (f *forecast) number(is func(*visit) bool) int {
 	n := 0
 	for _, i := range f.order.Nodes {
-		if f.visits[i].done == never {
+		if is(&f.visits[i]) {
 			n++
 		}
 	}

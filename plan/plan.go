@@ -33,8 +33,8 @@ type Plan struct {
 	Eager int `json:"eager"`
 	// Nodes are in the order in which they start; those that cannot, at the end.
 	Nodes []Node `json:"nodes"`
-	// Blockers are what keeps nodes from ever being emptied; with one of them the
-	// node is not in the order. Warnings are what will not go well.
+	// Blockers are what keeps nodes from ever being emptied: pods, budgets, or that no
+	// node of the run can be (see World.DeadEnd). Warnings are what will not go well.
 	Blockers []cluster.Finding `json:"blockers"`
 	Warnings []cluster.Finding `json:"warnings"`
 }

@@ -37,6 +37,9 @@ func TestAnyPlanKeepsTheRules(t *testing.T) {
 				rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "shuffle"), 1)).Shuffle(len(objs), func(i, j int) { objs[i], objs[j] = objs[j], objs[i] }) //nolint:gosec // the seed is rapid's
 				w := plan.NewWorld(assembled(objs), drain())
 				one, two := decided(w, x, first), decided(w, x, first)
+				if said, again := first.DeadEnd(), w.DeadEnd(&x.intent, first.Order(w)); encode(said) != encode(append([]finding{}, again...)) {
+					t.Fatalf("of a plan that is applied later other things are said:\n%s\n%s\n%s", encode(again), encode(first), x.draw())
+				}
 				if second := encode(made(t, x, w)); encode(first) != second || one != two {
 					t.Fatalf("the same cluster, another plan:\n%s\n%s\nor verdict:\n%s\n%s", encode(first), second, one, two)
 				}

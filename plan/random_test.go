@@ -100,7 +100,7 @@ func (g *founder) addApp(i int) {
 	}
 	switch a.kind {
 	case "StatefulSet":
-		a.replicas = pick(g, 1, 2, 3, 3, 3, 4, 5, 10)
+		a.replicas = pick(g, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8, 9, 10)
 		a.zonal = g.oneIn(3)
 	case "DaemonSet":
 		a.tolerant, a.apart, a.spread, a.cpu = true, false, 0, 10
@@ -120,6 +120,7 @@ func (g *founder) addApp(i int) {
 		return
 	}
 	sick := pick(g, 0, 0, 0, 0, 0, 1, 2)
+	g.apps[n].recent = g.oneIn(2)
 	for r := range a.replicas {
 		p := townPod{name: fmt.Sprintf("%s-%d", a.name, r), app: n, node: -1}
 		for _, i := range g.Perm(len(g.nodes)) {
@@ -189,6 +190,7 @@ func (g *founder) addBudgets() {
 		default:
 			b.max = pick(g, "1", "1", "1", "2", "10%", "25%", "34%", "50%", "0")
 		}
+		b.uncomputable = g.oneIn(20)
 		g.budgets = append(g.budgets, b)
 	}
 	for i := range g.pods {

@@ -57,6 +57,7 @@ type townApp struct {
 	fast, tolerant bool
 	port           int32
 	zonal          bool // has volumes of the zone that it is in
+	recent         bool // pods that are not ready have been so for seconds, not for minutes
 	priority       int32
 }
 
@@ -94,6 +95,8 @@ type townBudget struct {
 	apps     []int
 	min, max string // number or percentage
 	policy   policyv1.UnhealthyPodEvictionPolicyType
+	// uncomputable: the disruption controller has failed to compute it again.
+	uncomputable bool
 }
 
 // count returns how many pods the budget expects and how many it wants healthy,
@@ -336,6 +339,9 @@ func (t *town) podObjects(p *townPod) []runtime.Object {
 	ready := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(bound.Add(time.Duration(a.startup) * time.Second))}
 	if p.unready || p.pending || p.node < 0 {
 		ready.Status = corev1.ConditionFalse
+		if a.recent {
+			ready.LastTransitionTime = metav1.NewTime(time.Unix(1990, 0))
+		}
 	}
 	o.Status.Conditions = append(o.Status.Conditions, ready)
 	if p.leaving {
@@ -380,6 +386,12 @@ func (t *town) budgetObject(b *townBudget) *policyv1.PodDisruptionBudget {
 	//nolint:gosec // small
 	o.Status = policyv1.PodDisruptionBudgetStatus{
 		ExpectedPods: int32(expected), DesiredHealthy: int32(desired), CurrentHealthy: int32(healthy), DisruptionsAllowed: int32(allowed),
+	}
+	if b.uncomputable {
+		o.Status.DisruptionsAllowed = 0
+		o.Status.Conditions = []metav1.Condition{{
+			Type: policyv1.DisruptionAllowedCondition, Status: metav1.ConditionFalse, Reason: policyv1.SyncFailedReason, Message: "found no controllers",
+		}}
 	}
 	return o
 }

@@ -19,13 +19,13 @@ const mostWarnings = 50
 // reasonsShown is how many reasons are given why a pod fits nowhere.
 const reasonsShown = 2
 
-// warnings are what will not go well: pods that find no place at once, and nodes
-// that are not finished as things are.
-func (f *forecast) warnings() []cluster.Finding {
+// warnings are what will not go well: pods that find no place at once, and, with
+// unfinished, nodes that are not finished as things are.
+func (f *forecast) warnings(unfinished bool) []cluster.Finding {
 	list := f.homeless()
 	for _, n := range f.order.Nodes {
 		v := &f.visits[n]
-		if v.done != never {
+		if v.done != never || !unfinished {
 			continue
 		}
 		text := "cannot be started as things are: other nodes that cannot be finished come first"

@@ -140,10 +140,12 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot, v View) er
 	if err := p.rehearseSurges(ctx, s); err != nil {
 		return err
 	}
-	if p.Plan == nil { // it was not saved and approved
+	if p.Plan == nil {
 		if err := p.plan(v); err != nil {
 			return err
 		}
+	} else { // it was saved and approved, without blockers
+		p.Plan.Blockers = append([]cluster.Finding{}, v.World.DeadEnd(p.Spec.intent(p.Spec.MaxUnavailable.Of(len(v.Nodes))), p.Spec.order(v.World))...)
 	}
 	status := statusOf([]Record{{Kind: KindCreated, Spec: p.Spec}})
 	d := Next(v, p.Spec, Progress{Nodes: status.Nodes})
@@ -155,6 +157,12 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot, v View) er
 		}
 		return hint.Wrap(&BlockedError{errors.New(whyNone(d))},
 			"bring those nodes back (those of a run: refit runs resume or abort it), or allow more with --max-unavailable; nothing was changed")
+	}
+	if stops := p.Plan.DeadEnd(); len(stops) > 0 {
+		if err := lockedByOther(ctx, p.operator.Client, p.operator.Clock.Now()); err != nil {
+			return err // what it has taken out may be what is in the way
+		}
+		return deadEnd(stops)
 	}
 	return nil
 }

@@ -22,6 +22,10 @@ func PlanCodes() []cluster.Code {
 	return []cluster.Code{
 		{Name: plan.NeverEvicted, Severity: cluster.Blocker, Meaning: "No eviction of a pod will ever be granted: its budget never lets one go, or it has two.",
 			Do: "Widen the budget, run more replicas, or leave the node out. For a Deployment of one replica: --surge-singletons."},
+		{Name: plan.BudgetSyncFailed, Severity: cluster.Blocker, Meaning: "The disruption controller cannot compute a budget, and allows nothing until it can.",
+			Do: "Give minAvailable as a number: percentages and maxUnavailable need pods whose controller has a scale; or leave the node out."},
+		{Name: plan.NodeNeverEmptied, Severity: cluster.Blocker, Meaning: "The node cannot be emptied, nor any other of the run, and waiting does not help: pods that will hardly become Ready use a budget up, or others take the limits.",
+			Do: "Repair what the message names."},
 		{Name: FlagMissing, Severity: cluster.Blocker, Meaning: "A drain refuses pods of the node: local data would be lost, or nobody would replace them.",
 			Do: "Allow it with the flag that the message names, or leave the pods out with --pod-selector."},
 		{Name: CannotBegin, Severity: cluster.Blocker, Meaning: "The run as a whole cannot begin: as many nodes are out already as may be, for example.", Do: "See the message."},

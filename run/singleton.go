@@ -63,13 +63,22 @@ func badRollout(r *cluster.Rollout) string {
 }
 
 // neverLeave sorts out, of the pods that are to leave a node, those that the
-// Eviction API will never let go: stuck are those that nothing can be done about
-// now, with what the operator can do; surges are those whose replacement is
-// started first, if that is what was asked for.
+// Eviction API will never let go, or not before somebody has mended their budget:
+// stuck are those that nothing can be done about now, with what the operator can
+// do; surges are those whose replacement is started first, if that is what was asked for.
 func neverLeave(node string, leave []*cluster.Pod, surgeSingletons bool) (stuck []event.Remaining, surges []*cluster.Pod) {
+	refuse := func(pod *cluster.Pod, b event.Blocker) {
+		stuck = append(stuck, event.Remaining{
+			Node: node, Blocker: b,
+			Pod: event.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: string(pod.UID)},
+		})
+	}
 	for _, pod := range leave {
 		budgets := budget.Never(pod)
 		if budgets == nil {
+			if b, stays := budget.Uncomputable(pod); stays {
+				refuse(pod, b)
+			}
 			continue
 		}
 		b := budget.Refusal(budgets)
@@ -95,10 +104,7 @@ func neverLeave(node string, leave []*cluster.Pod, surgeSingletons bool) (stuck 
 		default:
 			b.Hint = "run more replicas, or let " + wider(budgets)
 		}
-		stuck = append(stuck, event.Remaining{
-			Node: node, Blocker: b,
-			Pod: event.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: string(pod.UID)},
-		})
+		refuse(pod, b)
 	}
 	return stuck, surges
 }

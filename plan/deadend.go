@@ -1,0 +1,182 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"refit.dev/refit/budget"
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
+)
+
+// DeadEnd says why a run in that order can empty no node at all, however long it
+// waits: a blocker for each node. It is empty if a node can be emptied, and as long
+// as waiting alone may help. That all slots are taken by nodes which others have
+// taken out is not among the reasons.
+func (w *World) DeadEnd(in *Intent, o *Order) []cluster.Finding {
+	able := &Order{Eager: o.Eager, Nodes: slices.DeleteFunc(slices.Clone(o.Nodes), w.blocked)}
+	if len(able.Nodes) == 0 {
+		return nil
+	}
+	return w.imagine(in, able, w.NewState(in)).deadEnd()
+}
+
+// DeadEnd returns those of the plan's blockers that World.DeadEnd finds.
+func (p *Plan) DeadEnd() []cluster.Finding {
+	return slices.DeleteFunc(slices.Clone(p.Blockers), func(f cluster.Finding) bool { return f.Code != NodeNeverEmptied })
+}
+
+// obstruction is why a node is not emptied. lasting: waiting alone does not help.
+type obstruction struct {
+	why, hint string
+	lasting   bool
+}
+
+// deadEnd is what World.DeadEnd says of a forecast.
+func (f *forecast) deadEnd() []cluster.Finding {
+	if f.unemptied() < len(f.order.Nodes) {
+		return nil
+	}
+	started := slices.ContainsFunc(f.order.Nodes, func(n int) bool { return f.visits[n].start != never })
+	onlySlots := !started
+	var list []cluster.Finding
+	for _, n := range f.order.Nodes {
+		v := &f.visits[n]
+		x := f.unstarted(n, started)
+		if v.start != never {
+			x = f.stays(n)
+		}
+		if !x.lasting {
+			return nil
+		}
+		onlySlots = onlySlots && v.last.Why == WaitsForSlot
+		list = append(list, cluster.Finding{
+			Severity: cluster.Blocker, Code: NodeNeverEmptied, Object: cluster.Object{Kind: "Node", Name: f.Name(n)},
+			Message: "cannot be emptied, and waiting does not help: " + x.why, Hint: x.hint,
+		})
+	}
+	if onlySlots {
+		return nil
+	}
+	cluster.SortFindings(list)
+	return list
+}
+
+// unstarted says what keeps a node from being started at the end of a forecast in
+// which others were, or none.
+func (f *forecast) unstarted(n int, others bool) obstruction {
+	last := f.visits[n].last
+	switch {
+	case last.Why == WaitsForBudget:
+		return f.exhaustion(last.subject, true)
+	case last.Why == WaitsForQuorum && f.members[last.subject] == 0:
+		return f.absence(last.subject, f.sets[last.subject].missingOn[n])
+	case others:
+		return obstruction{why: "it waits for others that cannot be emptied", lasting: true}
+	}
+	x := obstruction{why: f.Reason(f.in, last), lasting: true}
+	switch last.Why {
+	case WaitsForSlot:
+		x.hint = "bring back the nodes that are out, or allow more at once"
+	case WaitsForZone:
+		x.why += ", and others of its zone are out already"
+		x.hint = "bring back those that are out, or allow more of a zone at once"
+	case WaitsForControlPlane:
+		x.why += ", and another one is out already"
+		x.hint = "bring back the control-plane node that is out"
+	default:
+		x.lasting = false
+	}
+	return x
+}
+
+// stays says what keeps pods on a node that was started.
+func (f *forecast) stays(n int) obstruction {
+	for b, queue := range f.atBudget {
+		for _, i := range queue {
+			if p := &f.pods[i]; p.node == n {
+				if x := f.exhaustion(b, p.healthy); x.lasting {
+					return x
+				}
+			}
+		}
+	}
+	for q, queue := range f.atSet {
+		if slices.ContainsFunc(queue, func(i int) bool { return f.pods[i].node == n }) {
+			if x := f.absence(q, 0); x.lasting {
+				return x
+			}
+		}
+	}
+	return obstruction{}
+}
+
+// refuses tells whether the Eviction API refuses a pod, healthy or not, when the
+// budget lets so many go. Once as many are healthy as it wants, it lets those go that
+// are not.
+func (r *budgetRoom) refuses(allowed int, healthy bool) bool {
+	return allowed < 0 || allowed == 0 && (healthy || r.source.Status.DesiredHealthy == 0)
+}
+
+// exhaustion explains a budget that refuses a pod, healthy or not, at the end.
+func (f *forecast) exhaustion(b int, healthy bool) obstruction {
+	r := &f.budgets[b]
+	s := &r.source.Status
+	room := r.allowed + budget.Recovering(r.source, f.snapshot.Time) + f.placeless(func(p *pod) bool { return p.budget == b })
+	x := obstruction{
+		lasting: s.ObservedGeneration >= r.source.Generation && r.refuses(room, healthy),
+		why: fmt.Sprintf("budget %s/%s has no room for its pods: %d healthy of %d expected, %d must stay healthy",
+			r.source.Namespace, r.source.Name, s.CurrentHealthy, s.ExpectedPods, s.DesiredHealthy),
+		hint: "repair or remove the pods that are not ready, or let the budget allow more",
+	}
+	if sick := f.unready(r.source.Pods); sick != "" {
+		x.why += "; used up by " + sick
+	}
+	return x
+}
+
+// absence explains a quorum set that can spare nobody at the end, but for so many
+// that are on the node itself.
+func (f *forecast) absence(q, here int) obstruction {
+	set := &f.sets[q]
+	back := budget.Returning(set.source, f.snapshot.Time) + f.placeless(func(p *pod) bool { return p.set == q })
+	x := obstruction{
+		lasting: set.missing-back > here,
+		why:     fmt.Sprintf("a member of %s is away", set.source.Object()),
+		hint:    "repair the member that is away",
+	}
+	if sick := f.unready(set.source.Pods); sick != "" {
+		x.why += ": " + sick
+	}
+	return x
+}
+
+// unready names those of the pods that are not healthy, as they are when the run begins.
+func (f *forecast) unready(pods []*cluster.Pod) string {
+	var sick []string
+	for _, p := range pods {
+		if why, _ := budget.Unready(p.Pod, f.snapshot.Time); why != "" && !budget.Finished(p.Pod) {
+			sick = append(sick, fmt.Sprintf("%s (%s)", p.Name, why))
+		}
+	}
+	return phrase.Few(sick, fewNames)
+}
+
+// placeless counts pods that have left a node and found no place. There may be one
+// in time, if somebody adds nodes or if they take the place of less important pods:
+// nothing of that is known here.
+func (f *forecast) placeless(which func(*pod) bool) int {
+	n := 0
+	for _, i := range f.pending {
+		if which(&f.pods[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+// fewNames is how many pods or nodes a sentence names.
+const fewNames = 5
