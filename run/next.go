@@ -21,7 +21,7 @@ type Progress struct {
 	Nodes map[string]*NodeStatus
 	// Active are those at work in this process.
 	Active map[string]bool
-	// Sought is how many pods the drains of Active nodes set out to evict.
+	// Sought is how many pods of each Active node are evicted when its drain is done.
 	Sought map[string]int
 }
 

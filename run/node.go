@@ -232,12 +232,14 @@ func (w *worker) drain(ctx context.Context) error {
 	if w.status.Workloads == nil { // otherwise those of the first attempt count
 		w.tally.begin(workloads)
 	}
-	return w.step(ctx, StepDrain, Record{Workloads: workloads}, func() (Record, error) {
+	var evicted int
+	err = w.step(ctx, StepDrain, Record{Workloads: workloads}, func() (Record, error) {
 		limited, cancel := context.WithTimeoutCause(ctx, w.spec.Timeouts.Drain.Duration, errTimeout)
 		defer cancel()
 		limited, unwatch := w.watchForSingletons(limited)
 		defer unwatch()
-		evicted, remaining, err := w.empty(limited)
+		count, remaining, err := w.empty(limited)
+		evicted = count
 		w.evicted = w.tally.mark(w.status.Workloads)
 		switch {
 		case err == nil:
@@ -248,6 +250,10 @@ func (w *worker) drain(ctx context.Context) error {
 		}
 		return Record{Evicted: evicted}, w.about(err)
 	})
+	if err == nil {
+		w.tally.recorded(w.target.Name, evicted)
+	}
+	return err
 }
 
 // empty drains the node until the API server, too, knows of no pod that has to leave.

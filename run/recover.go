@@ -85,8 +85,8 @@ type tally struct {
 	mu      sync.Mutex
 	of      map[string]types.UID // UID of a pod -> UID of its workload
 	evicted map[types.UID]int32
-	from    map[string]int       // by node: how many pods this process has evicted
-	sought  map[string]int       // by node: how many its drains in this process set out to evict, with those
+	from    map[string]int       // by node: how many pods this process has evicted beyond what the journal tells
+	sought  map[string]int       // by node: how many its drain set out to evict, with those
 	asked   map[types.UID]demand // by nodes under way
 	changed func(types.UID)      // called, if set, when a count has changed
 }
@@ -159,8 +159,16 @@ func (t *tally) Emit(e event.Event) {
 	}
 }
 
-// evictedFrom returns how many pods this process has evicted from a node so far,
-// and how many it has set out to evict, with those.
+// recorded says that the journal tells of some of the evictions from a node.
+func (t *tally) recorded(node string, evicted int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.from[node] -= evicted
+	t.sought[node] = t.from[node]
+}
+
+// evictedFrom returns how many pods this process has evicted from a node beyond
+// what the journal tells, and how many it has set out to evict, with those.
 func (t *tally) evictedFrom(node string) (evicted, sought int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -15,9 +15,9 @@ func (e *engine) progress(active map[string]bool) Progress {
 		copied := *n
 		copied.Steps = maps.Clone(n.Steps) // its lists are replaced, never changed
 		evicted, sought := e.tally.evictedFrom(name)
-		copied.Evicted = max(n.Evicted, evicted) // the journal has it when the drain is done
+		copied.Evicted += evicted
 		if active[name] {
-			p.Sought[name] = sought
+			p.Sought[name] = n.Evicted + sought
 		}
 		p.Nodes[name] = &copied
 	}
