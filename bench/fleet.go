@@ -53,7 +53,7 @@ func (m *fleetRuns) refit(ctx context.Context, share string) (fleetSamples, erro
 	for range m.longRounds {
 		var s fleetSample
 		err := m.onFleet(ctx, func(e *environment) (err error) {
-			if s.bound, err = e.lowerBound(ctx, append(flags, "--dry-run", "-o", "json")...); err != nil {
+			if s.plan, err = e.forecast(ctx, append(flags, "--dry-run", "-o", "json")...); err != nil {
 				return err
 			}
 			s.sample, err = e.judged(ctx, func() (sample, error) { return e.refit(ctx, append(flags, "--yes")...) })
@@ -62,7 +62,7 @@ func (m *fleetRuns) refit(ctx context.Context, share string) (fleetSamples, erro
 		if err != nil {
 			return nil, err
 		}
-		m.logf("refit, %s at once: %s (lower bound %.1f s), %.3f moves per pod", share, s.wall.Round(100*time.Millisecond), s.bound, s.moves)
+		m.logf("refit, %s at once: %s (lower bound %.1f s), %.3f moves per pod", share, s.wall.Round(100*time.Millisecond), s.plan.LowerBound, s.moves)
 		samples = append(samples, s)
 	}
 	return samples, nil
@@ -121,10 +121,10 @@ profiles:
 	return file, nil
 }
 
-// fleetSample is one run; bound is the lower bound of its plan in seconds.
+// fleetSample is one run, and what its plan said of it.
 type fleetSample struct {
 	sample
-	bound float64
+	plan forecast
 }
 
 type fleetSamples []fleetSample
@@ -138,9 +138,14 @@ func (s fleetSamples) wall() spread {
 func (s fleetSamples) by(peer fleetSamples) spread {
 	return s.over(func(x fleetSample) float64 { return x.wall.Seconds() / peer[0].wall.Seconds() })
 }
-func (s fleetSamples) bound() spread { return s.over(func(x fleetSample) float64 { return x.bound }) }
+func (s fleetSamples) bound() spread {
+	return s.over(func(x fleetSample) float64 { return x.plan.LowerBound })
+}
+func (s fleetSamples) predicted() spread {
+	return s.over(func(x fleetSample) float64 { return x.plan.Predicted })
+}
 func (s fleetSamples) byBound() spread {
-	return s.over(func(x fleetSample) float64 { return x.wall.Seconds() / x.bound })
+	return s.over(func(x fleetSample) float64 { return x.wall.Seconds() / x.plan.LowerBound })
 }
 func (s fleetSamples) moves() spread {
 	return s.over(func(x fleetSample) float64 { return x.sample.moves })

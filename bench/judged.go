@@ -37,25 +37,29 @@ func (e *environment) judged(ctx context.Context, work func() (sample, error)) (
 	return s, nil
 }
 
-// lowerBound asks refit for the lower bound of its plan, in seconds.
-func (e *environment) lowerBound(ctx context.Context, args ...string) (float64, error) {
+// forecast is what a plan says of its run, in seconds.
+type forecast struct {
+	LowerBound float64 `json:"lowerBoundSeconds"`
+	Predicted  float64 `json:"predictedSeconds"`
+}
+
+// forecast asks refit for its plan.
+func (e *environment) forecast(ctx context.Context, args ...string) (forecast, error) {
 	argv := e.refitArgs(args)
 	out, err := output(ctx, argv, e.stateDir())
 	if err != nil {
-		return 0, err
+		return forecast{}, err
 	}
 	for values := json.NewDecoder(bytes.NewReader(out)); ; {
-		var value struct {
-			LowerBoundSeconds float64 `json:"lowerBoundSeconds"`
-		}
+		var value forecast
 		err := values.Decode(&value)
 		switch {
 		case errors.Is(err, io.EOF):
-			return 0, fmt.Errorf("%v: the plan names no lower bound", argv)
+			return forecast{}, fmt.Errorf("%v: the plan names no lower bound", argv)
 		case err != nil:
-			return 0, fmt.Errorf("%v: read the plan: %w", argv, err)
-		case value.LowerBoundSeconds > 0:
-			return value.LowerBoundSeconds, nil
+			return forecast{}, fmt.Errorf("%v: read the plan: %w", argv, err)
+		case value.LowerBound > 0:
+			return value, nil
 		}
 	}
 }

@@ -39,6 +39,7 @@ func maintainFifty(ctx context.Context, b *bench) (section, error) {
 			lines: [][]string{
 				{"wall time", tenth.wall().seconds(), fifth.wall().seconds(), loop.wall().seconds(), ""},
 				{"by kubectl's", tenth.by(loop).ratio(), fifth.by(loop).ratio(), "", "20%: at most 0.200"},
+				{"predicted by the plan", tenth.predicted().seconds(), fifth.predicted().seconds(), "", ""},
 				{"lower bound of the plan", tenth.bound().seconds(), fifth.bound().seconds(), "", ""},
 				{"by the lower bound", tenth.byBound().ratio(), fifth.byBound().ratio(), "", "20%: at most 1.250"},
 				{"moves per pod", tenth.moves().ratio(), fifth.moves().ratio(), loop.moves().ratio(), "20%: at most 1.050"},
@@ -75,6 +76,7 @@ func maintainFull(ctx context.Context, b *bench) (section, error) {
 			columns: []string{"", "refit, 20% at once"},
 			lines: [][]string{
 				{"wall time", runs.wall().seconds()},
+				{"predicted by the plan", runs.predicted().seconds()},
 				{"lower bound of the plan", runs.bound().seconds()},
 				{"by the lower bound", runs.byBound().ratio()},
 				{"moves per pod", runs.moves().ratio()},
