@@ -35,13 +35,17 @@ type obstruction struct {
 	lasting   bool
 }
 
+func waitsForOthers() obstruction {
+	return obstruction{why: "it waits for others that cannot be emptied", lasting: true}
+}
+
 // deadEnd is what World.DeadEnd says of a forecast.
 func (f *forecast) deadEnd() []cluster.Finding {
 	if f.unemptied() < len(f.order.Nodes) {
 		return nil
 	}
-	started := slices.ContainsFunc(f.order.Nodes, func(n int) bool { return f.visits[n].start != never })
-	onlySlots := !started
+	started := len(f.order.Nodes) - f.number(func(v *visit) bool { return v.start == never })
+	onlySlots := started == 0
 	var list []cluster.Finding
 	for _, n := range f.order.Nodes {
 		v := &f.visits[n]
@@ -66,16 +70,22 @@ func (f *forecast) deadEnd() []cluster.Finding {
 }
 
 // unstarted says what keeps a node from being started at the end of a forecast in
-// which others were, or none.
-func (f *forecast) unstarted(n int, others bool) obstruction {
+// which so many others were.
+func (f *forecast) unstarted(n, others int) obstruction {
 	last := f.visits[n].last
 	switch {
+	case others > 0 && len(f.in.Nodes) > f.in.MaxUnavailable, others >= f.in.MaxUnavailable:
+		return waitsForOthers() // for the first one, or for a slot: nothing else was looked at lately
 	case last.Why == WaitsForBudget:
 		return f.exhaustion(last.subject, true)
-	case last.Why == WaitsForQuorum && f.members[last.subject] == 0:
-		return f.absence(last.subject, f.sets[last.subject].missingOn[n])
-	case others:
-		return obstruction{why: "it waits for others that cannot be emptied", lasting: true}
+	case last.Why == WaitsForQuorum:
+		x := f.absence(last.subject, f.sets[last.subject].missingOn[n])
+		if !x.lasting && f.keepsMember(last.subject) {
+			return waitsForOthers()
+		}
+		return x
+	case others > 0:
+		return waitsForOthers()
 	}
 	x := obstruction{why: f.Reason(f.in, last), lasting: true}
 	switch last.Why {
@@ -95,21 +105,31 @@ func (f *forecast) unstarted(n int, others bool) obstruction {
 
 // stays says what keeps pods on a node that was started.
 func (f *forecast) stays(n int) obstruction {
-	for b, queue := range f.atBudget {
-		for _, i := range queue {
-			if p := &f.pods[i]; p.node == n {
-				if x := f.exhaustion(b, p.healthy); x.lasting {
-					return x
-				}
-			}
+	for _, i := range f.nodes[n].pods {
+		if x := f.inQueue(i); x.lasting {
+			return x
 		}
 	}
-	for q, queue := range f.atSet {
-		if slices.ContainsFunc(queue, func(i int) bool { return f.pods[i].node == n }) {
-			if x := f.absence(q, 0); x.lasting {
-				return x
-			}
+	return obstruction{}
+}
+
+// keepsMember tells whether a member of a quorum set stays on a node that was started.
+func (f *forecast) keepsMember(q int) bool {
+	for _, n := range f.order.Nodes {
+		if f.visits[n].start != never && slices.ContainsFunc(f.nodes[n].pods, func(i int) bool { return f.pods[i].set == q && f.inQueue(i).lasting }) {
+			return true
 		}
+	}
+	return false
+}
+
+// inQueue says what a pod waits for that is to leave its node.
+func (f *forecast) inQueue(i int) obstruction {
+	switch p := &f.pods[i]; {
+	case p.budget >= 0 && slices.Contains(f.atBudget[p.budget], i):
+		return f.exhaustion(p.budget, p.healthy)
+	case p.set >= 0 && slices.Contains(f.atSet[p.set], i):
+		return f.absence(p.set, 0)
 	}
 	return obstruction{}
 }
