@@ -63,16 +63,30 @@ func age(t metav1.Time, now time.Time) time.Duration {
 	return max(0, now.Sub(t.Time))
 }
 
-// Recovering returns how many pods of b waiting alone may bring: those that are
-// not healthy and may still become so (see Unready), those that were evicted a
-// moment ago, and those that their controllers are still to make.
+// Recovering returns how many pods of b waiting alone may bring, beyond those that its
+// status counts as healthy: those that are not healthy and may still become so (see
+// Unready), those that were evicted a moment ago, those that their controllers are
+// still to make, and those that have become healthy since the disruption controller
+// looked.
 func Recovering(b *cluster.Budget, now time.Time) int {
 	members, known := Steady(b)
-	n := returning(b.Pods, b.Status.DisruptedPods, members.Pods, now)
+	n := returning(b.Pods, b.Status.DisruptedPods, members.Pods, now) + uncounted(b)
 	if !known {
 		n++ // perhaps
 	}
 	return n
+}
+
+// uncounted returns how many more pods of b are healthy than its status says. The
+// controller may be seconds behind, and longer if it has just been restarted.
+func uncounted(b *cluster.Budget) int {
+	healthy := 0
+	for _, p := range b.Pods {
+		if _, evicted := b.Status.DisruptedPods[p.Name]; !evicted && !Finished(p.Pod) && Healthy(p.Pod) {
+			healthy++
+		}
+	}
+	return max(0, healthy-int(b.Status.CurrentHealthy))
 }
 
 // Returning is Recovering for the pods of a workload.

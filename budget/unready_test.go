@@ -64,6 +64,7 @@ func TestUnready(t *testing.T) {
 func TestRecovering(t *testing.T) {
 	web := &cluster.Workload{Kind: "ReplicaSet", Desired: 6}
 	b := &cluster.Budget{PodDisruptionBudget: &policyv1.PodDisruptionBudget{}}
+	b.Status.CurrentHealthy = 1
 	b.Status.DisruptedPods = map[string]metav1.Time{"evicted": ago(0)}
 	for _, p := range []*corev1.Pod{
 		pod("good", corev1.ConditionTrue, corev1.PodRunning),
@@ -81,6 +82,14 @@ func TestRecovering(t *testing.T) {
 	}
 	if got := budget.Returning(web, noon); got != 3 {
 		t.Errorf("%d pods of the workload, want 3", got)
+	}
+	b.Status.CurrentHealthy = 0 // the controller has not seen yet that one is healthy
+	if got := budget.Recovering(b, noon); got != 5 {
+		t.Errorf("%d pods of the budget, want 5", got)
+	}
+	b.Status.CurrentHealthy = 2 // nor that one is not any more
+	if got := budget.Recovering(b, noon); got != 4 {
+		t.Errorf("%d pods of the budget, want 4", got)
 	}
 	web.Desired = -1 // not known
 	if got := budget.Recovering(b, noon); got != 3 {
