@@ -191,6 +191,9 @@ func (e *engine) record(r Record) error {
 	}
 	r.Time = e.clock.Now().UTC()
 	e.status.add(r)
+	if r.Kind == KindStep && r.Step == StepDrain && r.State == Done {
+		e.tally.recorded(r.Node, r.Evicted) // at once: no decision counts them twice
+	}
 	return nil
 }
 

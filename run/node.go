@@ -48,6 +48,8 @@ type worker struct {
 	status *NodeStatus // written by record only, for this goroutine
 	// evicted is the tally at the end of this node's drain.
 	evicted map[types.UID]int32
+	// left is how many pods have left the node in this process, in all of its drains.
+	left int
 	// looked are the pods that were on the node when pods to surge were last looked for.
 	looked map[types.UID]bool
 }
@@ -232,14 +234,13 @@ func (w *worker) drain(ctx context.Context) error {
 	if w.status.Workloads == nil { // otherwise those of the first attempt count
 		w.tally.begin(workloads)
 	}
-	var evicted int
-	err = w.step(ctx, StepDrain, Record{Workloads: workloads}, func() (Record, error) {
+	return w.step(ctx, StepDrain, Record{Workloads: workloads}, func() (Record, error) {
 		limited, cancel := context.WithTimeoutCause(ctx, w.spec.Timeouts.Drain.Duration, errTimeout)
 		defer cancel()
 		limited, unwatch := w.watchForSingletons(limited)
 		defer unwatch()
-		count, remaining, err := w.empty(limited)
-		evicted = count
+		evicted, remaining, err := w.empty(limited)
+		w.left += evicted
 		w.evicted = w.tally.mark(w.status.Workloads)
 		switch {
 		case err == nil:
@@ -248,12 +249,8 @@ func (w *worker) drain(ctx context.Context) error {
 			err = w.timeout("pods are still there", describe(remaining), w.spec.Timeouts.Drain.Duration,
 				"see what they wait for, or give them longer with --drain-timeout")
 		}
-		return Record{Evicted: evicted}, w.about(err)
+		return Record{Evicted: w.left}, w.about(err)
 	})
-	if err == nil {
-		w.tally.recorded(w.target.Name, evicted)
-	}
-	return err
 }
 
 // empty drains the node until the API server, too, knows of no pod that has to leave.

@@ -81,3 +81,25 @@ func TestPodsThatLeaveAreEvicted(t *testing.T) {
 		t.Errorf("the situation is none in which it matters: %+v", d)
 	}
 }
+
+// TestEvictionsCountOnce: what the journal tells of is not counted again, at no moment.
+func TestEvictionsCountOnce(t *testing.T) {
+	c := newFakeCluster(t, "a")
+	e := newTrial(t, c, testSpec("a")).engine
+	e.tally.Emit(event.Event{Type: event.NodePhase, Phase: event.PhaseDraining, Node: "a", Pods: 3})
+	for range 2 {
+		e.tally.Emit(event.Event{Type: event.PodEvicted, Node: "a", Pod: &event.Pod{Namespace: "shop", Name: "web"}})
+	}
+	expect := func(evicted, sought int) {
+		t.Helper()
+		if p := e.progress(map[string]bool{"a": true}); p.Nodes["a"].Evicted != evicted || p.Sought["a"] != sought {
+			t.Errorf("%d evicted, %d sought; want %d, %d", p.Nodes["a"].Evicted, p.Sought["a"], evicted, sought)
+		}
+	}
+	expect(2, 3)
+	// The third one went by itself.
+	if err := e.record(Record{Kind: KindStep, Node: "a", Step: StepDrain, State: Done, Evicted: 2}); err != nil {
+		t.Fatal(err)
+	}
+	expect(2, 2)
+}

@@ -167,10 +167,17 @@ func TestEngineLateSingleton(t *testing.T) {
 		late = true
 		c.change(func() { c.pods = append(c.pods, c.newPod("one-rs", name, true)) })
 		<-ctx.Done() // the budget never lets it go
-		return Drained{Remaining: []event.Remaining{{Node: name}}}, context.Cause(ctx)
+		return Drained{Counts: event.Counts{Evicted: 3}, Remaining: []event.Remaining{{Node: name}}}, context.Cause(ctx)
 	}
 	tr := newTrial(t, c, spec)
 	o := tr.run(deadline(t))
+	evicted := 0
+	for _, n := range o.Status.Nodes {
+		evicted += n.Evicted
+	}
+	if evicted != tr.last(t).Counts.Evicted {
+		t.Errorf("the journal tells of %d evictions, the summary of %d", evicted, tr.last(t).Counts.Evicted)
+	}
 	if o.Result != event.ResultDone || restarts(c) != 2 || tr.last(t).Counts.Blocked != 0 {
 		t.Errorf("%+v, %q, %+v", o, c.log(), tr.last(t))
 	}
