@@ -16,11 +16,16 @@ import (
 )
 
 // patience is how long a pod may be on its way to readiness before it is said
-// that waiting will not help.
-const patience = 5 * time.Minute
+// that waiting will not help. A Deployment that is rolled out has as long
+// (progressDeadlineSeconds, 600 by default). What the loss of a node brings with it is
+// shorter: its pods are deleted when they have not been Ready for 5 minutes
+// (DefaultTolerationSeconds), and then 6 minutes pass until their volumes are detached
+// by force, which their replacements wait for (ReconcilerMaxWaitForUnmountDuration of the
+// attach-detach controller).
+const patience = 10 * time.Minute
 
 // Unready says why pod is not healthy, in a few words, and whether it will hardly
-// become so by itself: a container of it was tried and does not start; or for five
+// become so by itself: a container of it was tried and does not start; or for ten
 // minutes it has not been Ready, or placed, or should have been gone. why is "" for a
 // healthy pod.
 func Unready(pod *corev1.Pod, now time.Time) (why string, lasting bool) {

@@ -46,6 +46,8 @@ func TestUnready(t *testing.T) {
 		{pod("leaving", corev1.ConditionTrue, running, deleted), "terminating", false},
 		{pod("should be gone", corev1.ConditionTrue, running, func(p *corev1.Pod) { d := ago(time.Hour); p.DeletionTimestamp = &d }), "terminating", true},
 		{pod("starting", corev1.ConditionFalse, running, readySince(30*time.Second)), "not ready for 30s", false},
+		{pod("on a node that was lost", corev1.ConditionFalse, running, readySince(5*time.Minute)), "not ready for 5m", false},
+		{pod("its volume is detached in a moment", corev1.ConditionFalse, corev1.PodPending, waits("ContainerCreating"), readySince(6*time.Minute)), "not ready for 6m", false},
 		{pod("ailing", corev1.ConditionFalse, running, readySince(10*time.Minute)), "not ready for 10m", true},
 		{pod("crashing", corev1.ConditionFalse, running, waits("CrashLoopBackOff")), "CrashLoopBackOff", true},
 		{pod("misnamed", corev1.ConditionFalse, corev1.PodPending, waits("ErrImagePull")), "ErrImagePull", true},

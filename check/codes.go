@@ -66,7 +66,7 @@ func Codes() []cluster.Code {
 			Do: "Run two replicas, or let the one go: maxUnavailable: 1. If it is a Deployment: refit maintain --surge-singletons starts its replacement first."},
 		{Name: BudgetSyncFailed, Severity: cluster.Blocker, Meaning: "The disruption controller cannot compute a budget, and allows nothing until it can.",
 			Do: "Give minAvailable as a number: percentages and maxUnavailable need pods whose controller has a scale."},
-		{Name: BudgetExhausted, Severity: cluster.Blocker, Meaning: "A budget allows no disruption now, and pods that use it up have not been ready for five minutes or cannot start: waiting alone will not help.",
+		{Name: BudgetExhausted, Severity: cluster.Blocker, Meaning: "A budget allows no disruption now, and pods that use it up have not been ready for ten minutes or cannot start: waiting alone will not help.",
 			Do: "Repair or remove the pods that are not ready; or set unhealthyPodEvictionPolicy: AlwaysAllow, so that those at least can be evicted."},
 		{Name: BudgetWaiting, Severity: cluster.Warning, Meaning: "A budget allows no disruption now, because pods of it are starting, stopping or missing. A drain waits for them.",
 			Do: "Wait until the pods are ready."},
