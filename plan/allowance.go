@@ -197,7 +197,8 @@ func (k *Keeper) reckon(a *allowance) {
 		members.Scale += int(o.facts.Desired)
 	}
 	r.source = &cluster.Budget{PodDisruptionBudget: a.pdb}
-	r.atBest, r.allowed = budget.AtBest(a.pdb, members, known), allowedNow(a.pdb)
+	r.atBest = budget.AtBest(a.pdb, members, known)
+	r.serve(a.pdb)
 	closed, passes := r.atBest == 0, budget.LetsUnreadyPass(a.pdb)
 	if closed == a.closed && passes == a.passes {
 		return

@@ -49,13 +49,13 @@ func (w *World) blockers(targets []int) []cluster.Finding {
 		list = append(list, f)
 	})
 	for b, nodes := range failed {
-		source := w.budgets[b].source.PodDisruptionBudget
-		why, _ := budget.SyncFailed(source)
+		source := w.budgets[b].source
+		why, _ := budget.Broken(source)
 		list = append(list, cluster.Finding{
 			Severity: cluster.Blocker, Code: BudgetSyncFailed,
 			Object:  cluster.Object{Kind: "PodDisruptionBudget", Namespace: source.Namespace, Name: source.Name},
 			Message: fmt.Sprintf("keeps %s %s from being drained: the disruption controller cannot compute it: %s", phrase.Plural(len(nodes), "node", "nodes"), phrase.Few(nodes, fewNames), why),
-			Hint:    budget.SyncFailure(source, nil, why).Hint,
+			Hint:    budget.SyncFailure(source.PodDisruptionBudget, nil, why).Hint,
 		})
 	}
 	cluster.SortFindings(list)
@@ -68,7 +68,7 @@ func (w *World) uncomputable(p *pod) bool {
 	if !p.gated || p.stuck {
 		return false
 	}
-	_, failed := budget.SyncFailed(w.budgets[p.budget].source.PodDisruptionBudget)
+	_, failed := budget.Broken(w.budgets[p.budget].source)
 	return failed
 }
 
@@ -77,7 +77,7 @@ func (w *World) uncomputable(p *pod) bool {
 func (w *World) closeUncomputable() {
 	for i := range w.budgets {
 		b := &w.budgets[i]
-		if _, failed := budget.SyncFailed(b.source.PodDisruptionBudget); failed {
+		if _, failed := budget.Broken(b.source); failed {
 			b.allowed = min(b.allowed, -len(w.pods))
 		}
 	}

@@ -6,6 +6,7 @@ package plan
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"refit.dev/refit/internal/phrase"
 )
@@ -17,7 +18,8 @@ type Order struct {
 	Nodes []int
 	// Eager is how much of what a budget can ever let go nodes may claim at the same
 	// time: with 1, a node is started once the budgets have room for all of its
-	// pods; with 2, it may have to wait for as many again; 0 is no limit.
+	// pods; with 2, its pods may have to wait for as many again as a budget can let go,
+	// but one: those of a budget that never lets two go take turns as with 1; 0 is no limit.
 	Eager int
 }
 
@@ -229,7 +231,7 @@ func (l *ledger) obstacle(in *Intent, order *Order, s *State, t *tally, n int) W
 	if s.Owned[n] && s.Out[n] {
 		return Wait{}
 	}
-	if b := l.shortBudget(order, n); b >= 0 {
+	if b := l.shortBudget(order, s.Now, n); b >= 0 {
 		return Wait{Node: n, Why: WaitsForBudget, subject: b}
 	}
 	if q := l.brokenSet(n); q >= 0 {
@@ -240,7 +242,7 @@ func (l *ledger) obstacle(in *Intent, order *Order, s *State, t *tally, n int) W
 
 // shortBudget returns a budget that has no room for the pods of a node; -1 if
 // there is none.
-func (l *ledger) shortBudget(order *Order, n int) int {
+func (l *ledger) shortBudget(order *Order, now time.Time, n int) int {
 	pods := l.nodes[n].pods
 	for _, i := range pods {
 		if p := &l.pods[i]; p.gated && !p.stuck {
@@ -259,10 +261,12 @@ func (l *ledger) shortBudget(order *Order, n int) int {
 			continue // only to clear wanted
 		}
 		claims := l.claims[p.budget]
+		within := order.Eager == 0 || claims+wanted <= b.allowed+(order.Eager-1)*(b.atBest-1)
 		switch {
-		case b.allowed > 0 && (claims == 0 || order.Eager == 0 || claims+wanted <= b.allowed+(order.Eager-1)*b.atBest):
+		case b.allowed > 0 && (within || claims == 0):
 			// With no claims but its own the node waits for nobody but itself.
 		case b.allowed <= 0 && b.eatenOn[n]: // what is done to the node may be what helps
+		case order.Eager != 1 && within && b.returns(now):
 		default:
 			short = p.budget
 		}

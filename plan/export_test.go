@@ -34,8 +34,8 @@ func (w *World) Draw() string {
 			b.WriteString("\n")
 			if x.budget >= 0 {
 				r := &w.budgets[x.budget]
-				fmt.Fprintf(&b, "    budget %s/%s at best %d allowed %d of %d eaten on %v\n", r.source.Namespace, r.source.Name, r.atBest, r.allowed,
-					r.source.Status.DesiredHealthy, slices.Sorted(maps.Keys(r.eatenOn)))
+				fmt.Fprintf(&b, "    budget %s/%s at best %d allowed %d since %v of %d eaten on %v\n", r.source.Namespace, r.source.Name, r.atBest, r.allowed,
+					r.exhausted, r.source.Status.DesiredHealthy, slices.Sorted(maps.Keys(r.eatenOn)))
 			}
 			if x.set >= 0 {
 				q := &w.sets[x.set]

@@ -18,7 +18,8 @@ type forecast struct {
 	in    *Intent
 	order *Order
 	state *State
-	now   time.Duration
+	begin time.Time
+	now   time.Duration // since the beginning
 	next  happenings
 	count int // of happenings so far: those of one moment are dealt with in the order of their causes
 
@@ -100,7 +101,7 @@ func (w *World) imagine(in *Intent, order *Order, s *State) *forecast {
 		}
 	}
 	f := &forecast{
-		ledger: newLedger(w, s), in: in, order: order, state: s, visits: make([]visit, len(w.nodes)),
+		ledger: newLedger(w, s), in: in, order: order, state: s, begin: w.snapshot.Time, visits: make([]visit, len(w.nodes)),
 		leaving: make([]int, len(w.nodes)), away: make([]int, len(w.nodes)),
 		atBudget: make([][]int, len(w.budgets)), atSet: make([][]int, len(w.sets)), starting: map[int]int{},
 		heededBudgets: make([]bool, len(w.budgets)), heededSets: make([]bool, len(w.sets)),
@@ -152,6 +153,7 @@ func (f *forecast) decideNow() int {
 	f.changed = false
 	clear(f.heededBudgets)
 	clear(f.heededSets)
+	f.state.Now = f.begin.Add(f.now)
 	v := f.decide(f.in, f.order, f.state)
 	for _, x := range v.Waits {
 		f.visits[x.Node].last = x
@@ -230,7 +232,10 @@ func (f *forecast) evict(i int) {
 	from := p.node
 	f.settleClaim(i, from)
 	if p.budget >= 0 && p.healthy {
-		f.budgets[p.budget].allowed--
+		b := &f.budgets[p.budget]
+		if b.allowed--; b.allowed == 0 {
+			b.exhausted = f.begin.Add(f.now)
+		}
 		f.changed = f.changed || f.heededBudgets[p.budget] && f.claims[p.budget] == 0
 	}
 	if p.set >= 0 && p.healthy {

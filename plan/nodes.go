@@ -5,7 +5,6 @@ package plan
 
 import (
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
@@ -21,16 +20,4 @@ func controlPlane(node *corev1.Node) bool {
 func atBest(b *cluster.Budget) int {
 	members, known := budget.Steady(b)
 	return budget.AtBest(b.PodDisruptionBudget, members, known)
-}
-
-// allowedNow is how many pods a budget lets go now; below zero if that many have to
-// become healthy before it lets one go.
-func allowedNow(pdb *policyv1.PodDisruptionBudget) int {
-	switch {
-	case pdb.Status.ObservedGeneration < pdb.Generation:
-		return 0 // the server refuses until the disruption controller has looked
-	case pdb.Status.DisruptionsAllowed == 0:
-		return min(0, int(pdb.Status.CurrentHealthy-pdb.Status.DesiredHealthy))
-	}
-	return int(pdb.Status.DisruptionsAllowed)
 }

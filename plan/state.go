@@ -3,7 +3,10 @@
 
 package plan
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Stage is where a node stands in the run.
 type Stage int
@@ -34,6 +37,8 @@ type State struct {
 	// that were terminating, Evicted how many were made to: what has to leave beyond
 	// the difference has moved before.
 	Total, Evicted int
+	// Now is the time of the decision.
+	Now time.Time
 	// Stalled says that nothing will change any more at the nodes at work, as far as
 	// one can tell. Who waits for them to make room does so in vain.
 	Stalled bool

@@ -70,16 +70,6 @@ type pod struct {
 	afterwards bool
 }
 
-// budgetRoom is what a budget lets go.
-type budgetRoom struct {
-	source *cluster.Budget
-	// atBest is how many pods may be away when all is well, allowed how many more may
-	// go now: below zero if that many have to become healthy before one may.
-	atBest, allowed int
-	// eatenOn are the nodes on which a pod is that uses the budget up.
-	eatenOn map[int]bool
-}
-
 // quorumSet is a StatefulSet of which never two members may be away together.
 type quorumSet struct {
 	source *cluster.Workload
@@ -231,7 +221,8 @@ func (b *builder) budget(source *cluster.Budget) int {
 	if i, known := b.budgets[source]; known {
 		return i
 	}
-	r := budgetRoom{source: source, allowed: allowedNow(source.PodDisruptionBudget), atBest: b.best(source), eatenOn: map[int]bool{}}
+	r := budgetRoom{source: source, atBest: b.best(source), eatenOn: map[int]bool{}}
+	r.serve(source.PodDisruptionBudget)
 	for _, p := range source.Pods {
 		if p.Host != nil && !budget.Finished(p.Pod) && !budget.Healthy(p.Pod) {
 			r.eatenOn[b.byName[p.Host.Name]] = true

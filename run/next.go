@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -21,6 +22,8 @@ type Progress struct {
 	Nodes map[string]*NodeStatus
 	// Active are those at work in this process.
 	Active map[string]bool
+	// Now is the time of the decision.
+	Now time.Time
 	// Sought is how many pods of each Active node are evicted when its drain is done.
 	Sought map[string]int
 }
@@ -108,7 +111,7 @@ func Next(v View, spec *Spec, p Progress) Decision {
 // choose asks the planner which of the candidates to start.
 func (d *Decision) choose(v View, spec *Spec, p Progress, candidates []*corev1.Node, out map[string]bool) {
 	w, in := v.World, spec.intent(d.Slots)
-	state := &plan.State{Stage: make([]plan.Stage, len(v.Nodes)), Out: make([]bool, len(v.Nodes)), Owned: make([]bool, len(v.Nodes)), Total: spec.Pods}
+	state := &plan.State{Stage: make([]plan.Stage, len(v.Nodes)), Out: make([]bool, len(v.Nodes)), Owned: make([]bool, len(v.Nodes)), Total: spec.Pods, Now: p.Now}
 	for i, n := range v.Nodes {
 		state.Out[i] = out[n.Name]
 		if status := p.Nodes[n.Name]; status != nil {

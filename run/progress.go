@@ -10,7 +10,7 @@ import "maps"
 func (e *engine) progress(active map[string]bool) Progress {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	p := Progress{Nodes: make(map[string]*NodeStatus, len(e.status.Nodes)), Active: active, Sought: map[string]int{}}
+	p := Progress{Nodes: make(map[string]*NodeStatus, len(e.status.Nodes)), Active: active, Now: e.clock.Now(), Sought: map[string]int{}}
 	for name, n := range e.status.Nodes {
 		copied := *n
 		copied.Steps = maps.Clone(n.Steps) // its lists are replaced, never changed
