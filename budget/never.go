@@ -113,7 +113,7 @@ func NeverGoes(pod *corev1.Pod, budgets int, only *policyv1.PodDisruptionBudget,
 }
 
 // Refusal explains the budgets that Never has returned of a pod: why they refuse
-// it, with their numbers.
+// it, with their numbers, and what helps if the budget counts pods that it cannot count.
 func Refusal(budgets []*cluster.Budget) event.Blocker {
 	b := event.Blocker{Cause: event.CauseBudget}
 	var names []string
@@ -134,6 +134,7 @@ func Refusal(budgets []*cluster.Budget) event.Blocker {
 		b.Message += fmt.Sprintf("its %s", err)
 	case demand.Expected == 0:
 		b.Message += fmt.Sprintf("with %s it expects 0 pods", wording)
+		b.Hint = numberHint
 	default:
 		b.Message += fmt.Sprintf("%s wants %d of %d pods healthy", wording, demand.Desired, m.Pods)
 	}
@@ -148,23 +149,42 @@ func Uncomputable(pod *cluster.Pod) (b event.Blocker, stays bool) {
 	if Ignored(pod.Pod) || len(pod.Budgets) != 1 || PassesBy(pod.Pod, pod.Budgets[0].PodDisruptionBudget) {
 		return event.Blocker{}, false
 	}
-	why, failed := SyncFailed(pod.Budgets[0].PodDisruptionBudget)
+	why, failed := Broken(pod.Budgets[0])
 	if !failed {
 		return event.Blocker{}, false
 	}
 	return SyncFailure(pod.Budgets[0].PodDisruptionBudget, objects(pod.Budgets[0].Pods), why), true
 }
 
+// Broken is SyncFailed for a budget that stays so until somebody mends it. Of pods that
+// are being deleted and whose controller is gone already - a Deployment was replaced by
+// another one of its name - the disruption controller finds no scale either, and
+// computes the budget when they are gone.
+func Broken(b *cluster.Budget) (why string, failed bool) {
+	if why, failed = SyncFailed(b.PodDisruptionBudget); !failed {
+		return "", false
+	}
+	for _, p := range b.Pods {
+		if w := Scales(p); w != nil && !w.Found && p.DeletionTimestamp != nil {
+			return "", false
+		}
+	}
+	return why, true
+}
+
 // SyncFailure explains a budget that the disruption controller cannot compute: pods
-// are those that its selector matches, why is what SyncFailed has returned.
+// are those that its selector matches, why is what Broken has returned.
 func SyncFailure(pdb *policyv1.PodDisruptionBudget, pods []*corev1.Pod, why string) event.Blocker {
 	return event.Blocker{
 		Cause:   event.CauseBudget,
 		Budgets: []event.Budget{Explain(pdb, pods)},
 		Message: fmt.Sprintf("budget %s/%s lets nothing go as long as the disruption controller cannot compute it: %s", pdb.Namespace, pdb.Name, why),
-		Hint:    "give its minAvailable as a number: percentages and maxUnavailable need pods whose controller has a scale",
+		Hint:    numberHint,
 	}
 }
+
+// numberHint is what helps where the scale of controllers is not there to count with.
+const numberHint = "give its minAvailable as a number: percentages and maxUnavailable need pods whose controller has a scale"
 
 // Wording quotes what pdb says.
 func Wording(pdb *policyv1.PodDisruptionBudget) string {

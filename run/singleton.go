@@ -101,7 +101,7 @@ func neverLeave(node string, leave []*cluster.Pod, surgeSingletons bool) (stuck 
 			}
 		case b.Cause == event.CauseTwoBudgets:
 			b.Hint = "change the selectors so that one budget matches the pod"
-		default:
+		case b.Hint == "":
 			b.Hint = "run more replicas, or let " + wider(budgets)
 		}
 		refuse(pod, b)
