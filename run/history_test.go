@@ -42,6 +42,42 @@ func readHistory(t *testing.T, s *Store, run string) (events []string, skipped i
 	return events, skipped
 }
 
+// TestEvictionsOfUnfinishedDrains: the journal tells how many pods a drain evicted once
+// the drain is done. Those of one that was interrupted, or killed, count all the same,
+// and those of one that is done count once.
+func TestEvictionsOfUnfinishedDrains(t *testing.T) {
+	s := testStore(t)
+	path, records := writeJournal(t, s)
+	id, name := records[0].Spec.Run, records[0].Spec.Nodes[0].Name
+	before, err := s.Read(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	journaled := before.Nodes[name].Evicted
+	h := openHistory(filepath.Dir(path), func(err error) { t.Errorf("write the history: %v", err) })
+	for told := 1; told <= journaled+2; told++ {
+		h.Emit(event.Event{Type: event.PodEvicted, Node: name})
+		status, err := s.Read(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := status.Nodes[name].Evicted, max(journaled, told); got != want {
+			t.Errorf("%d evictions in the journal, %d in the history: %d", journaled, told, got)
+		}
+	}
+	h.Close()
+	j, status, _, err := s.open(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := status.Nodes[name].Evicted; got != journaled+2 {
+		t.Errorf("a run that is taken up again knows of %d evictions, want %d", got, journaled+2)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestHistory(t *testing.T) {
 	s := testStore(t)
 	path, records := writeJournal(t, s)

@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/statedir"
 )
@@ -69,7 +70,7 @@ func (s *Store) List() ([]Entry, error) {
 		if !d.IsDir() || !idPattern.MatchString(d.Name()) {
 			continue // not refit's
 		}
-		status, err := s.Read(d.Name())
+		status, err := s.read(d.Name()) // in a list nobody counts evictions
 		entries = append(entries, Entry{Run: d.Name(), Status: status, Err: err})
 	}
 	return entries, nil
@@ -77,6 +78,31 @@ func (s *Store) List() ([]Entry, error) {
 
 // Read returns where a run stands. It takes nothing: the run may be at work.
 func (s *Store) Read(run string) (*Status, error) {
+	status, err := s.read(run)
+	if err != nil {
+		return nil, err
+	}
+	s.recall(run, status)
+	return status, nil
+}
+
+// recall adds the evictions of drains that did not come to their end, of which the
+// journal does not tell: those of a process that was interrupted, or killed. A history
+// that cannot be read is as good as none.
+func (s *Store) recall(run string, status *Status) {
+	evicted := map[string]int{}
+	_, _ = s.History(run, func(e event.Event) {
+		if e.Type == event.PodEvicted {
+			evicted[e.Node]++
+		}
+	})
+	for name, n := range status.Nodes {
+		n.Evicted = max(n.Evicted, evicted[name])
+	}
+}
+
+// read is Read by the journal alone.
+func (s *Store) read(run string) (*Status, error) {
 	dir, err := s.path(run)
 	if err != nil {
 		return nil, err
@@ -184,7 +210,7 @@ func (s *Store) open(run string) (j *Journal, status *Status, torn int, err erro
 	j, records, torn, err := openJournal(dir, s.clock, s.wrap)
 	if errors.Is(err, errHeld) {
 		e := &HeldError{Run: run}
-		if status, err := s.Read(run); err == nil {
+		if status, err := s.read(run); err == nil {
 			e.Process = status.Process
 		}
 		return nil, nil, 0, hint.Wrap(e, "wait for it to end, or end it; refit runs show %s tells what it is doing", run)
@@ -192,5 +218,7 @@ func (s *Store) open(run string) (j *Journal, status *Status, torn int, err erro
 	if err != nil {
 		return nil, nil, 0, fmt.Errorf("run %s: %w", run, err)
 	}
-	return j, statusOf(records), torn, nil
+	status = statusOf(records)
+	s.recall(run, status)
+	return j, status, torn, nil
 }
