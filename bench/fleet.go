@@ -23,6 +23,7 @@ const (
 	fleetPods     = 50
 	fleetNodes    = 50
 	fleetReboot   = 5 * time.Second
+	slowReboot    = 30 * time.Second
 	plentyOfRoom  = "{cpu: 50m, memory: 64Mi}"
 	largelyFilled = "{cpu: 170m, memory: 696Mi}" // 1,000 of them are 85% of 50 nodes with 4 CPUs and 16 GiB
 )
@@ -42,13 +43,14 @@ func fleet(requests string) []byte {
 type fleetRuns struct {
 	*bench
 	requests string
+	reboot   time.Duration
 	// deaf: the scheduler does not care for soft taints.
 	deaf bool
 }
 
 // refit runs as many rounds as are wanted.
 func (m *fleetRuns) refit(ctx context.Context, share string) (fleetSamples, error) {
-	flags := []string{"maintain", "--all", "--reboot", "--max-unavailable", share, "--work-estimate", fleetReboot.String()}
+	flags := []string{"maintain", "--all", "--reboot", "--max-unavailable", share, "--work-estimate", m.reboot.String()}
 	var samples fleetSamples
 	for range m.longRounds {
 		var s fleetSample
@@ -62,7 +64,7 @@ func (m *fleetRuns) refit(ctx context.Context, share string) (fleetSamples, erro
 		if err != nil {
 			return nil, err
 		}
-		m.logf("refit, %s at once: %s (lower bound %.1f s), %.3f moves per pod", share, s.wall.Round(100*time.Millisecond), s.plan.LowerBound, s.moves)
+		m.logf("refit, %s at once, reboot %s: %s (lower bound %.1f s), %.3f moves per pod", share, m.reboot, s.wall.Round(100*time.Millisecond), s.plan.LowerBound, s.moves)
 		samples = append(samples, s)
 	}
 	return samples, nil
@@ -80,7 +82,7 @@ func (m *fleetRuns) loop(ctx context.Context) (fleetSamples, error) {
 }
 
 func (m *fleetRuns) onFleet(ctx context.Context, work func(*environment) error) (err error) {
-	options := twin.Options{Nodes: fleetNodes, Zones: 3, Reboot: fleetReboot}
+	options := twin.Options{Nodes: fleetNodes, Zones: 3, Reboot: m.reboot}
 	if m.deaf {
 		config, err := m.deafScheduler()
 		if err != nil {
