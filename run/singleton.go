@@ -67,7 +67,8 @@ func badRollout(r *cluster.Rollout) string {
 // stuck are those that nothing can be done about now, with what the operator can
 // do; surges are those whose replacement is started first, if that is what was asked for.
 func neverLeave(node string, leave []*cluster.Pod, surgeSingletons bool) (stuck []event.Remaining, surges []*cluster.Pod) {
-	refuse := func(pod *cluster.Pod, b event.Blocker) {
+	refuse := func(pod *cluster.Pod, when string, b event.Blocker) {
+		b.Message = when + ": " + b.Message
 		stuck = append(stuck, event.Remaining{
 			Node: node, Blocker: b,
 			Pod: event.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: string(pod.UID)},
@@ -77,7 +78,7 @@ func neverLeave(node string, leave []*cluster.Pod, surgeSingletons bool) (stuck 
 		budgets := budget.Never(pod)
 		if budgets == nil {
 			if b, stays := budget.Uncomputable(pod); stays {
-				refuse(pod, b)
+				refuse(pod, "cannot be evicted", b)
 			}
 			continue
 		}
@@ -104,7 +105,7 @@ func neverLeave(node string, leave []*cluster.Pod, surgeSingletons bool) (stuck 
 		case b.Hint == "":
 			b.Hint = "run more replicas, or let " + wider(budgets)
 		}
-		refuse(pod, b)
+		refuse(pod, "can never be evicted", b)
 	}
 	return stuck, surges
 }
@@ -120,11 +121,11 @@ func wider(budgets []*cluster.Budget) string {
 // mostStuck is how many pods an error lists, one a line.
 const mostStuck = 20
 
-// stuckText lists pods that can never be evicted, a line for each.
+// stuckText lists pods that neverLeave found to be stuck, a line for each.
 func stuckText(stuck []event.Remaining) string {
 	var lines []string
 	for _, r := range stuck[:min(len(stuck), mostStuck)] {
-		lines = append(lines, fmt.Sprintf("node %s: pod %s can never be evicted: %s", r.Node, r.Pod, r.Blocker.Message))
+		lines = append(lines, fmt.Sprintf("node %s: pod %s %s", r.Node, r.Pod, r.Blocker.Message))
 	}
 	if more := len(stuck) - mostStuck; more > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more pods", more))
