@@ -92,12 +92,13 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 	spare := l.spare(in, s)
 	canary := t.done == 0 && len(in.Nodes) > in.MaxUnavailable
 	trials := 0
+	eager := 1
 	idle := func() bool { return t.atWork == 0 && !t.soon || s.Stalled && len(v.Start) == 0 }
 	consider := func(n int, force bool) bool {
 		if s.Stage[n] != Waiting || l.claimed[n] {
 			return true
 		}
-		wait := l.obstacle(in, order, s, &t, n)
+		wait := l.obstacle(in, eager, s, &t, n)
 		if s.Owned[n] && s.Out[n] {
 			force = true // it is out: every minute that it stays so is lost
 		}
@@ -137,7 +138,7 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 	}
 	for _, owned := range []bool{true, false} {
 		if canary && !owned {
-			if n := l.first(in, order, s, &t); n >= 0 && t.atWork == 0 {
+			if n := l.first(in, order.Nodes, eager, s, &t); n >= 0 && t.atWork == 0 {
 				consider(n, true)
 			}
 		}
@@ -147,9 +148,22 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 			}
 		}
 	}
+	// Slots that are left are for nodes that will have to wait at budgets.
+	if eager = order.Eager; eager != 1 {
+		waits := v.Waits
+		v.Waits = nil
+		for i, x := range waits {
+			if x.Why != WaitsForBudget {
+				v.Waits = append(v.Waits, x)
+			} else if !consider(x.Node, false) {
+				v.Waits = append(v.Waits, waits[i+1:]...)
+				return v
+			}
+		}
+	}
 	if idle() {
 		// There is no way around moving some pods twice.
-		if n := l.gentlest(in, order, s, &t); n >= 0 {
+		if n := l.gentlest(in, order.Nodes, eager, s, &t); n >= 0 {
 			consider(n, true)
 		}
 	}
@@ -184,9 +198,9 @@ func spareMoves(in *Intent, pods int) int {
 
 // first is the first node of the order that nothing but room keeps from being
 // started; -1 if there is none.
-func (l *ledger) first(in *Intent, order *Order, s *State, t *tally) int {
-	for _, n := range order.Nodes {
-		if s.Stage[n] == Waiting && !l.claimed[n] && l.obstacle(in, order, s, t, n).Why == 0 {
+func (l *ledger) first(in *Intent, order []int, eager int, s *State, t *tally) int {
+	for _, n := range order {
+		if s.Stage[n] == Waiting && !l.claimed[n] && l.obstacle(in, eager, s, t, n).Why == 0 {
 			return n
 		}
 	}
@@ -196,10 +210,10 @@ func (l *ledger) first(in *Intent, order *Order, s *State, t *tally) int {
 // gentlest is the node of the order, of those that nothing but room keeps from
 // being started, that makes the fewest pods move: workers before control-plane
 // nodes, then the first in the order. -1 if there is none.
-func (l *ledger) gentlest(in *Intent, order *Order, s *State, t *tally) int {
+func (l *ledger) gentlest(in *Intent, order []int, eager int, s *State, t *tally) int {
 	best := -1
-	for _, n := range order.Nodes {
-		if s.Stage[n] != Waiting || l.claimed[n] || l.obstacle(in, order, s, t, n).Why != 0 {
+	for _, n := range order {
+		if s.Stage[n] != Waiting || l.claimed[n] || l.obstacle(in, eager, s, t, n).Why != 0 {
 			continue
 		}
 		if best < 0 || l.nodes[best].controlPlane && !l.nodes[n].controlPlane ||
@@ -211,7 +225,7 @@ func (l *ledger) gentlest(in *Intent, order *Order, s *State, t *tally) int {
 }
 
 // obstacle is what keeps a node from being started, but for room.
-func (l *ledger) obstacle(in *Intent, order *Order, s *State, t *tally, n int) Wait {
+func (l *ledger) obstacle(in *Intent, eager int, s *State, t *tally, n int) Wait {
 	x := &l.nodes[n]
 	out, zone, outControlPlane := t.out, t.outByZone[x.zone], t.outControlPlane
 	if s.Out[n] { // by itself it is in nobody's way
@@ -231,7 +245,7 @@ func (l *ledger) obstacle(in *Intent, order *Order, s *State, t *tally, n int) W
 	if s.Owned[n] && s.Out[n] {
 		return Wait{}
 	}
-	if b := l.shortBudget(order, s.Now, n); b >= 0 {
+	if b := l.shortBudget(eager, s.Now, n); b >= 0 {
 		return Wait{Node: n, Why: WaitsForBudget, subject: b}
 	}
 	if q := l.brokenSet(n); q >= 0 {
@@ -242,7 +256,7 @@ func (l *ledger) obstacle(in *Intent, order *Order, s *State, t *tally, n int) W
 
 // shortBudget returns a budget that has no room for the pods of a node; -1 if
 // there is none.
-func (l *ledger) shortBudget(order *Order, now time.Time, n int) int {
+func (l *ledger) shortBudget(eager int, now time.Time, n int) int {
 	pods := l.nodes[n].pods
 	for _, i := range pods {
 		if p := &l.pods[i]; p.gated && !p.stuck {
@@ -261,12 +275,12 @@ func (l *ledger) shortBudget(order *Order, now time.Time, n int) int {
 			continue // only to clear wanted
 		}
 		claims := l.claims[p.budget]
-		within := order.Eager == 0 || claims+wanted <= b.allowed+(order.Eager-1)*(b.atBest-1)
+		within := eager == 0 || claims+wanted <= b.allowed+(eager-1)*(b.atBest-1)
 		switch {
 		case b.allowed > 0 && (within || claims == 0):
 			// With no claims but its own the node waits for nobody but itself.
 		case b.allowed <= 0 && b.eatenOn[n]: // what is done to the node may be what helps
-		case order.Eager != 1 && within && b.returns(now):
+		case eager != 1 && within && b.returns(now):
 		default:
 			short = p.budget
 		}
