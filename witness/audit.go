@@ -128,16 +128,38 @@ type auditLog struct {
 	controlPlane func(user string, groups []string) bool
 }
 
-// openAudit reads from the present end of the log at path.
+// openAudit reads from the present end of the log at path; a line that is being
+// written just now, from its beginning.
 func openAudit(path string, controlPlane func(string, []string) bool) (*auditLog, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open the audit log: %w", err)
 	}
-	if _, err := file.Seek(0, io.SeekEnd); err != nil {
+	if err := seekLastLine(file); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the audit log: %w", err), file.Close())
 	}
 	return &auditLog{path: path, file: file, controlPlane: controlPlane}, nil
+}
+
+// seekLastLine goes to behind the last line that is complete.
+func seekLastLine(file *os.File) error {
+	at, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
+	for piece := make([]byte, 64<<10); at > 0; {
+		piece = piece[:min(at, int64(len(piece)))]
+		at -= int64(len(piece))
+		if _, err := file.ReadAt(piece, at); err != nil {
+			return err
+		}
+		if end := bytes.LastIndexByte(piece, '\n'); end >= 0 {
+			at += int64(end) + 1
+			break
+		}
+	}
+	_, err = file.Seek(at, io.SeekStart)
+	return err
 }
 
 // read takes in what was written since. That the log was rotated is an error:

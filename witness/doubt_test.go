@@ -4,6 +4,7 @@
 package witness
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -166,4 +167,40 @@ func TestAuditLogRotated(t *testing.T) {
 	}
 	write("")
 	wantError(t, log.read(), "rotated")
+}
+
+// The API server may be in the middle of a line when the witness begins to read.
+func TestAuditLogOpenedWithinALine(t *testing.T) {
+	const line = `{"stage":"ResponseComplete","verb":"delete","objectRef":{"resource":"pods","namespace":"shop","name":"web-0"},"responseStatus":{"code":200}}` + "\n"
+	for _, before := range []string{"", "old line that is none\n", strings.Repeat(line, 1000)} {
+		for _, cut := range []int{0, 1, len(line) / 2, len(line) - 1} {
+			path := filepath.Join(t.TempDir(), "audit.log")
+			if err := os.WriteFile(path, []byte(before+line[:cut]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			log, err := openAudit(path, func(string, []string) bool { return false })
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = log.file.Close() })
+			if err := os.WriteFile(path, []byte(before+line), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := log.read(); err != nil || len(log.asks) != 1 {
+				t.Errorf("opened %d bytes within a line, %d before it: %v, %d requests", cut, len(before), err, len(log.asks))
+			}
+		}
+	}
+	long := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(long, []byte(line+strings.Repeat(" ", 200<<10)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log, err := openAudit(long, func(string, []string) bool { return false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.file.Close()
+	if at, err := log.file.Seek(0, io.SeekCurrent); err != nil || at != int64(len(line)) {
+		t.Errorf("begins at %d, want %d: %v", at, len(line), err)
+	}
 }
