@@ -54,6 +54,13 @@ type Wait struct {
 	subject int
 }
 
+// demand is what a node is to find at its budgets: eager as in an Order; eaten: it
+// may have the pods on it that use one up.
+type demand struct {
+	eager int
+	eaten bool
+}
+
 // trialLimit bounds for how many nodes places are sought in vain before a decision
 // is left at what it has. The next one is made soon, and the first in the order
 // have precedence anyhow.
@@ -92,13 +99,13 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 	spare := l.spare(in, s)
 	canary := t.done == 0 && len(in.Nodes) > in.MaxUnavailable
 	trials := 0
-	eager := 1
+	ask := demand{eager: 1}
 	idle := func() bool { return t.atWork == 0 && !t.soon || s.Stalled && len(v.Start) == 0 }
 	consider := func(n int, force bool) bool {
 		if s.Stage[n] != Waiting || l.claimed[n] {
 			return true
 		}
-		wait := l.obstacle(in, eager, s, &t, n)
+		wait := l.obstacle(in, ask, s, &t, n)
 		if s.Owned[n] && s.Out[n] {
 			force = true // it is out: every minute that it stays so is lost
 		}
@@ -138,7 +145,7 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 	}
 	for _, owned := range []bool{true, false} {
 		if canary && !owned {
-			if n := l.first(in, order.Nodes, eager, s, &t); n >= 0 && t.atWork == 0 {
+			if n := l.first(in, order.Nodes, ask, s, &t); n >= 0 && t.atWork == 0 {
 				consider(n, true)
 			}
 		}
@@ -148,8 +155,9 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 			}
 		}
 	}
-	// Slots that are left are for nodes that will have to wait at budgets.
-	if eager = order.Eager; eager != 1 {
+	// Slots that are left are for nodes that will have to wait at budgets, and then for
+	// those that use their budgets up themselves.
+	for _, ask = range []demand{{eager: order.Eager}, {eager: order.Eager, eaten: true}} {
 		waits := v.Waits
 		v.Waits = nil
 		for i, x := range waits {
@@ -160,11 +168,11 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 				return v
 			}
 		}
-	}
-	if idle() {
-		// There is no way around moving some pods twice.
-		if n := l.gentlest(in, order.Nodes, eager, s, &t); n >= 0 {
-			consider(n, true)
+		if idle() {
+			// There is no way around moving some pods twice.
+			if n := l.gentlest(in, order.Nodes, ask, s, &t); n >= 0 {
+				consider(n, true)
+			}
 		}
 	}
 	return v
@@ -198,9 +206,9 @@ func spareMoves(in *Intent, pods int) int {
 
 // first is the first node of the order that nothing but room keeps from being
 // started; -1 if there is none.
-func (l *ledger) first(in *Intent, order []int, eager int, s *State, t *tally) int {
+func (l *ledger) first(in *Intent, order []int, ask demand, s *State, t *tally) int {
 	for _, n := range order {
-		if s.Stage[n] == Waiting && !l.claimed[n] && l.obstacle(in, eager, s, t, n).Why == 0 {
+		if s.Stage[n] == Waiting && !l.claimed[n] && l.obstacle(in, ask, s, t, n).Why == 0 {
 			return n
 		}
 	}
@@ -210,10 +218,10 @@ func (l *ledger) first(in *Intent, order []int, eager int, s *State, t *tally) i
 // gentlest is the node of the order, of those that nothing but room keeps from
 // being started, that makes the fewest pods move: workers before control-plane
 // nodes, then the first in the order. -1 if there is none.
-func (l *ledger) gentlest(in *Intent, order []int, eager int, s *State, t *tally) int {
+func (l *ledger) gentlest(in *Intent, order []int, ask demand, s *State, t *tally) int {
 	best := -1
 	for _, n := range order {
-		if s.Stage[n] != Waiting || l.claimed[n] || l.obstacle(in, eager, s, t, n).Why != 0 {
+		if s.Stage[n] != Waiting || l.claimed[n] || l.obstacle(in, ask, s, t, n).Why != 0 {
 			continue
 		}
 		if best < 0 || l.nodes[best].controlPlane && !l.nodes[n].controlPlane ||
@@ -225,7 +233,7 @@ func (l *ledger) gentlest(in *Intent, order []int, eager int, s *State, t *tally
 }
 
 // obstacle is what keeps a node from being started, but for room.
-func (l *ledger) obstacle(in *Intent, eager int, s *State, t *tally, n int) Wait {
+func (l *ledger) obstacle(in *Intent, ask demand, s *State, t *tally, n int) Wait {
 	x := &l.nodes[n]
 	out, zone, outControlPlane := t.out, t.outByZone[x.zone], t.outControlPlane
 	if s.Out[n] { // by itself it is in nobody's way
@@ -245,7 +253,7 @@ func (l *ledger) obstacle(in *Intent, eager int, s *State, t *tally, n int) Wait
 	if s.Owned[n] && s.Out[n] {
 		return Wait{}
 	}
-	if b := l.shortBudget(eager, s.Now, n); b >= 0 {
+	if b := l.shortBudget(ask, s.Now, n); b >= 0 {
 		return Wait{Node: n, Why: WaitsForBudget, subject: b}
 	}
 	if q := l.brokenSet(n); q >= 0 {
@@ -256,7 +264,7 @@ func (l *ledger) obstacle(in *Intent, eager int, s *State, t *tally, n int) Wait
 
 // shortBudget returns a budget that has no room for the pods of a node; -1 if
 // there is none.
-func (l *ledger) shortBudget(eager int, now time.Time, n int) int {
+func (l *ledger) shortBudget(ask demand, now time.Time, n int) int {
 	pods := l.nodes[n].pods
 	for _, i := range pods {
 		if p := &l.pods[i]; p.gated && !p.stuck {
@@ -275,12 +283,12 @@ func (l *ledger) shortBudget(eager int, now time.Time, n int) int {
 			continue // only to clear wanted
 		}
 		claims := l.claims[p.budget]
-		within := eager == 0 || claims+wanted <= b.allowed+(eager-1)*(b.atBest-1)
+		within := ask.eager == 0 || claims+wanted <= b.allowed+(ask.eager-1)*(b.atBest-1)
 		switch {
 		case b.allowed > 0 && (within || claims == 0):
 			// With no claims but its own the node waits for nobody but itself.
-		case b.allowed <= 0 && b.eatenOn[n]: // what is done to the node may be what helps
-		case eager != 1 && within && b.returns(now):
+		case ask.eaten && b.allowed <= 0 && b.eatenOn[n]: // what is done to the node may be what helps
+		case ask.eager != 1 && within && b.returns(now):
 		default:
 			short = p.budget
 		}
