@@ -339,16 +339,17 @@ func (f *forecast) release(i int) {
 	}
 }
 
-// serve asks again for the pods of a queue until one has to wait.
+// serve asks again for the pods of a queue. Behind one that has to wait nobody
+// passes but pods that are not healthy: a budget may let those go that lets no other go.
 func (f *forecast) serve(queue *[]int) {
 	waiting := *queue
 	*queue = nil
-	for n, i := range waiting {
-		f.ask(i)
-		if len(*queue) > 0 {
-			*queue = append(*queue, waiting[n+1:]...)
-			return
+	for _, i := range waiting {
+		if len(*queue) > 0 && f.pods[i].healthy {
+			*queue = append(*queue, i)
+			continue
 		}
+		f.ask(i)
 	}
 }
 
