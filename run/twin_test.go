@@ -426,6 +426,9 @@ func TestTwinMaintain(t *testing.T) {
 		s.operator.Sink = event.Discard
 		if o.Result != event.ResultDone || o.Status.Count(Maintained) != len(names) {
 			t.Errorf("%+v", o)
+			for name, n := range o.Status.Nodes {
+				t.Logf("%s: %+v", name, *n)
+			}
 		}
 		for _, name := range names {
 			// The witness's watch may have ended with the server; boot IDs tell as well.
