@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -109,5 +110,6 @@ func transient(err error) bool {
 		return false
 	}
 	var network interface{ Timeout() bool } // net.Error, *url.Error
-	return errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded)
+	// An answer that broke off comes as it is, without the request around it.
+	return errors.As(err, &network) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
 }

@@ -28,6 +28,7 @@ func TestTransient(t *testing.T) {
 			apierrors.NewServiceUnavailable("starting"), apierrors.NewInternalError(errors.New("etcd")), apierrors.NewTimeoutError("slow", 1),
 			apierrors.NewServerTimeout(nodes, "get", 1), apierrors.NewTooManyRequests("busy", 1), context.DeadlineExceeded,
 			&url.Error{Op: "Get", URL: "https://server", Err: io.ErrUnexpectedEOF},
+			fmt.Errorf("unexpected error when reading response body. Please retry. Original error: %w", io.ErrUnexpectedEOF),
 			fmt.Errorf("look at node a: %w", apierrors.NewServiceUnavailable("starting")),
 		},
 		false: {
