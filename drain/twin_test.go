@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/retry"
 	"k8s.io/utils/ptr"
 
 	"refit.dev/refit/cluster"
@@ -641,11 +642,17 @@ func (g *ground) untilStuckReady() {
 func (g *ground) killKubelet(node string) {
 	g.t.Helper()
 	g.patchNode(node, map[string]any{"metadata": map[string]any{"labels": map[string]any{simulated.KubeletLabel: simulated.KubeletStopped}}})
-	n := must[*corev1.Node](g.t)(g.admin.CoreV1().Nodes().Get(g.ctx, node, metav1.GetOptions{}))
-	for i := range n.Status.Conditions {
-		if n.Status.Conditions[i].Type == corev1.NodeReady {
-			n.Status.Conditions[i].Status = corev1.ConditionUnknown
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error { // the node's controllers write to it, too
+		n := must[*corev1.Node](g.t)(g.admin.CoreV1().Nodes().Get(g.ctx, node, metav1.GetOptions{}))
+		for i := range n.Status.Conditions {
+			if n.Status.Conditions[i].Type == corev1.NodeReady {
+				n.Status.Conditions[i].Status = corev1.ConditionUnknown
+			}
 		}
+		_, err := g.admin.CoreV1().Nodes().UpdateStatus(g.ctx, n, metav1.UpdateOptions{})
+		return err
+	})
+	if err != nil {
+		g.t.Fatal(err)
 	}
-	must[*corev1.Node](g.t)(g.admin.CoreV1().Nodes().UpdateStatus(g.ctx, n, metav1.UpdateOptions{}))
 }

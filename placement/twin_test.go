@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/placement"
@@ -129,17 +130,25 @@ func prepare(ctx context.Context, t *testing.T, client kubernetes.Interface, g *
 		t.Fatal(err)
 	}
 	for i := range nodes.Items {
-		n := &nodes.Items[i]
-		n.Labels["disk"] = []string{"fast", "slow"}[i%2]
-		switch i {
-		case 1:
-			n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: "dedicated", Value: "batch", Effect: corev1.TaintEffectNoSchedule})
-		case 2:
-			n.Spec.Unschedulable = true
-		case 3:
-			n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: "odd", Effect: corev1.TaintEffectPreferNoSchedule})
-		}
-		if _, err := client.CoreV1().Nodes().Update(ctx, n, metav1.UpdateOptions{}); err != nil {
+		// The node's controllers write to it, too.
+		err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+			n, err := client.CoreV1().Nodes().Get(ctx, nodes.Items[i].Name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			n.Labels["disk"] = []string{"fast", "slow"}[i%2]
+			switch i {
+			case 1:
+				n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: "dedicated", Value: "batch", Effect: corev1.TaintEffectNoSchedule})
+			case 2:
+				n.Spec.Unschedulable = true
+			case 3:
+				n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: "odd", Effect: corev1.TaintEffectPreferNoSchedule})
+			}
+			_, err = client.CoreV1().Nodes().Update(ctx, n, metav1.UpdateOptions{})
+			return err
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
