@@ -134,13 +134,6 @@ func (f *forecast) inQueue(i int) obstruction {
 	return obstruction{}
 }
 
-// refuses tells whether the Eviction API refuses a pod, healthy or not, when the
-// budget lets so many go. Once as many are healthy as it wants, it lets those go that
-// are not.
-func (r *budgetRoom) refuses(allowed int, healthy bool) bool {
-	return allowed < 0 || allowed == 0 && (healthy || r.source.Status.DesiredHealthy == 0)
-}
-
 // exhaustion explains a budget that refuses a pod, healthy or not, at the end.
 func (f *forecast) exhaustion(b int, healthy bool) obstruction {
 	r := &f.budgets[b]

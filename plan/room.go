@@ -43,6 +43,13 @@ func (r *budgetRoom) returns(now time.Time) bool {
 	return r.allowed == 0 && !r.exhausted.IsZero() && !r.exhausted.After(now) && now.Sub(r.exhausted) < passing
 }
 
+// refuses tells whether the Eviction API refuses a pod, healthy or not, when the
+// budget lets so many go. Once as many are healthy as it wants, it lets those go that
+// are not.
+func (r *budgetRoom) refuses(allowed int, healthy bool) bool {
+	return allowed < 0 || allowed == 0 && (healthy || r.source.Status.DesiredHealthy == 0)
+}
+
 // allowedNow is how many pods a budget lets go now; below zero if that many have to
 // become healthy before it lets one go.
 func allowedNow(pdb *policyv1.PodDisruptionBudget) int {
