@@ -142,10 +142,10 @@ func (d *Drainer) explainGate(g *gate) event.Blocker {
 		return event.Blocker{Cause: event.CauseQueued, Message: "has not been asked for yet"}
 	}
 	pods := d.watcher.PodsOf(g.pdb)
-	info := budget.Explain(g.pdb, pods)
 	if why, failed := budget.SyncFailed(g.pdb); failed {
 		return budget.SyncFailure(g.pdb, pods, why)
 	}
+	info := budget.Explain(g.pdb, pods)
 	b := event.Blocker{Cause: event.CauseBudget, Budgets: []event.Budget{info}}
 	if !g.observed() {
 		b.Cause = event.CauseBudgetUnobserved
