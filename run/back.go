@@ -39,26 +39,29 @@ func (w *worker) awaitReady(ctx context.Context) error {
 
 // seen returns the node as the watches have brought it.
 func (w *worker) seen() (*corev1.Node, error) {
-	switch node := w.cluster.Seen(w.target.Name); {
-	case node == nil:
-		return nil, &gone{reasonDeleted}
-	case node.UID != w.target.UID:
-		return nil, &gone{reasonReplaced}
-	default:
-		return node, nil
-	}
+	node := w.cluster.Seen(w.target.Name)
+	return node, w.recognise(node)
 }
 
 // around is seen with the node's pods and their controllers.
 func (w *worker) around() (*cluster.Node, error) {
-	switch node := w.cluster.Around(w.target.Name); {
-	case node == nil:
-		return nil, &gone{reasonDeleted}
-	case node.UID != w.target.UID:
-		return nil, &gone{reasonReplaced}
-	default:
-		return node, nil
+	node := w.cluster.Around(w.target.Name)
+	if node == nil {
+		return nil, w.recognise(nil)
 	}
+	return node, w.recognise(node.Node)
+}
+
+// recognise tells that the worker's node is gone: node, which has its name, is nil or
+// another one.
+func (w *worker) recognise(node *corev1.Node) error {
+	switch {
+	case node == nil:
+		return &gone{reasonDeleted}
+	case node.UID != w.target.UID:
+		return &gone{reasonReplaced}
+	}
+	return nil
 }
 
 func readyMessage(node *corev1.Node) string {

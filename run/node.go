@@ -170,15 +170,10 @@ func (w *worker) recheck(ctx context.Context) (*corev1.Node, error) {
 		node, err = w.cluster.Node(ctx, w.target.Name)
 		return err
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case node == nil:
-		return nil, &gone{reasonDeleted}
-	case node.UID != w.target.UID:
-		return nil, &gone{reasonReplaced}
 	}
-	return node, nil
+	return node, w.recognise(node)
 }
 
 func (w *worker) cordon(ctx context.Context) error {
