@@ -19,10 +19,10 @@ const (
 
 // trim drops from obj, in place, what nobody here reads and what makes up most
 // of an object's size: who changed which field, the manifest in an annotation,
-// how containers are started, probed and mounted. What decides where a pod may
-// run and whether it is healthy stays: requests, ports, images, volumes that
-// hold data, selectors, tolerations, conditions that are not met, why a
-// container waits. It also keeps the values of environment variables, which may
+// how containers are started (but for the control plane's, whose flags tell what
+// it does), probed and mounted. What decides where a pod may run and whether it is
+// healthy stays: requests, ports, images, volumes that hold data, selectors,
+// tolerations, conditions that are not met, why a container waits. It also keeps the values of environment variables, which may
 // be secret, out of the memory of this process.
 //
 // What was trimmed must never be written back with an update: patch instead.
@@ -44,7 +44,11 @@ func trim(obj any) (any, error) {
 	}
 	switch o := obj.(type) {
 	case *corev1.Pod:
+		commands := controlPlaneCommands(o)
 		trimPodSpec(&o.Spec)
+		for i, c := range commands {
+			o.Spec.Containers[i].Command, o.Spec.Containers[i].Args = c.Command, c.Args
+		}
 		trimPodStatus(&o.Status)
 	case *corev1.Node:
 		o.Status.Images = nil
@@ -64,6 +68,25 @@ func trim(obj any) (any, error) {
 		}
 	}
 	return obj, nil
+}
+
+// controlPlaneCommands are how the containers of pod are started, by their index,
+// that are control plane components: ControlPlaneFlags reads that.
+func controlPlaneCommands(pod *corev1.Pod) map[int]corev1.Container {
+	if pod.Namespace != metav1.NamespaceSystem {
+		return nil
+	}
+	var commands map[int]corev1.Container
+	for i := range pod.Spec.Containers {
+		c := &pod.Spec.Containers[i]
+		if _, _, ok := readCommand(c); ok {
+			if commands == nil {
+				commands = map[int]corev1.Container{}
+			}
+			commands[i] = corev1.Container{Command: c.Command, Args: c.Args}
+		}
+	}
+	return commands
 }
 
 func trimPodSpec(s *corev1.PodSpec) {
