@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +44,7 @@ type childConfig struct {
 type machineConfig struct {
 	Kubeconfig           string `json:"kubeconfig"`
 	RebootTime           string `json:"rebootTime"`
+	LeaseDuration        string `json:"leaseDuration"`
 	KubeletLabel         string `json:"kubeletLabel"`
 	Running              string `json:"running"`
 	Rebooting            string `json:"rebooting"`
@@ -77,6 +79,7 @@ func (t *Twin) supervisorConfig(o Options, p ports) supervisorConfig {
 		Machines: machineConfig{
 			Kubeconfig:           t.kubeconfig("machines"),
 			RebootTime:           o.Reboot.String(),
+			LeaseDuration:        o.lease().String(),
 			KubeletLabel:         simulated.KubeletLabel,
 			Running:              simulated.KubeletRunning,
 			Rebooting:            simulated.KubeletRebooting,
@@ -124,7 +127,7 @@ func (t *Twin) apiServerArgs(o Options, p ports) []string {
 		// In megabytes: a witness reads one file, and half an hour of 1,000 pods fills 100.
 		"--audit-log-maxsize=1000", "--audit-log-maxbackup=1",
 	}
-	return append(append(args, emulate(o)...), o.APIServerArgs...)
+	return slices.Concat(args, emulate(o), o.tolerationArgs(), o.APIServerArgs)
 }
 
 func (t *Twin) controllerManagerArgs(o Options) []string {
@@ -136,12 +139,12 @@ func (t *Twin) controllerManagerArgs(o Options) []string {
 		"--leader-elect=false", "--secure-port=0", "--profiling=false",
 		"--kube-api-qps=1000", "--kube-api-burst=2000",
 	}
-	return append(append(args, emulate(o)...), o.ControllerManagerArgs...)
+	return slices.Concat(args, emulate(o), o.monitorArgs(), o.ControllerManagerArgs)
 }
 
 func (t *Twin) schedulerArgs(o Options) []string {
 	args := []string{"kube-scheduler", "--config=" + t.path("scheduler.yaml"), "--secure-port=0"}
-	return append(append(args, emulate(o)...), o.SchedulerArgs...)
+	return slices.Concat(args, emulate(o), o.SchedulerArgs)
 }
 
 func (t *Twin) kwokArgs() []string {

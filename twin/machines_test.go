@@ -5,6 +5,7 @@ package twin_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,14 +30,17 @@ type sim struct {
 func TestSimulation(t *testing.T) {
 	tw := twintest.Start(t, twin.Options{
 		Nodes: 3, Scenario: "testdata/machines.yaml", Wait: true, Reboot: 500 * time.Millisecond,
-		// A lost node is noticed soon; the period must be longer than a lease is renewed in (10 s).
-		ControllerManagerArgs: []string{"--node-monitor-grace-period=15s", "--node-monitor-period=1s"},
+		// A lost node is noticed soon.
+		NodeLease: 20 * time.Second, NodeMonitorGracePeriod: 15 * time.Second,
+		ControllerManagerArgs: []string{"--node-monitor-period=1s"},
+		StaticPods:            true,
 	})
 	client := twintest.Client(t, tw)
 	for _, tc := range []struct {
 		name string
 		run  func(*sim)
 	}{
+		{"control plane", testControlPlane},
 		{"reboot", testReboot},
 		{"reboot without return", testRebootForEver},
 		{"fail and recover", testFail},
@@ -86,6 +90,35 @@ func readyStatus(n *corev1.Node) corev1.ConditionStatus {
 		}
 	}
 	return ""
+}
+
+// testControlPlane: the settings of the control plane can be read off its pods.
+func testControlPlane(s *sim) {
+	list := func() []corev1.Pod {
+		pods, err := s.client.CoreV1().Pods(metav1.NamespaceSystem).List(s.ctx, metav1.ListOptions{LabelSelector: "tier=control-plane"})
+		if err != nil {
+			s.Fatal(err)
+		}
+		return pods.Items
+	}
+	s.eventually("its pods run", func() bool {
+		return !slices.ContainsFunc(list(), func(p corev1.Pod) bool { return !podReady(&p) })
+	})
+	var names []string
+	for _, p := range list() {
+		names = append(names, p.Name)
+		if p.Annotations[corev1.MirrorPodAnnotationKey] == "" || p.Spec.NodeName != "node-01" {
+			s.Errorf("%s is no mirror pod of node-01", p.Name)
+		}
+	}
+	want := []string{"etcd-node-01", "kube-apiserver-node-01", "kube-controller-manager-node-01", "kube-scheduler-node-01"}
+	if !slices.Equal(names, want) {
+		s.Fatalf("pods %v, want %v", names, want)
+	}
+	command := list()[2].Spec.Containers[0].Command
+	if command[0] != "kube-controller-manager" || !slices.Contains(command, "--node-monitor-grace-period=15s") {
+		s.Errorf("the controller manager was started with %v", command)
+	}
 }
 
 func testReboot(s *sim) {

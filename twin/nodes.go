@@ -29,8 +29,8 @@ import (
 const nodeWriters = 16
 
 // populate makes an empty cluster the one that o describes, and returns when
-// its nodes are Ready and without taints.
-func (t *Twin) populate(ctx context.Context, cfg *rest.Config, o Options) error {
+// its nodes are Ready and without taints. p is where its control plane listens.
+func (t *Twin) populate(ctx context.Context, cfg *rest.Config, o Options, p ports) error {
 	ctx, stop := t.watchOver(ctx)
 	defer stop()
 	for _, name := range []string{"base.yaml", "maintainer.yaml"} {
@@ -64,6 +64,11 @@ func (t *Twin) populate(ctx context.Context, cfg *rest.Config, o Options) error 
 	}
 	if err := group.Wait(); err != nil {
 		return err
+	}
+	if o.StaticPods {
+		if err := t.showControlPlane(ctx, client, o, p); err != nil {
+			return err
+		}
 	}
 	return awaitNodes(ctx, cfg, o.Nodes)
 }

@@ -60,6 +60,24 @@ type Options struct {
 	VolumeDetach   time.Duration `json:"volumeDetach"`
 	Reboot         time.Duration `json:"reboot"`
 
+	// The clocks by which the control plane gives a lost node up, see clocks.go.
+	// Each is the component's default if 0.
+
+	// NodeLease is how long the lease of a node holds, whole seconds; its kubelet renews
+	// it each quarter of that. (nodeLeaseDurationSeconds of KubeletConfiguration, 40 s)
+	NodeLease time.Duration `json:"nodeLease,omitempty"`
+	// NodeMonitorGracePeriod is how long a node may be silent until it is taken for
+	// lost. (kube-controller-manager's flag of that name, 50 s)
+	NodeMonitorGracePeriod time.Duration `json:"nodeMonitorGracePeriod,omitempty"`
+	// DefaultToleration is how long pods that do not say so stay bound to a node
+	// that is not ready or unreachable, whole seconds. (kube-apiserver's
+	// default-not-ready-toleration-seconds and default-unreachable-toleration-seconds, 300 s)
+	DefaultToleration time.Duration `json:"defaultToleration,omitempty"`
+
+	// StaticPods shows the control plane as static pods of the first node, as a
+	// cluster that kubeadm has made does: with them its settings can be read.
+	StaticPods bool `json:"staticPods,omitempty"`
+
 	// More arguments for the control plane, which override the twin's own.
 	APIServerArgs         []string `json:"apiServerArgs,omitempty"`
 	ControllerManagerArgs []string `json:"controllerManagerArgs,omitempty"`
@@ -139,6 +157,9 @@ func (o Options) complete() (Options, *scenario.Scenario, error) {
 		if d < 0 {
 			return o, nil, fmt.Errorf("%s is %s: it cannot be negative", what, d)
 		}
+	}
+	if err := o.checkClocks(); err != nil {
+		return o, nil, err
 	}
 	sc, err := o.loadScenario()
 	if err != nil {

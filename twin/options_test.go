@@ -54,6 +54,10 @@ func TestOptionsErrors(t *testing.T) {
 		{twin.Options{NodeMemory: "0"}, "memory"},
 		{twin.Options{NodePods: 300}, "room for 250"},
 		{twin.Options{Reboot: -time.Second}, "reboot"},
+		{twin.Options{NodeLease: -time.Second}, "lease"},
+		{twin.Options{DefaultToleration: 1500 * time.Millisecond}, "whole seconds"},
+		{twin.Options{NodeMonitorGracePeriod: 10 * time.Second}, "renew their leases every 10s"},
+		{twin.Options{NodeLease: 200 * time.Second}, "grace period of the node monitor is 50s"},
 		{twin.Options{Scenario: "/nonexistent.yaml"}, "no such file"},
 	} {
 		_, err := twin.Up(t.Context(), tc.in, nil)

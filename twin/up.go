@@ -110,7 +110,7 @@ func (t *Twin) create(ctx context.Context, bin string, o Options, sc *scenario.S
 		return err
 	}
 	progress.say("adding %d nodes in %s", o.Nodes, phrase.Count(o.Zones, "zone"))
-	if err := t.populate(ctx, cfg, o); err != nil {
+	if err := t.populate(ctx, cfg, o, p); err != nil {
 		return err
 	}
 	if sc != nil {

@@ -36,6 +36,8 @@ func newTwinCommand(a *app) *cobra.Command {
 			"  " + simulated.RebootTimeAnnotation + "=30s|never        node: how long that takes",
 		Example: "  # Twelve nodes with a web shop on them\n" +
 			"  eval $(refit twin up --scenario shop)\n\n" +
+			"  # One that gives lost machines up within half a minute\n" +
+			"  refit twin up --node-lease-duration 8s --node-monitor-grace-period 12s --default-toleration 15s\n\n" +
 			"  # What is there?\n" +
 			"  refit twin status\n\n" +
 			"  # Lose a machine\n" +
@@ -90,6 +92,10 @@ func newTwinUpCommand(a *app) *cobra.Command {
 	f.DurationVar(&opts.JobComplete, "job-complete", 30*time.Second, "the time from Ready to Succeeded of a Job's pod")
 	f.DurationVar(&opts.VolumeDetach, "volume-detach", 0, "the time that the detachment of a volume takes")
 	f.DurationVar(&opts.Reboot, "reboot", 10*time.Second, "the time that a reboot takes")
+	f.DurationVar(&opts.NodeLease, "node-lease-duration", 0, "how long the lease of a node holds, which its kubelet renews each quarter of that (default 40s)")
+	f.DurationVar(&opts.NodeMonitorGracePeriod, "node-monitor-grace-period", 0, "how long a node may be silent until it is taken for lost (default 50s)")
+	f.DurationVar(&opts.DefaultToleration, "default-toleration", 0, "how long pods that do not say so stay bound to a lost node (default 5m0s)")
+	f.BoolVar(&opts.StaticPods, "static-pods", false, "show the control plane as static pods of the first node, as in a cluster made by kubeadm")
 	f.StringArrayVar(&opts.APIServerArgs, "apiserver-arg", nil, "another argument for kube-apiserver (can be repeated)")
 	f.StringArrayVar(&opts.ControllerManagerArgs, "controller-manager-arg", nil, "another argument for kube-controller-manager (can be repeated)")
 	f.StringArrayVar(&opts.SchedulerArgs, "scheduler-arg", nil, "another argument for kube-scheduler (can be repeated)")

@@ -9,6 +9,9 @@ type Config struct {
 	Kubeconfig string `json:"kubeconfig"`
 	// RebootTime, a Go duration, is how long a machine is down in a reboot, unless its node says otherwise.
 	RebootTime string `json:"rebootTime"`
+	// LeaseDuration, a Go duration of whole seconds, is how long the lease of a node holds (a kubelet's
+	// nodeLeaseDurationSeconds). It is renewed each quarter of that.
+	LeaseDuration string `json:"leaseDuration"`
 	// KubeletLabel on a node is Running while its kubelet lives, Rebooting in a reboot.
 	KubeletLabel string `json:"kubeletLabel"`
 	Running      string `json:"running"`

@@ -22,10 +22,9 @@ import (
 )
 
 const (
-	// leaseSeconds and renewEvery are a kubelet's defaults: nodeLeaseDurationSeconds
-	// of KubeletConfiguration, and a quarter of it.
-	leaseSeconds = 40
-	renewEvery   = leaseSeconds / 4 * time.Second
+	// renewals is how often a kubelet renews its lease in the time that it holds
+	// (nodeLeaseRenewIntervalFraction in pkg/kubelet/kubelet.go of Kubernetes).
+	renewals = 4
 	// leaseRetry is when a renewal that failed is tried again: soon enough for
 	// a few more before the lease expires.
 	leaseRetry = time.Second
@@ -38,10 +37,11 @@ const (
 // has one kwok at a time, which needs no such right.
 type leases struct {
 	Config
-	client kubernetes.Interface
-	nodes  corelisters.NodeLister
-	queue  workqueue.TypedDelayingInterface[string]
-	clock  clock.Clock
+	duration time.Duration // of a lease
+	client   kubernetes.Interface
+	nodes    corelisters.NodeLister
+	queue    workqueue.TypedDelayingInterface[string]
+	clock    clock.Clock
 }
 
 // changed is called when a node was added (old is nil) or changed.
@@ -71,19 +71,20 @@ func (l *leases) keep(ctx context.Context, name string) time.Duration {
 	if err != nil || node.Labels[l.KubeletLabel] != l.Running {
 		return 0 // the lister's only error is that there is no such node
 	}
-	ctx, cancel := context.WithTimeout(ctx, renewEvery)
+	every := l.duration / renewals
+	ctx, cancel := context.WithTimeout(ctx, every)
 	defer cancel()
 	if err := l.renew(ctx, node); err != nil {
 		slog.Warn("lease not renewed, will try again", "node", name, "error", err)
 		return leaseRetry
 	}
-	return renewEvery
+	return every
 }
 
 // renew makes the lease say that its node lives, as the node's kubelet does
 // (k8s.io/component-helpers/apimachinery/lease).
 func (l *leases) renew(ctx context.Context, node *corev1.Node) error {
-	seconds, now := int32(leaseSeconds), metav1.NewMicroTime(l.clock.Now())
+	seconds, now := int32(l.duration.Seconds()), metav1.NewMicroTime(l.clock.Now())
 	lease := coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: node.Name, Namespace: corev1.NamespaceNodeLease,

@@ -22,7 +22,7 @@ func (w *world) leases() *leases {
 	w.node() // fills the store
 	queue := workqueue.NewTypedDelayingQueue[string]()
 	w.Cleanup(queue.ShutDown)
-	return &leases{Config: w.Config, client: w.client, nodes: w.nodes, queue: queue, clock: w.clock}
+	return &leases{Config: w.Config, duration: 40 * time.Second, client: w.client, nodes: w.nodes, queue: queue, clock: w.clock}
 }
 
 func (w *world) lease() *coordinationv1.Lease {

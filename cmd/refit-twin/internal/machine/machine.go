@@ -48,6 +48,10 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("reboot time: %w", err)
 	}
+	leaseDuration, err := time.ParseDuration(cfg.LeaseDuration)
+	if err != nil {
+		return fmt.Errorf("lease duration: %w", err)
+	}
 	rest, err := clientcmd.BuildConfigFromFlags("", cfg.Kubeconfig)
 	if err != nil {
 		return err
@@ -68,11 +72,12 @@ func Run(ctx context.Context, cfg Config) error {
 		clock:      clock.RealClock{},
 	}
 	l := &leases{
-		Config: cfg,
-		client: client,
-		nodes:  m.nodes,
-		queue:  workqueue.NewTypedDelayingQueue[string](),
-		clock:  m.clock,
+		Config:   cfg,
+		duration: leaseDuration,
+		client:   client,
+		nodes:    m.nodes,
+		queue:    workqueue.NewTypedDelayingQueue[string](),
+		clock:    m.clock,
 	}
 	_, err = informer.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(obj any) { m.changed(l, nil, obj) },
