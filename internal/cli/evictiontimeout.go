@@ -1,0 +1,72 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/toleration"
+)
+
+func newEvictionTimeoutCommand(a *app) *cobra.Command {
+	get := newEvictionTimeoutGetCommand(a)
+	cmd := &cobra.Command{
+		Use:   "eviction-timeout",
+		Short: "Show and set how long pods stay bound to a lost node",
+		Long: "A node that is lost gets a taint, and each of its pods is deleted once its toleration of that\n" +
+			"taint runs out. Pods whose template says nothing get a time from the API server when they are\n" +
+			"created, 5 minutes unless its flags say otherwise. These commands show which times are in\n" +
+			"force, and change them. What a lost node leads to is told by refit outage.",
+		Example: "  # Which times are in force, and which workloads differ?\n" +
+			"  refit eviction-timeout get\n\n" +
+			"  # The pods of this Deployment are to be replaced a minute after their node was lost\n" +
+			"  refit eviction-timeout set 1m -n shop --workload deployment/web\n\n" +
+			"  # What would have to be changed for all new pods?\n" +
+			"  refit eviction-timeout set 1m",
+		Args: usageArgs(cobra.NoArgs),
+		RunE: get.RunE,
+	}
+	a.outputFlag(cmd, "text", "json", "yaml")
+	cmd.AddCommand(get, newEvictionTimeoutSetCommand(a))
+	return cmd
+}
+
+func newEvictionTimeoutGetCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "get",
+		Short: "Show the defaults in force and the workloads that differ",
+		Long: "Show for how long pods tolerate a node that is not ready or unreachable: the defaults that the\n" +
+			"API server adds to new pods, with where each is from, the workloads whose pod template says\n" +
+			"otherwise, and pods that were created when other times were in force. Nothing is changed.\n\n" +
+			"The flags of API servers are read from their pods in namespace kube-system. In a cluster whose\n" +
+			"control plane is not to be seen the defaults of the version are assumed, and that is said.",
+		Example: "  # Which times are in force?\n" +
+			"  refit eviction-timeout get\n\n" +
+			"  # Workloads whose pods stay on a lost node for ever\n" +
+			"  refit eviction-timeout get -o json | jq -r '.workloads[] | select(.unreachable.seconds == null) | .name'",
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.evictionTimeout(cmd.Context()) },
+	}
+	a.outputFlag(cmd, "text", "json", "yaml")
+	return cmd
+}
+
+func (a *app) evictionTimeout(ctx context.Context) error {
+	_, client, err := a.client()
+	if err != nil {
+		return err
+	}
+	snapshot, err := cluster.Read(ctx, client, cluster.WithKinds(cluster.KindNode, cluster.KindPod, cluster.KindWorkload))
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	survey := toleration.Survey(snapshot)
+	if a.output != "text" {
+		return writeData(a.Out, a.output, survey)
+	}
+	return writeEvictionTimeouts(a.Out, survey)
+}

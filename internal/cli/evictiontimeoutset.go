@@ -1,0 +1,271 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/kubernetes"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/drain"
+	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/phrase"
+	"refit.dev/refit/toleration"
+)
+
+// workloadArgs are the workloads that a verb is for.
+type workloadArgs struct {
+	names    []string
+	selector string
+	all      bool
+}
+
+func newEvictionTimeoutSetCommand(a *app) *cobra.Command {
+	var (
+		args   workloadArgs
+		dryRun string
+	)
+	cmd := &cobra.Command{
+		Use:   "set DURATION (--workload KIND/NAME... | -l SELECTOR | -n NAMESPACE | -A)",
+		Short: "Set it for workloads, or say how to set the default",
+		Long: "Write into the pod template of workloads for how long their pods tolerate a node that is not\n" +
+			"ready or unreachable. A changed template is rolled out: what that means for each workload is\n" +
+			"shown first. Other tolerations stay as they are. Pods of DaemonSets stay on a lost node for\n" +
+			"ever, and the template of a Job cannot be changed: these are left alone.\n\n" +
+			"Without any workloads nothing is changed: it says which flags of kube-apiserver to change, and\n" +
+			"where, for pods that are created afterwards and say nothing themselves.",
+		Example: "  # One Deployment and one StatefulSet\n" +
+			"  refit eviction-timeout set 30s -n shop --workload deployment/web --workload statefulset/db\n\n" +
+			"  # All workloads that have this label, in all namespaces; show it only\n" +
+			"  refit eviction-timeout set 2m -A -l tier=front --dry-run=server\n\n" +
+			"  # Which flags of the API server?\n" +
+			"  refit eviction-timeout set 1m",
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, words []string) error {
+			seconds, err := parseTimeout(words[0])
+			if err != nil {
+				return usageError(err)
+			}
+			how, err := parseDryRun(dryRun)
+			if err != nil {
+				return err
+			}
+			wanted, err := args.parse(cmd.Flags())
+			if err != nil {
+				return usageError(err)
+			}
+			if wanted == nil {
+				return a.adviseEvictionTimeout(cmd.Context(), seconds)
+			}
+			return a.setEvictionTimeout(cmd.Context(), seconds, *wanted, how)
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&args.names, "workload", nil, "a workload, as KIND/NAME in the namespace of --namespace (can be repeated)")
+	f.StringVarP(&args.selector, "selector", "l", "", "label selector of the workloads")
+	f.BoolVarP(&args.all, "all-namespaces", "A", false, "workloads of all namespaces")
+	dryRunFlag(f, &dryRun)
+	a.yesFlag(cmd)
+	return cmd
+}
+
+// longest is the most that is taken for meant: who wants pods to stay for longer
+// than that wants them to stay for ever.
+const longest = 30 * 24 * time.Hour
+
+// parseTimeout reads how long pods are to stay, in whole seconds: the API knows no others.
+func parseTimeout(text string) (int64, error) {
+	d, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("%q is no duration: say 30s, 5m or 1h30m", text)
+	case d < 0:
+		return 0, fmt.Errorf("%q: a time cannot be negative; 0s has pods deleted at once when their node is lost", text)
+	case d%time.Second != 0:
+		return 0, fmt.Errorf("%q: want whole seconds; a toleration has no others", text)
+	case d > longest:
+		return 0, fmt.Errorf("%q is more than %s: want a time after which pods are to be replaced", text, longest)
+	}
+	return int64(d / time.Second), nil
+}
+
+// wantedWorkloads is a selection that was read.
+type wantedWorkloads struct {
+	names    []toleration.Name
+	selector labels.Selector
+	all      bool
+}
+
+// parse checks what can be checked without a cluster; nil: nothing is selected.
+func (w *workloadArgs) parse(flags *pflag.FlagSet) (*wantedWorkloads, error) {
+	namespaced := flags.Changed("namespace")
+	wanted := &wantedWorkloads{all: w.all}
+	switch {
+	case w.all && namespaced:
+		return nil, errors.New("--all-namespaces and --namespace exclude each other")
+	case len(w.names) > 0 && w.all:
+		return nil, errors.New("--workload names one of a namespace: use --namespace instead of --all-namespaces")
+	case len(w.names) > 0 && flags.Changed("selector"):
+		return nil, errors.New("workloads are given by name and by --selector: use one of them")
+	case len(w.names) == 0 && !flags.Changed("selector") && !w.all && !namespaced:
+		return nil, nil //nolint:nilnil // nothing is selected, which is no error
+	}
+	for _, text := range w.names {
+		name, err := toleration.ParseName(text)
+		if err != nil {
+			return nil, fmt.Errorf("--workload %w", err)
+		}
+		wanted.names = append(wanted.names, name)
+	}
+	if flags.Changed("selector") {
+		selector, err := labels.Parse(w.selector)
+		if err != nil {
+			return nil, fmt.Errorf("--selector %q: %w", w.selector, err)
+		}
+		if selector.Empty() {
+			return nil, fmt.Errorf("--selector %q selects nothing in particular: want labels, such as tier=front", w.selector)
+		}
+		wanted.selector = selector
+	}
+	return wanted, nil
+}
+
+// find reads the workloads that were selected. That there are none is wrong input.
+func (a *app) find(ctx context.Context, client kubernetes.Interface, w wantedWorkloads) ([]*toleration.Target, error) {
+	namespace := ""
+	if !w.all {
+		var err error
+		if namespace, _, err = a.kube.ToRawKubeConfigLoader().Namespace(); err != nil {
+			return nil, usageError(fmt.Errorf("which namespace: %w", err))
+		}
+	}
+	if len(w.names) > 0 {
+		targets, err := toleration.Get(ctx, client, namespace, w.names)
+		if missing := (*toleration.NotFoundError)(nil); errors.As(err, &missing) {
+			return nil, hint.Wrap(usageError(err), "look at the name, and at the namespace: -n NAMESPACE")
+		}
+		return targets, err
+	}
+	targets, err := toleration.List(ctx, client, namespace, w.selector)
+	if err == nil && len(targets) == 0 {
+		where := "namespace " + namespace
+		if w.all {
+			where = "the cluster"
+		}
+		return nil, usageError(fmt.Errorf("no workload in %s is selected", where))
+	}
+	return targets, err
+}
+
+func (a *app) setEvictionTimeout(ctx context.Context, seconds int64, wanted wantedWorkloads, dryRun drain.DryRun) error {
+	_, client, err := a.client()
+	if err != nil {
+		return err
+	}
+	targets, err := a.find(ctx, client, wanted)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	changes := toleration.Plan(targets, seconds)
+	if len(wanted.names) > 0 { // what was asked for by name is not passed over
+		for _, c := range changes {
+			if c.Refused != "" {
+				return hint.Wrap(usageError(fmt.Errorf("%s: %s", c.Object(), c.Refused)), "nothing was changed")
+			}
+		}
+	}
+	writeChanges(a.ErrOut, changes)
+	todo := slices.DeleteFunc(slices.Clone(changes), func(c toleration.Change) bool { return c.Refused != "" || c.Unchanged })
+	if len(todo) > 0 && dryRun == drain.DryRunNone {
+		if err := a.confirm(ctx); err != nil {
+			return err
+		}
+	}
+	return a.applyChanges(ctx, client, changes, dryRun)
+}
+
+// applyChanges makes the changes one after the other. One that fails does not keep
+// the others back.
+func (a *app) applyChanges(ctx context.Context, client kubernetes.Interface, changes []toleration.Change, dryRun drain.DryRun) error {
+	suffix := map[drain.DryRun]string{drain.DryRunClient: " (dry run)", drain.DryRunServer: " (server dry run)"}[dryRun]
+	var errs []error
+	for _, c := range changes {
+		done := fmt.Sprintf("eviction timeout set to %s%s", toleration.Duration(c.Seconds), suffix)
+		switch {
+		case c.Refused != "":
+			continue
+		case ctx.Err() != nil:
+			return exitWith(exitUnfinished, errors.Join(append(errs, errors.New("interrupted; what is listed was changed, the rest was not"))...))
+		case c.Unchanged:
+			done = "unchanged"
+		case dryRun != drain.DryRunClient:
+			if err := c.Apply(ctx, client, dryRun == drain.DryRunServer); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+		}
+		if _, err := fmt.Fprintf(a.Out, "%s %s\n", oneLine(c.Object().String()), done); err != nil {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// writeChanges shows what is about to be done, and what is not.
+func writeChanges(w io.Writer, changes []toleration.Change) {
+	count, refused := 0, 0
+	for _, c := range changes {
+		switch {
+		case c.Refused != "":
+			refused++
+			continue
+		case c.Unchanged:
+			continue
+		}
+		count++
+		fmt.Fprintf(w, "%s: %s -> %s; %s\n", oneLine(c.Object().String()), c.Before, toleration.Duration(c.Seconds), oneLine(c.Effect))
+		for _, warning := range c.Warnings {
+			fmt.Fprintf(w, "  warning: %s\n", oneLine(warning))
+		}
+		if c.Seconds == 0 {
+			fmt.Fprintln(w, "  warning: its pods are deleted as soon as their node is not ready, however briefly")
+		}
+	}
+	for _, c := range changes {
+		if c.Refused != "" {
+			fmt.Fprintf(w, "not %s: %s\n", oneLine(c.Object().String()), oneLine(c.Refused))
+		}
+	}
+	fmt.Fprintf(w, "%s to change", phrase.Count(count, "workload"))
+	if refused > 0 {
+		fmt.Fprintf(w, ", %d left alone", refused)
+	}
+	if same := len(changes) - count - refused; same > 0 {
+		fmt.Fprintf(w, ", %d with %s already", same, toleration.Duration(changes[0].Seconds))
+	}
+	fmt.Fprintln(w)
+}
+
+// adviseEvictionTimeout says how to change the default of the API server.
+func (a *app) adviseEvictionTimeout(ctx context.Context, seconds int64) error {
+	_, client, err := a.client()
+	if err != nil {
+		return err
+	}
+	snapshot, err := cluster.Read(ctx, client, cluster.WithKinds(cluster.KindNode, cluster.KindPod))
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	_, err = io.WriteString(a.Out, evictionTimeoutAdvice(snapshot, seconds))
+	return err
+}
