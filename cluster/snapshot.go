@@ -98,6 +98,8 @@ type Workload struct {
 	PodSpec   *corev1.PodSpec
 	// Rollout is how a Deployment replaces its pods; nil for what is none.
 	Rollout *Rollout
+	// Attempts is how often a Job tries; nil for what is none.
+	Attempts *Attempts
 	// Controller is the workload's own controller, if it has one.
 	Controller *Workload
 	// Pods are those that the workload controls, directly or through another

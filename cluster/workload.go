@@ -31,7 +31,9 @@ func workloadOf(obj any) *Workload {
 	case *appsv1.DaemonSet:
 		return makeWorkload(apps, "DaemonSet", &o.ObjectMeta, o.Status.DesiredNumberScheduled, o.Status.NumberReady, &o.Spec.Template)
 	case *batchv1.Job:
-		return makeWorkload(batchv1.GroupName, "Job", &o.ObjectMeta, ptr.Deref(o.Spec.Parallelism, 1), ptr.Deref(o.Status.Ready, -1), &o.Spec.Template)
+		w := makeWorkload(batchv1.GroupName, "Job", &o.ObjectMeta, ptr.Deref(o.Spec.Parallelism, 1), ptr.Deref(o.Status.Ready, -1), &o.Spec.Template)
+		w.Attempts = AttemptsOf(o)
+		return w
 	case *corev1.ReplicationController:
 		return makeWorkload("", "ReplicationController", &o.ObjectMeta, ptr.Deref(o.Spec.Replicas, 1), o.Status.ReadyReplicas, o.Spec.Template)
 	}

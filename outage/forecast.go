@@ -40,6 +40,9 @@ type Request struct {
 	Nodes []string
 	// For is how long they are away: until their kubelets report again. 0: for ever.
 	For time.Duration
+	// Heard is when the leases of lost nodes were last renewed, by the clock of the
+	// Snapshot, as far as that is known: it makes Moments more certain. It may be nil.
+	Heard map[string]time.Time
 }
 
 // Moment is when something is expected, in seconds since the loss. Nobody can
@@ -80,6 +83,8 @@ type Node struct {
 	Untainted string  `json:"untainted,omitempty"`
 	// ControlPlane are the components of the control plane that run there as pods.
 	ControlPlane []string `json:"controlPlane,omitempty"`
+	// Pods is how many are bound to it.
+	Pods int `json:"pods"`
 }
 
 // Mode is what the node controller makes of a zone (ComputeZoneState in
@@ -164,13 +169,17 @@ type Workload struct {
 	Kind      string `json:"kind"`
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
+	// Desired is how many pods it is to have; below 0: unknown.
+	Desired int `json:"desired"`
 	// Budget is the disruption budget of its pods; Required is how many healthy ones
-	// it asks for. Nothing of what happens here asks the budget.
+	// it asks for, 0 if that cannot be told. Nothing of what happens here asks it.
 	Budget   string `json:"budget,omitempty"`
 	Required int    `json:"required,omitempty"`
-	// Steps are how many healthy pods it has from when on; the first is the moment
-	// of the loss. A replacement that fits counts from when it can start.
-	Steps []Step `json:"steps"`
+	// Before is how many healthy pods it had. Steps are how many it has from when
+	// on, beginning with the loss: by what is the case, not by what the API shows,
+	// which finds out later. A replacement that fits counts from when it can start.
+	Before int    `json:"before"`
+	Steps  []Step `json:"steps"`
 }
 
 // Step is from when on a workload has so many healthy pods.

@@ -4,34 +4,211 @@
 package outage
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/phrase"
+	"refit.dev/refit/placement"
 )
 
 // Predict says what becomes of the pods of the nodes in r if they go away at the
 // moment of the snapshot. Nodes that the snapshot does not know, none at all and
-// a negative duration are errors.
-func Predict(s *cluster.Snapshot, _ Parameters, r Request) (*Forecast, error) {
+// a duration that is negative or longer than Longest are errors.
+func Predict(s *cluster.Snapshot, p Parameters, r Request) (*Forecast, error) {
 	if err := r.check(s); err != nil {
 		return nil, err
 	}
-	return &Forecast{}, nil
+	g := newGround(s, p)
+	lost := make([]int, 0, len(r.Nodes))
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(r.Nodes))) {
+		lost = append(lost, g.byName[name])
+	}
+	slices.Sort(lost)
+	l := g.lose(lost, r)
+	return l.forecast(l.fates()), nil
 }
 
-func (r Request) check(s *cluster.Snapshot) error {
+func (r *Request) check(s *cluster.Snapshot) error {
 	if len(r.Nodes) == 0 {
-		return hint.Wrap(fmt.Errorf("no node was named that could go away"), "name one or more nodes")
+		return hint.Wrap(errors.New("no node was named that could go away"), "name one or more nodes")
 	}
 	for _, name := range slices.Sorted(slices.Values(r.Nodes)) {
 		if s.Node(name) == nil {
 			return hint.Wrap(fmt.Errorf("there is no node %q", name), "look at the names: kubectl get nodes")
 		}
 	}
-	if r.For < 0 {
-		return hint.Wrap(fmt.Errorf("a node cannot be away for %s", r.For), "say a positive duration; without one it never comes back")
+	return r.checkFor()
+}
+
+func (r *Request) checkFor() error {
+	if r.For < 0 || r.For > Longest {
+		return hint.Wrap(fmt.Errorf("nodes cannot be away for %s", r.For), "say a duration of up to %s; without one they never come back", Longest)
 	}
 	return nil
+}
+
+// lose works out what happens to the nodes; fates does it for their pods.
+func (g *ground) lose(lost []int, r Request) *loss {
+	l := &loss{ground: g, lost: lost, names: map[string]bool{}, heard: r.Heard, returns: never}
+	if r.For > 0 {
+		l.returns = r.For.Seconds()
+	}
+	for _, node := range lost {
+		l.names[g.s.Nodes[node].Name] = true
+	}
+	l.halted = g.plane.halted(l.names)
+	l.tell()
+	return l
+}
+
+// fates gives each pod of the lost nodes its fate, in the order of the pods'
+// deletions; those that are not deleted come last. The board is left as it is then.
+func (l *loss) fates() []judged {
+	var list []judged
+	for i, node := range l.lost {
+		for _, p := range l.s.Nodes[node].Pods {
+			list = append(list, judged{pod: p, clock: i, when: l.deletion(p, i), place: -1})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b judged) int {
+		return cmp.Or(cmp.Compare(at(a.when.at), at(b.when.at)), cmp.Compare(a.pod.Namespace, b.pod.Namespace), cmp.Compare(a.pod.Name, b.pod.Name))
+	})
+	for _, node := range l.lost {
+		l.close(node)
+	}
+	jobs := map[*cluster.Workload]*tries{}
+	for i := range list {
+		l.settle(&list[i], jobs)
+	}
+	return list
+}
+
+func at(m *Moment) float64 {
+	if m == nil {
+		return never
+	}
+	return m.At
+}
+
+// close keeps new pods from a lost node: it gets the taints of one that is Unknown.
+func (l *loss) close(node int) {
+	l.landing.closed[node] = true
+	now := *l.s.Nodes[node].Node
+	now.Spec.Taints = slices.DeleteFunc(slices.Clone(now.Spec.Taints), func(t corev1.Taint) bool {
+		return cluster.Passing(&t) && t.Key != corev1.TaintNodeUnschedulable
+	})
+	now.Spec.Taints = append(now.Spec.Taints, corev1.Taint{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoSchedule})
+	l.landing.board.Renew(node, &now)
+}
+
+// reopen takes everything back that a loss did to the board.
+func (l *loss) reopen() {
+	l.landing.undo()
+	for _, node := range l.lost {
+		l.landing.closed[node] = false
+		l.landing.board.Renew(node, l.s.Nodes[node].Node)
+	}
+}
+
+// settle decides on a pod and finds a place for what replaces it.
+func (l *loss) settle(j *judged, jobs map[*cluster.Workload]*tries) {
+	p := j.pod
+	j.fate, j.why = j.when.fate, ""
+	switch {
+	case budget.Finished(p.Pod):
+		j.fate, j.why = FateFinished, "it had ended before"
+		if j.when.at != nil {
+			j.why += ", and its object is deleted like the others"
+		}
+		return
+	case j.when.at == nil:
+		return
+	}
+	l.decide(j, jobs)
+	c := l.landing.board.Class(p)
+	node := l.lost[j.clock]
+	if p.DeletionTimestamp == nil && l.landing.take(c, node) && !vanishes(p) {
+		l.landing.put(c.Leaving(), node)
+	}
+	if j.renewed && !l.plane.unscheduled(l.names) {
+		j.place = l.landing.place(c)
+	}
+}
+
+// pod puts what was worked out into words.
+func (l *loss) pod(j *judged) Pod {
+	p := j.pod
+	x := Pod{
+		Namespace: p.Namespace, Name: p.Name, Node: p.Host.Name, Fate: j.fate, Deleted: j.when.at, Toleration: j.when.patience, Close: j.when.close,
+		Reason: strings.Join(slices.DeleteFunc([]string{j.when.why, j.why}, func(s string) bool { return s == "" }), "; "),
+	}
+	if n := len(p.Controllers); n > 0 {
+		x.Owner = p.Controllers[n-1].Kind + "/" + p.Controllers[n-1].Name
+	}
+	x.Volumes = l.volumes(p, x.Deleted)
+	if j.renewed {
+		x.Replacement = l.replacement(j, x.Volumes)
+	}
+	return x
+}
+
+// replacement says where the pod goes that takes another one's place, and when it starts.
+func (l *loss) replacement(j *judged, volumes []Volume) *Replacement {
+	if l.plane.unscheduled(l.names) {
+		return &Replacement{Waits: "no " + scheduler + " is left: it is Pending until one is back"}
+	}
+	if j.place < 0 {
+		return &Replacement{Why: l.whyNowhere(j.pod)}
+	}
+	r := &Replacement{Fits: true, Node: l.s.Nodes[j.place].Name}
+	for _, v := range volumes {
+		switch {
+		case v.Detached == nil:
+			r.Starts, r.Waits = nil, fmt.Sprintf("its volume %s stays attached to %s", cmp.Or(v.Claim, v.Name), j.pod.Host.Name)
+			return r
+		case r.Starts == nil || v.Detached.At > r.Starts.At:
+			r.Starts = ptr.To(*v.Detached)
+		}
+	}
+	return r
+}
+
+// mostReasons is how many reasons are told why a pod fits nowhere.
+const mostReasons = 3
+
+// whyNowhere gives the reasons of the planner's judgement, with nobody moved yet.
+// Pods of one class have the same.
+func (l *loss) whyNowhere(p *cluster.Pod) []string {
+	c := l.landing.board.Class(p)
+	if why, known := l.nowhere[c]; known {
+		return why
+	}
+	if l.room == nil {
+		l.room = placement.New(l.s)
+	}
+	names := make([]string, len(l.lost))
+	for i, node := range l.lost {
+		names[i] = l.s.Nodes[node].Name
+	}
+	node, why := l.room.Anywhere(p.Pod, names)
+	if node != "" {
+		why = []string{"the replacements of other pods take the room that there was, or the pod itself is in their way until it is gone"}
+	}
+	if more := len(why) - mostReasons; more > 0 {
+		why = append(why[:mostReasons:mostReasons], phrase.Count(more, "reason")+" more")
+	}
+	if l.nowhere == nil {
+		l.nowhere = map[placement.Class][]string{}
+	}
+	l.nowhere[c] = why
+	return why
 }

@@ -1,0 +1,85 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package outage
+
+import (
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"refit.dev/refit/cluster"
+)
+
+// The components without which the rules of this package do not come to bear.
+const (
+	scheduler = "kube-scheduler"
+	etcd      = "etcd"
+)
+
+// controlPlane is where the components run that are to be seen as pods: instances
+// by component, as names of nodes. There is nothing in it for a managed cluster,
+// whose control plane is elsewhere.
+type controlPlane map[string][]string
+
+func newControlPlane(s *cluster.Snapshot) controlPlane {
+	plane := controlPlane{}
+	for _, p := range s.Pods {
+		if p.Namespace != metav1.NamespaceSystem || p.Host == nil || p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded {
+			continue
+		}
+		// kubeadm and most others label them so; the names of the containers are older still.
+		component := p.Labels["component"]
+		for _, name := range []string{cluster.APIServer, cluster.ControllerManager, scheduler, etcd} {
+			if component == name || p.Mirror() && slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool { return c.Name == name }) {
+				plane[name] = append(plane[name], p.Host.Name)
+			}
+		}
+	}
+	return plane
+}
+
+// on lists what runs on the node.
+func (c controlPlane) on(node string) []string {
+	var names []string
+	for name, nodes := range c {
+		if slices.Contains(nodes, node) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// left is how many of how many instances of a component remain without the lost nodes.
+func (c controlPlane) left(component string, lost map[string]bool) (left, of int) {
+	for _, node := range c[component] {
+		of++
+		if !lost[node] {
+			left++
+		}
+	}
+	return left, of
+}
+
+// halted says why nothing happens to any pod when these nodes are gone: nobody is
+// left to do it. It is "" if somebody is.
+func (c controlPlane) halted(lost map[string]bool) string {
+	for _, name := range []string{cluster.APIServer, cluster.ControllerManager} {
+		if left, of := c.left(name, lost); of > 0 && left == 0 {
+			return "no " + name + " is left"
+		}
+	}
+	if left, of := c.left(etcd, lost); of > 0 && left <= of/2 {
+		return fmt.Sprintf("etcd has %d of %d members left, which is no majority, so the API server cannot write", left, of)
+	}
+	return ""
+}
+
+// unscheduled tells whether nobody is left to find nodes for new pods.
+func (c controlPlane) unscheduled(lost map[string]bool) bool {
+	left, of := c.left(scheduler, lost)
+	return of > 0 && left == 0
+}

@@ -1,0 +1,158 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package outage
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
+)
+
+// judged is a pod of a lost node while it is worked out.
+type judged struct {
+	pod     *cluster.Pod
+	clock   int // by lost node
+	when    deletion
+	fate    Fate
+	why     string
+	renewed bool // its controller makes another one while the node is away
+	place   int  // where that is expected; below 0: nowhere
+}
+
+// decide says what becomes of a pod that is deleted. Pods come in the order of
+// their deletions, because Jobs count them.
+func (l *loss) decide(j *judged, jobs map[*cluster.Workload]*tries) {
+	p := j.pod
+	if len(p.Controllers) == 0 {
+		j.fate, j.why = FateLost, "nobody makes another one"
+		return
+	}
+	w := p.Controllers[0]
+	name := w.Kind + " " + w.Name
+	switch known := builtIn(w); {
+	case known && !w.Found:
+		j.fate, j.why = FateLost, fmt.Sprintf("its %s does not exist any more", name)
+	case w.Kind == "Job" && known:
+		l.attempt(j, w, jobs)
+	case w.Kind == "StatefulSet" && known && !vanishes(p):
+		j.fate, j.why = FateStuck, fmt.Sprintf("%s makes %s anew only when it is gone", name, p.Name)
+	case w.Kind == "StatefulSet" && known:
+		j.fate, j.renewed = FateReplaced, true
+		j.why = fmt.Sprintf("its grace period is 0, so it is gone at once, and %s makes it anew", name)
+	case known:
+		j.fate, j.renewed = FateReplaced, true
+		j.why = fmt.Sprintf("%s makes another one", name)
+	default:
+		j.fate, j.renewed = FateReplaced, true
+		j.why = fmt.Sprintf("it is up to %s, which is no controller of Kubernetes itself, to make another one", name)
+	}
+	if p.DeletionTimestamp != nil && j.fate == FateReplaced {
+		j.renewed, j.why = false, fmt.Sprintf("%s has made another one since", name)
+	}
+	if names := finalizers(p.Pod); len(names) > 0 {
+		j.why += fmt.Sprintf("; its object stays, also when the node is back, until its %s %s %s removed",
+			phrase.Plural(len(names), "finalizer", "finalizers"), strings.Join(names, ", "), phrase.Plural(len(names), "is", "are"))
+	}
+}
+
+// builtIn tells whether the workload is one of those that are read from the cluster.
+func builtIn(w *cluster.Workload) bool {
+	switch w.Group {
+	case appsv1.GroupName:
+		return slices.Contains([]string{"ReplicaSet", "StatefulSet", "DaemonSet", "Deployment"}, w.Kind)
+	case batchv1.GroupName:
+		return w.Kind == "Job"
+	case corev1.GroupName:
+		return w.Kind == "ReplicationController"
+	}
+	return false
+}
+
+// vanishes tells whether the API server removes a pod at once when it is deleted,
+// without waiting for its kubelet (CheckGracefulDelete in
+// pkg/registry/core/pod/strategy.go).
+func vanishes(p *cluster.Pod) bool {
+	ended := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+	const usual = 30 // seconds, which the API server fills in
+	return len(finalizers(p.Pod)) == 0 && p.DeletionTimestamp == nil && (ended || ptr.Deref(p.Spec.TerminationGracePeriodSeconds, usual) == 0)
+}
+
+// finalizers are those of which nobody here knows who removes them. The Job
+// controller's own goes when it has counted the pod.
+func finalizers(p *corev1.Pod) []string {
+	var names []string
+	for _, name := range p.Finalizers {
+		if name != batchv1.JobTrackingFinalizer {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// tries are the failures of a Job in this outage.
+type tries struct {
+	failed int32
+	over   bool
+}
+
+// attempt counts a pod of a Job that is deleted (isPodFailed, trackJobStatusAndRemoveFinalizers
+// and manageJob in pkg/controller/job/job_controller.go).
+func (l *loss) attempt(j *judged, w *cluster.Workload, jobs map[*cluster.Workload]*tries) {
+	a, t := w.Attempts, jobs[w]
+	if t == nil {
+		t = &tries{failed: a.Failed}
+		jobs[w] = t
+	}
+	name := "Job " + w.Name
+	switch {
+	case t.over:
+		j.fate, j.why = FateFailsJob, name+" has failed by then"
+	case a.Over:
+		j.fate, j.why = FateLost, name+" is over or suspended, and makes no more pods"
+	case j.pod.DeletionTimestamp != nil:
+		j.fate, j.why, j.renewed = FateReplaced, "", true
+	case a.AfterEnd:
+		j.fate, j.why = FateStuck, fmt.Sprintf("%s makes another one only when it has ended (podReplacementPolicy: Failed)%s", name, afterwards(a))
+	case a.LimitPerIndex != nil:
+		if before := j.pod.IndexFailures(); before+1 > *a.LimitPerIndex {
+			j.fate, j.why = FateLost, fmt.Sprintf("it is failure %d of its index of %s, of which %d are allowed: the index is given up", before+1, name, *a.LimitPerIndex)
+			return
+		}
+		j.fate, j.renewed = FateReplaced, true
+		j.why = fmt.Sprintf("it counts as failure %d of its index of %s, of which %d are allowed", j.pod.IndexFailures()+1, name, *a.LimitPerIndex)
+	default:
+		t.failed++
+		if t.failed > a.Limit {
+			t.over = true
+			j.fate, j.why = FateFailsJob, fmt.Sprintf("it counts as failure %d of %s, of which %d are allowed (backoffLimit): the Job fails, and its other pods are deleted",
+				t.failed, name, a.Limit)
+			return
+		}
+		j.fate, j.renewed = FateReplaced, true
+		j.why = fmt.Sprintf("%s makes another one; it counts as failure %d of %d that are allowed (backoffLimit)", name, t.failed, a.Limit)
+	}
+}
+
+// afterwards says what a Job makes of a pod that was disrupted, once it has ended.
+func afterwards(a *cluster.Attempts) string {
+	switch batchv1.PodFailurePolicyAction(a.OnDisruption) {
+	case batchv1.PodFailurePolicyActionIgnore:
+		return "; its podFailurePolicy does not count it as a failure then"
+	case batchv1.PodFailurePolicyActionFailJob:
+		return "; its podFailurePolicy fails the Job then"
+	case batchv1.PodFailurePolicyActionFailIndex:
+		return "; its podFailurePolicy gives the index up then"
+	case batchv1.PodFailurePolicyActionCount:
+	}
+	return fmt.Sprintf("; it counts as failure %d then, of which %d are allowed", a.Failed+1, a.Limit)
+}

@@ -1,0 +1,220 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package reality_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/outage"
+	"refit.dev/refit/outage/reality"
+	"refit.dev/refit/twin"
+	"refit.dev/refit/twin/scenario"
+	"refit.dev/refit/twin/twintest"
+)
+
+// ground is a cluster of 30 nodes with short clocks, on which nodes are lost.
+type ground struct {
+	*testing.T
+	ctx     context.Context //nolint:containedctx // of the test, with a deadline
+	tw      *twin.Twin
+	client  kubernetes.Interface
+	history *reality.History
+	params  outage.Parameters
+	zones   map[string][]string // names of nodes
+	scores  []score
+}
+
+// The clocks. A node is unreachable 12 to 18 s after its loss, and its pods are
+// deleted 12 s after that.
+const (
+	grace      = 14 * time.Second
+	toleration = 12 * time.Second
+	lease      = 8 * time.Second
+	monitor    = 2 * time.Second
+)
+
+func newGround(t *testing.T) *ground {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	t.Cleanup(cancel)
+	tw := twintest.Start(t, twin.Options{
+		Nodes: 30, Zones: 3, StaticPods: true,
+		NodeLease: lease, NodeMonitorGracePeriod: grace, DefaultToleration: toleration,
+		// A zone of 12 nodes is tainted in 6 s: by default that takes two minutes.
+		ControllerManagerArgs: []string{"--node-monitor-period=" + monitor.String(), "--node-eviction-rate=2"},
+	})
+	g := &ground{T: t, ctx: ctx, tw: tw, client: twintest.Client(t, tw), zones: map[string][]string{}}
+	var err error
+	if g.history, err = reality.Watch(ctx, g.client); err != nil {
+		t.Fatal(err)
+	}
+	nodes, err := g.client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range nodes.Items {
+		zone := n.Labels[corev1.LabelTopologyZone]
+		g.zones[zone] = append(g.zones[zone], n.Name)
+	}
+	// Zones of 9, 12 and 9; the control plane is on the first node of the first.
+	for _, from := range []string{"zone-a", "zone-c"} {
+		list := g.zones[from]
+		moved := list[len(list)-1]
+		g.zones[from], g.zones["zone-b"] = list[:len(list)-1], append(g.zones["zone-b"], moved)
+		g.label(moved, corev1.LabelTopologyZone, "zone-b")
+	}
+	return g
+}
+
+// must fails the test if something that belongs to its preparation went wrong.
+func (g *ground) must(err error) {
+	g.Helper()
+	if err != nil {
+		g.Fatal(err)
+	}
+}
+
+// label sets labels of a node: keys and values by turns.
+func (g *ground) label(node string, pairs ...string) {
+	g.Helper()
+	labels := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		labels[pairs[i]] = pairs[i+1]
+	}
+	g.patch(node, map[string]any{"metadata": map[string]any{"labels": labels}})
+}
+
+func (g *ground) patch(node string, change any) {
+	g.Helper()
+	data, err := json.Marshal(change)
+	g.must(err)
+	_, err = g.client.CoreV1().Nodes().Patch(g.ctx, node, types.StrategicMergePatchType, data, metav1.PatchOptions{})
+	g.must(err)
+}
+
+// fill puts the workloads of each trial on its own nodes and those of the
+// manifest "everywhere" on the others. From then on each may go anywhere.
+func (g *ground) fill(trials []*trial) {
+	g.Helper()
+	own := map[string]string{}
+	for _, t := range trials {
+		for _, node := range t.nodes {
+			own[node] = t.name
+		}
+	}
+	var all []string
+	for _, zone := range slices.Sorted(maps.Keys(g.zones)) {
+		all = append(all, g.zones[zone]...)
+	}
+	manifests := map[string]string{"everywhere": "everywhere"}
+	for _, node := range all {
+		name := own[node]
+		if name == "" {
+			name = "everywhere"
+		}
+		g.label(node, "trial/"+name, "", "only/"+name, "")
+	}
+	for _, t := range trials {
+		manifests[t.name] = t.manifest
+	}
+	cfg := twintest.Config(g.T, g.tw)
+	var sets []*scenario.Scenario
+	for _, name := range slices.Sorted(maps.Keys(manifests)) {
+		data, err := os.ReadFile("testdata/" + manifests[name] + ".yaml")
+		g.must(err)
+		set, err := scenario.Parse(name, []byte(strings.ReplaceAll(string(data), "${trial}", name)))
+		g.must(err)
+		g.must(set.Apply(g.ctx, cfg))
+		sets = append(sets, set)
+	}
+	for _, set := range sets {
+		g.must(set.AwaitReady(g.ctx, cfg))
+	}
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(manifests)) {
+		pairs = append(pairs, "trial/"+name, "")
+	}
+	for _, node := range all {
+		g.label(node, pairs...)
+	}
+	g.must(g.history.AwaitQuiet(g.ctx, all))
+}
+
+// read takes a snapshot with the rights that refit has.
+func (g *ground) read() *cluster.Snapshot {
+	g.Helper()
+	s, err := cluster.Read(g.ctx, g.client)
+	g.must(err)
+	return s
+}
+
+// wait returns at a moment of the clock that the twin's control plane runs by, too.
+func (g *ground) wait(until time.Time) {
+	g.Helper()
+	select {
+	case <-time.After(time.Until(until)):
+	case <-g.ctx.Done():
+		g.Fatal(context.Cause(g.ctx))
+	}
+}
+
+func (g *ground) fail(nodes ...string) {
+	g.Helper()
+	for _, node := range nodes {
+		g.must(g.tw.FailNode(g.ctx, node))
+	}
+}
+
+func (g *ground) recover(nodes ...string) {
+	g.Helper()
+	for _, node := range nodes {
+		g.must(g.tw.RecoverNode(g.ctx, node))
+	}
+}
+
+// score is how the forecast of one trial did.
+type score struct {
+	name string
+	*reality.Verdict
+}
+
+// told prints the scores and what they add up to.
+func (g *ground) told() {
+	g.Helper()
+	var deletion, unreachable, taint reality.Errors
+	pods := 0
+	var b strings.Builder
+	for _, s := range g.scores {
+		pods += s.Pods
+		deletion.Add(s.Deletion)
+		unreachable.Add(s.Unreachable)
+		taint.Add(s.Taint)
+		var fates []string
+		for _, fate := range outage.Fates() {
+			if n := s.Fates[fate]; n > 0 {
+				fates = append(fates, fmt.Sprintf("%d %s", n, fate))
+			}
+		}
+		fmt.Fprintf(&b, "  %-16s %3d pods, %3d deleted, largest error %4.1f s; %s\n", s.name, s.Pods, s.Deleted, s.Deletion.Largest.Seconds(), strings.Join(fates, ", "))
+	}
+	g.Logf("forecast and reality of %d losses, %d pods:\n%s  deletions:   %s\n  unreachable: %s\n  tainted:     %s",
+		len(g.scores), pods, b.String(), &deletion, &unreachable, &taint)
+	if pods < 200 {
+		g.Errorf("the forecast was tried on %d pods, want 200 or more", pods)
+	}
+}

@@ -1,0 +1,195 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package reality
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+)
+
+// revision is a resource version as a number: the order in which things happened.
+type revision uint64
+
+// History is what was seen of a cluster's pods, nodes and Jobs since Watch.
+type History struct {
+	mu      sync.Mutex
+	pods    map[types.UID]*pod
+	nodes   map[string]*node
+	failed  map[types.UID]bool // Jobs
+	changed chan struct{}      // closed at the next change
+}
+
+// pod is the life of one Pod object.
+type pod struct {
+	namespace, name, node string
+	owner                 types.UID // of its controller; empty if it has none
+	tolerations           []corev1.Toleration
+	// appeared, begun and gone are when it was first seen, got its deletion
+	// timestamp and was removed; 0: not yet.
+	appeared, begun, gone revision
+	deleted               time.Time // when its deletion was asked for
+	finished              revision  // since when its containers have ended
+	ready                 bool
+}
+
+func (p *pod) String() string { return p.namespace + "/" + p.name }
+
+// Watch begins a history, which ends with ctx. It returns when everything that
+// exists has been seen.
+func Watch(ctx context.Context, client kubernetes.Interface) (*History, error) {
+	h := &History{
+		pods: map[types.UID]*pod{}, nodes: map[string]*node{}, failed: map[types.UID]bool{},
+		changed: make(chan struct{}),
+	}
+	factory := informers.NewSharedInformerFactory(client, 0)
+	var synced []cache.InformerSynced
+	for _, informer := range []cache.SharedIndexInformer{
+		factory.Core().V1().Pods().Informer(), factory.Core().V1().Nodes().Informer(), factory.Batch().V1().Jobs().Informer(),
+	} {
+		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(obj any) { h.see(obj, false) },
+			UpdateFunc: func(_, obj any) { h.see(obj, false) },
+			DeleteFunc: func(obj any) { h.see(obj, true) },
+		})
+		if err != nil {
+			return nil, fmt.Errorf("watch the cluster: %w", err)
+		}
+		synced = append(synced, registration.HasSynced)
+	}
+	factory.Start(ctx.Done())
+	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
+		return nil, fmt.Errorf("watch the cluster: %w", context.Cause(ctx))
+	}
+	return h, nil
+}
+
+// see takes down a change of an object.
+func (h *History) see(obj any, gone bool) {
+	if last, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = last.Obj
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch o := obj.(type) {
+	case *corev1.Pod:
+		h.seePod(o, gone)
+	case *corev1.Node:
+		h.seeNode(o)
+	case *batchv1.Job:
+		for _, c := range o.Status.Conditions {
+			if c.Type == batchv1.JobFailed && c.Status == corev1.ConditionTrue {
+				h.failed[o.UID] = true
+			}
+		}
+	}
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+func (h *History) seePod(o *corev1.Pod, gone bool) {
+	at := revisionOf(o)
+	p := h.pods[o.UID]
+	if p == nil {
+		p = &pod{namespace: o.Namespace, name: o.Name, appeared: at}
+		if c := metav1.GetControllerOf(o); c != nil {
+			p.owner = c.UID
+		}
+		h.pods[o.UID] = p
+	}
+	p.node, p.tolerations = o.Spec.NodeName, o.Spec.Tolerations
+	if o.DeletionTimestamp != nil && p.begun == 0 {
+		// The timestamp is when the grace period ends. Who deletes a pod a second
+		// time can only shorten it, so the first sight counts.
+		p.begun, p.deleted = at, o.DeletionTimestamp.Time
+		if grace := o.DeletionGracePeriodSeconds; grace != nil {
+			p.deleted = p.deleted.Add(-time.Duration(*grace) * time.Second)
+		}
+	}
+	if p.finished == 0 && (o.Status.Phase == corev1.PodSucceeded || o.Status.Phase == corev1.PodFailed) {
+		p.finished = at
+	}
+	p.ready = false
+	for _, c := range o.Status.Conditions {
+		p.ready = p.ready || c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	}
+	if gone {
+		p.gone = at
+		if p.begun == 0 { // it was removed at once, and what it was like before was never to be seen
+			p.begun, p.deleted = at, time.Now()
+		}
+	}
+}
+
+// Await waits until ok, which is asked again after each change. The error, when
+// ctx ends, wraps its cause.
+func (h *History) Await(ctx context.Context, what string, ok func() bool) error {
+	for {
+		h.mu.Lock()
+		changed := h.changed
+		h.mu.Unlock()
+		if ok() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("not seen: %s: %w", what, context.Cause(ctx))
+		}
+	}
+}
+
+// AwaitQuiet waits until these nodes work again as far as the control plane knows,
+// and none of their pods is being deleted or not Ready.
+func (h *History) AwaitQuiet(ctx context.Context, nodes []string) error {
+	return h.Await(ctx, "the nodes work again and their pods are Ready", func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		on := map[string]bool{}
+		for _, name := range nodes {
+			n := h.nodes[name]
+			if n == nil || !n.settled {
+				return false
+			}
+			on[name] = true
+		}
+		for _, p := range h.pods {
+			if p.gone == 0 && on[p.node] && p.finished == 0 && (p.begun > 0 || !p.ready) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func revisionOf(o metav1.Object) revision {
+	n, err := strconv.ParseUint(o.GetResourceVersion(), 10, 64)
+	if err != nil {
+		panic(errors.Join(errors.New("a resource version that is no number"), err)) // not on a twin
+	}
+	return revision(n)
+}
+
+// Anew says whether a pod of that name is Ready on another node than that one.
+func (h *History) Anew(namespace, name, node string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, p := range h.pods {
+		if p.namespace == namespace && p.name == name && p.gone == 0 && p.begun == 0 && p.ready && p.node != node {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,203 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package reality_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"refit.dev/refit/outage"
+)
+
+// allowed is how far off the time of a deletion may be.
+const allowed = 10 * time.Second
+
+// trial is a loss of nodes that is forecast and then happens.
+type trial struct {
+	name     string
+	manifest string // in testdata, of what is on its nodes
+	nodes    []string
+	away     time.Duration // 0: for ever
+	forecast *outage.Forecast
+	since    time.Time
+}
+
+// TestForecastAndReality loses nodes of a real control plane and holds what
+// becomes of each of their pods against the forecast: its fate, and when it was
+// deleted. The losses go on at the same time where they do not touch each other:
+// each zone has nodes left, except for the one that is lost as a whole.
+func TestForecastAndReality(t *testing.T) {
+	g := newGround(t)
+	a, b, c := g.zones["zone-a"], g.zones["zone-b"], g.zones["zone-c"]
+	gone := &trial{name: "gone", manifest: "gone", nodes: a[1:2]}
+	volumes := &trial{name: "volumes", manifest: "volumes", nodes: a[2:3]}
+	bare := &trial{name: "bare", manifest: "bare", nodes: a[3:4]}
+	released := &trial{name: "out-of-service", manifest: "out-of-service", nodes: a[4:5]}
+	jobs := &trial{name: "jobs", manifest: "jobs", nodes: c[0:1]}
+	tolerations := &trial{name: "tolerations", manifest: "tolerations", nodes: c[1:2]}
+	early := &trial{name: "back-in-time", manifest: "mix", nodes: c[2:3], away: 21 * time.Second}
+	late := &trial{name: "back-late", manifest: "mix", nodes: c[3:4], away: 45 * time.Second}
+	zone := &trial{name: "zone", nodes: b}
+	trials := []*trial{gone, volumes, bare, released, jobs, tolerations, early, late}
+	g.fill(trials)
+	g.params = g.parameters()
+
+	trials = append(trials, zone)
+	g.lose(trials...)
+	g.wait(early.since.Add(early.away))
+	g.recover(early.nodes...)
+
+	// The fifth of nine nodes makes the loss a partial disruption of zone-a, so
+	// that the sixth is not tainted any more.
+	g.fail(a[5])
+	g.wait(late.since.Add(late.away))
+	g.recover(late.nodes...)
+	g.must(g.history.AwaitQuiet(g.ctx, slices.Concat(early.nodes, late.nodes)))
+	for _, x := range trials {
+		g.judge(x)
+	}
+	g.letGo(released)
+	g.must(g.history.Await(g.ctx, a[5]+" is unreachable", func() bool { return g.history.Unreachable(a[5]) }))
+	partial := &trial{name: "partial", nodes: a[6:7]}
+	g.lose(partial)
+	g.judge(partial)
+
+	g.restore(slices.Concat(a, b, c))
+	all := &trial{name: "everything", nodes: slices.Concat(a, b, c), away: 45 * time.Second}
+	g.lose(all)
+	g.wait(all.since.Add(all.away))
+	g.recover(all.nodes...)
+	g.must(g.history.AwaitQuiet(g.ctx, all.nodes))
+	g.judge(all)
+	g.told()
+}
+
+// parameters are read off the static pods. That is all a forecast knows of the
+// clocks, but for the leases: a kubelet's own settings are not to be seen.
+func (g *ground) parameters() outage.Parameters {
+	g.Helper()
+	p, remarks := outage.ReadParameters(g.read())
+	if len(remarks) > 0 || p.GracePeriod.Value != grace || p.Unreachable.Value != toleration || p.EvictionRate.Value != 2 {
+		g.Fatalf("parameters: %+v; %v", p, remarks)
+	}
+	g.must(p.Set("lease-renewal", (lease / 4).String()))
+	return p
+}
+
+// lose forecasts each loss by itself, from one snapshot, and then has all of them happen.
+func (g *ground) lose(trials ...*trial) {
+	g.Helper()
+	s := g.read()
+	var nodes []string
+	for _, x := range trials {
+		var err error
+		x.forecast, err = outage.Predict(s, g.params, outage.Request{Nodes: x.nodes, For: x.away})
+		g.must(err)
+		nodes = append(nodes, x.nodes...)
+	}
+	since := time.Now()
+	g.fail(nodes...)
+	for _, x := range trials {
+		x.since = since
+	}
+}
+
+// judge holds a forecast against what happens, until it is right, but not before
+// everything that it says cannot happen had the time to.
+func (g *ground) judge(x *trial) {
+	g.Helper()
+	last := grace + monitor + toleration
+	for _, p := range x.forecast.Pods {
+		if p.Deleted != nil {
+			last = max(last, time.Duration(p.Deleted.Latest*float64(time.Second)))
+		}
+	}
+	g.wait(x.since.Add(last + 3*time.Second))
+	// What is forecast may come later than it should, which is an error, but it must come.
+	ctx, cancel := context.WithDeadlineCause(g.ctx, x.since.Add(2*time.Minute), errors.New("two minutes have passed since the loss"))
+	defer cancel()
+	right := func() bool { return len(g.history.Judge(x.forecast).Wrong) == 0 }
+	err := g.history.Await(ctx, "what was forecast", right)
+	v := g.history.Judge(x.forecast)
+	for _, wrong := range v.Wrong {
+		g.Errorf("%s: %s", x.name, wrong)
+	}
+	if err != nil {
+		g.Errorf("%s: %v", x.name, err)
+	}
+	if v.Deletion.Largest > allowed {
+		g.Errorf("%s: deletions: %s; want at most %s", x.name, &v.Deletion, allowed)
+	}
+	if v.Taint.Largest > allowed || v.Unreachable.Largest > allowed {
+		g.Errorf("%s: unreachable: %s; tainted: %s; want at most %s", x.name, &v.Unreachable, &v.Taint, allowed)
+	}
+	g.scores = append(g.scores, score{x.name, v})
+}
+
+// letGo says that the nodes of a trial are out of service: their pods go, and what was
+// stuck is made anew elsewhere, with its volumes.
+func (g *ground) letGo(x *trial) {
+	g.Helper()
+	taint := corev1.Taint{Key: corev1.TaintNodeOutOfService, Value: "nodeshutdown", Effect: corev1.TaintEffectNoExecute}
+	for _, node := range x.nodes {
+		n, err := g.client.CoreV1().Nodes().Get(g.ctx, node, metav1.GetOptions{})
+		g.must(err)
+		g.patch(node, map[string]any{"spec": map[string]any{"taints": append(n.Spec.Taints, taint)}})
+	}
+	// Pod garbage collection looks every 20 s.
+	g.must(g.history.Await(g.ctx, "the pods of "+x.name+" that were stuck are Ready elsewhere", func() bool {
+		for _, p := range x.forecast.Pods {
+			if p.Fate == outage.FateStuck && !g.history.Anew(p.Namespace, p.Name, p.Node) {
+				return false
+			}
+		}
+		return true
+	}))
+	g.must(g.history.Await(g.ctx, "no volume is attached to the nodes of "+x.name, func() bool {
+		list, err := g.client.StorageV1().VolumeAttachments().List(g.ctx, metav1.ListOptions{})
+		g.must(err)
+		for _, va := range list.Items {
+			if slices.Contains(x.nodes, va.Spec.NodeName) {
+				return false
+			}
+		}
+		return true
+	}))
+}
+
+// restore brings all nodes back, and takes away what does not belong into a loss of everything.
+func (g *ground) restore(nodes []string) {
+	g.Helper()
+	for _, node := range nodes {
+		n, err := g.client.CoreV1().Nodes().Get(g.ctx, node, metav1.GetOptions{})
+		g.must(err)
+		if kept := slices.DeleteFunc(slices.Clone(n.Spec.Taints), outOfService); len(kept) < len(n.Spec.Taints) {
+			g.patch(node, map[string]any{"spec": map[string]any{"taints": kept}})
+		}
+	}
+	g.recover(nodes...)
+	// A finalizer outlives everything; pods that do not tolerate anything go while the
+	// first nodes are known to be lost and the last are not; and with the control
+	// plane among what is lost, the forecast would have nothing else to say.
+	held, err := g.client.CoreV1().Pods("bare").Get(g.ctx, "held", metav1.GetOptions{})
+	g.must(err)
+	held.Finalizers = nil
+	_, err = g.client.CoreV1().Pods("bare").Update(g.ctx, held, metav1.UpdateOptions{})
+	g.must(err)
+	for _, name := range []string{"at-once", "soon"} {
+		g.must(g.client.AppsV1().Deployments("tolerations").Delete(g.ctx, name, metav1.DeleteOptions{}))
+	}
+	g.must(g.client.CoreV1().Pods(metav1.NamespaceSystem).DeleteCollection(g.ctx,
+		metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0)}, metav1.ListOptions{LabelSelector: "tier=control-plane"}))
+	g.must(g.history.AwaitQuiet(g.ctx, nodes))
+}
+
+func outOfService(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService }

@@ -1,0 +1,71 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package outage
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
+
+	"refit.dev/refit/cluster"
+)
+
+// patience is how long a pod tolerates the taints of its node.
+type patience struct {
+	seconds *int64 // nil: for ever
+	why     string
+}
+
+// patienceOf is what processPodOnNode of pkg/controller/tainteviction/taint_eviction.go
+// makes of a pod: for each taint with the effect NoExecute the first toleration that
+// matches counts, and of those the shortest; one without seconds is for ever, one of
+// 0 or less is none. A taint that is not tolerated means at once.
+//
+// Two kinds of pods are tolerant whatever their spec says here: the DaemonSet
+// controller (AddOrUpdateDaemonPodTolerations in pkg/controller/daemon/util) and the
+// kubelet, for static pods, add what is needed.
+func (g *ground) patienceOf(p *cluster.Pod, taint string) patience {
+	switch {
+	case p.Mirror():
+		return patience{why: "it is a static pod, which only its kubelet ends"}
+	case p.DaemonSet():
+		return patience{why: "pods of DaemonSets tolerate the taint for ever"}
+	}
+	taints := []corev1.Taint{{Key: taint, Effect: corev1.TaintEffectNoExecute}}
+	for _, t := range p.Host.Spec.Taints {
+		if t.Effect == corev1.TaintEffectNoExecute && t.Key != corev1.TaintNodeUnreachable && t.Key != corev1.TaintNodeNotReady {
+			taints = append(taints, t)
+		}
+	}
+	var shortest *int64
+	for i := range taints {
+		first := slices.IndexFunc(p.Spec.Tolerations, func(t corev1.Toleration) bool {
+			return t.ToleratesTaint(klog.Logger{}, &taints[i], true)
+		})
+		if first < 0 {
+			return patience{ptr.To[int64](0), fmt.Sprintf("it does not tolerate the taint %s:NoExecute", taints[i].Key)}
+		}
+		if seconds := g.seconds(&p.Spec.Tolerations[first]); seconds != nil && (shortest == nil || *seconds < *shortest) {
+			shortest = ptr.To(max(0, *seconds))
+		}
+	}
+	if shortest == nil {
+		return patience{why: "it tolerates the taint for ever"}
+	}
+	return patience{shortest, fmt.Sprintf("it tolerates the taint for %s", time.Duration(*shortest)*time.Second)}
+}
+
+// seconds is what a toleration says, or would say if the default in force were the
+// one that was given: whoever said nothing has exactly what admission adds.
+func (g *ground) seconds(t *corev1.Toleration) *int64 {
+	added := t.Key == corev1.TaintNodeUnreachable && t.Operator == corev1.TolerationOpExists && t.Effect == corev1.TaintEffectNoExecute
+	if added && t.TolerationSeconds != nil && *t.TolerationSeconds == int64(g.p.inForce.Seconds()) {
+		return ptr.To(int64(g.p.Unreachable.Value.Seconds()))
+	}
+	return t.TolerationSeconds
+}
