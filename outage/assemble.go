@@ -29,7 +29,7 @@ func (l *loss) forecast(list []judged) *Forecast {
 	}
 	slices.SortStableFunc(f.Pods, func(a, b Pod) int { return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name)) })
 	f.Workloads = l.workloads(list)
-	f.Remarks = l.remarks(f)
+	f.Remarks = l.remarks(f, list)
 	return f
 }
 
@@ -40,13 +40,13 @@ func (l *loss) node(i, node int) Node {
 		x.Unreachable, x.Untainted = nil, l.halted
 		return x
 	}
-	if m := c.tainted; m != nil && m.At < l.returns {
+	if m := c.tainted; m != nil && m.At < l.returns && c.removed == never {
 		x.Tainted = m
 	}
 	switch {
 	case x.Tainted == nil && c.untainted == "":
 		x.Untainted = "it is back before it is its turn"
-	case x.Tainted == nil || c.removed < never:
+	case x.Tainted == nil:
 		x.Untainted = c.untainted
 	}
 	return x

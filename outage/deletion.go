@@ -5,7 +5,6 @@ package outage
 
 import (
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -24,58 +23,60 @@ type deletion struct {
 // deletion works out whether a pod of the i-th lost node is deleted.
 func (l *loss) deletion(p *cluster.Pod, i int) deletion {
 	c := &l.clocks[i]
-	node := l.s.Nodes[l.lost[i]].Name
 	if p.DeletionTimestamp != nil {
 		return deletion{at: &Moment{}, why: "it was being deleted when its node went away"}
 	}
 	taint := corev1.TaintNodeUnreachable
 	if c.before != nil {
 		if earlier := l.patienceOf(p, corev1.TaintNodeNotReady); earlier.seconds != nil {
-			return l.expire(Moment{*c.before, *c.before, *c.before}, earlier, c, node)
+			return l.expire(p, Moment{*c.before, *c.before, *c.before}, earlier, c)
 		}
 	}
 	patient := l.patienceOf(p, taint)
 	if l.p.EvictionTimeout != nil && !p.Mirror() && !p.DaemonSet() {
-		patient = patience{new(int64), fmt.Sprintf("all pods of a node are deleted %s after it became Unknown (--%s)", l.p.EvictionTimeout.Value, flagEvictionTimeout)}
+		patient = patience{new(int64), fmt.Sprintf("all pods of a node are deleted %s after it became Unknown (--%s)", span(l.p.EvictionTimeout.Value), flagEvictionTimeout)}
 	}
 	switch {
 	case patient.seconds == nil && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed:
 		return deletion{fate: FateStays, why: patient.why}
 	case l.halted != "":
-		return l.kept(patient, l.halted+": nothing is deleted and nothing is replaced")
+		return l.kept(p, patient, l.halted+": nothing is deleted and nothing is replaced")
 	case c.tainted == nil:
-		return l.kept(patient, c.untainted)
+		return l.kept(p, patient, c.untainted)
 	case patient.seconds == nil:
 		return deletion{fate: FateFinished, why: "it had ended before; " + patient.why}
 	}
-	return l.expire(*c.tainted, patient, c, node)
+	return l.expire(p, *c.tainted, patient, c)
 }
 
 // kept is for a pod of a node that is not tainted.
-func (l *loss) kept(x patience, why string) deletion {
+func (l *loss) kept(p *cluster.Pod, x patience, why string) deletion {
 	if l.returns < never {
-		return deletion{fate: FateRestarts, patience: x.seconds, why: why}
+		return deletion{fate: FateRestarts, patience: x.seconds, why: why + again(p)}
 	}
 	return deletion{fate: FateStays, patience: x.seconds, why: why}
 }
 
 // expire compares the end of a pod's patience with what may come before it.
-func (l *loss) expire(tainted Moment, x patience, c *clock, node string) deletion {
+func (l *loss) expire(p *cluster.Pod, tainted Moment, x patience, c *clock) deletion {
 	at := tainted.plus(float64(*x.seconds))
 	if at.At > c.removed {
-		return l.kept(x, c.untainted)
+		return l.kept(p, x, c.untainted)
 	}
 	// A node that reports again loses its taint at the next look at all nodes.
 	period := l.p.MonitorPeriod.Value.Seconds()
 	d := deletion{at: &at, patience: x.seconds, why: x.why, close: at.Earliest < l.returns+period && at.Latest > l.returns}
 	if at.At > l.returns+period/2 {
 		d.at, d.fate = nil, FateRestarts
-		d.why = fmt.Sprintf("%s, until %s, and %s is back before that", x.why, clockTime(at.At), node)
+		d.why = fmt.Sprintf("%s, until %s, and %s is back before that%s", x.why, clockTime(at.At), p.Host.Name, again(p))
 	}
 	return d
 }
 
-// clockTime is a moment in words: to the second.
-func clockTime(seconds float64) string {
-	return (time.Duration(seconds*float64(time.Second)) + time.Second/2).Truncate(time.Second).String()
+// again says what is special about a pod whose containers are not started again.
+func again(p *cluster.Pod) string {
+	if p.Spec.RestartPolicy != corev1.RestartPolicyNever {
+		return ""
+	}
+	return "; if its machine was off, its containers have ended for good (restartPolicy: Never)"
 }

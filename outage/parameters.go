@@ -4,6 +4,7 @@
 package outage
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -97,7 +98,11 @@ func (p *Parameters) Rows() []Row {
 }
 
 func row[T any](name string, s Setting[T]) Row {
-	return Row{Name: name, Value: fmt.Sprint(s.Value), Source: s.Source, Assumed: s.Assumed}
+	value := fmt.Sprint(s.Value)
+	if d, ok := any(s.Value).(time.Duration); ok {
+		value = span(d)
+	}
+	return Row{Name: name, Value: value, Source: s.Source, Assumed: s.Assumed}
 }
 
 // Longest is how long a duration may be that is given: longer ones are mistakes.
@@ -134,20 +139,20 @@ func (p *Parameters) set(name, value, source string) error {
 	case flagLargeZone:
 		n, err := strconv.ParseInt(value, 0, 32)
 		if err != nil {
-			return fmt.Errorf("it is not a whole number: %w", err)
+			return errors.New("it is no whole number")
 		}
 		p.LargeZone = Setting[int]{Value: int(n), Source: source}
 	case flagKeepAttached:
 		is, err := strconv.ParseBool(value)
 		if err != nil {
-			return fmt.Errorf("it is neither true nor false: %w", err)
+			return errors.New("it is neither true nor false")
 		}
 		p.KeepAttached = Setting[bool]{Value: is, Source: source}
 	case flagEvictionTimeout:
 		p.EvictionTimeout = &Setting[time.Duration]{}
 		return setDuration(p.EvictionTimeout, value, source)
 	default:
-		return fmt.Errorf("there is no such parameter")
+		return errors.New("there is no such parameter")
 	}
 	return nil
 }
@@ -156,9 +161,9 @@ func setDuration(s *Setting[time.Duration], value, source string) error {
 	d, err := time.ParseDuration(value)
 	switch {
 	case err != nil:
-		return fmt.Errorf("it is no duration such as 50s or 5m: %w", err)
+		return errors.New("it is no duration such as 50s or 5m")
 	case d <= 0 || d > Longest:
-		return fmt.Errorf("want more than nothing, and no more than %s", Longest)
+		return fmt.Errorf("want more than nothing, and no more than %s", span(Longest))
 	}
 	*s = Setting[time.Duration]{Value: d, Source: source}
 	return nil
@@ -173,7 +178,7 @@ func setSeconds(s *Setting[time.Duration], value, source string) error {
 		}
 		d = time.Duration(n) * time.Second
 	} else if d, err = time.ParseDuration(value); err != nil {
-		return fmt.Errorf("it is no number of seconds: %w", err)
+		return errors.New("it is no number of seconds")
 	}
 	if d < 0 || d > Longest || d%time.Second != 0 {
 		return fmt.Errorf("want whole seconds from 0 to %.0f", Longest.Seconds())
@@ -186,9 +191,9 @@ func setNumber(s *Setting[float64], value, source string, most float64) error {
 	f, err := strconv.ParseFloat(value, 64)
 	switch {
 	case err != nil:
-		return fmt.Errorf("it is no number: %w", err)
+		return errors.New("it is no number")
 	case math.IsNaN(f) || f < 0 || f > most:
-		return fmt.Errorf("want a number from 0 on")
+		return errors.New("want a number from 0 on")
 	}
 	*s = Setting[float64]{Value: f, Source: source}
 	return nil

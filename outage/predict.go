@@ -51,7 +51,7 @@ func (r *Request) check(s *cluster.Snapshot) error {
 
 func (r *Request) checkFor() error {
 	if r.For < 0 || r.For > Longest {
-		return hint.Wrap(fmt.Errorf("nodes cannot be away for %s", r.For), "say a duration of up to %s; without one they never come back", Longest)
+		return hint.Wrap(fmt.Errorf("nodes cannot be away for %s", span(r.For)), "say a duration of up to %s; without one they never come back", span(Longest))
 	}
 	return nil
 }
@@ -125,9 +125,9 @@ func (l *loss) settle(j *judged, jobs map[*cluster.Workload]*tries) {
 	j.fate, j.why = j.when.fate, ""
 	switch {
 	case budget.Finished(p.Pod):
-		j.fate, j.why = FateFinished, "it had ended before"
+		j.fate, j.when.why = FateFinished, "it had ended before"
 		if j.when.at != nil {
-			j.why += ", and its object is deleted like the others"
+			j.why = "its object is deleted like the others"
 		}
 		return
 	case j.when.at == nil:

@@ -12,20 +12,24 @@ import (
 )
 
 // remarks say what the lists do not.
-func (l *loss) remarks(f *Forecast) []string {
+func (l *loss) remarks(f *Forecast, list []judged) []string {
 	var out []string
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	if l.halted != "" {
 		say("%s: until one is back nothing is deleted, replaced or scheduled anywhere in the cluster", l.halted)
 	} else if left, of := l.plane.left(cluster.ControllerManager, l.names); left < of {
-		say("%d of %d instances of %s are lost: if the leader is among them another one takes over in about 15s, and counts the silence of nodes from there on",
-			of-left, of, cluster.ControllerManager)
+		say("%d of %d instances of %s %s lost: if the leader is among them another one takes over in about 15s, and counts the silence of nodes from there on",
+			of-left, of, cluster.ControllerManager, phrase.Plural(of-left, "is", "are"))
 	}
 	if l.plane.unscheduled(l.names) {
 		say("no %s is left: new pods are Pending until one is back", scheduler)
 	}
-	counts := f.Counts()
-	deleted := counts[FateLost] + counts[FateFailsJob] + counts[FateStuck] + counts[FateReplaced]
+	counts, deleted := f.Counts(), 0
+	for i := range list {
+		if j := &list[i]; j.when.at != nil && j.fate != FateFinished && j.pod.DeletionTimestamp == nil {
+			deleted++
+		}
+	}
 	if deleted > 0 {
 		say("pods that are deleted because of a taint are not evicted: disruption budgets are not asked%s", below(f))
 	}

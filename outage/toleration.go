@@ -57,7 +57,7 @@ func (g *ground) patienceOf(p *cluster.Pod, taint string) patience {
 	if shortest == nil {
 		return patience{why: "it tolerates the taint for ever"}
 	}
-	return patience{shortest, fmt.Sprintf("it tolerates the taint for %s", time.Duration(*shortest)*time.Second)}
+	return patience{shortest, fmt.Sprintf("it tolerates the taint for %s", span(time.Duration(*shortest)*time.Second))}
 }
 
 // seconds is what a toleration says, or would say if the default in force were the

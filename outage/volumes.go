@@ -60,7 +60,7 @@ func (l *loss) release(x *Volume, p *cluster.Pod, v *corev1.PersistentVolume, de
 			x.Reason = fmt.Sprintf("stays attached: force detach is disabled (--%s)", flagKeepAttached)
 			return
 		}
-		at, how = at.plus(unmountWait.Seconds()), fmt.Sprintf("by force, %s after nobody wants it there any more", unmountWait)
+		at, how = at.plus(unmountWait.Seconds()), fmt.Sprintf("by force, %s after nobody wants it there any more", span(unmountWait))
 	}
 	if at.At >= l.returns {
 		x.Reason = "stays attached until the node is back"

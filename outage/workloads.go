@@ -114,6 +114,9 @@ func (l *loss) workloads(list []judged) []Workload {
 		healthy := healthyOf(w) - c.lost
 		x.Steps = []Step{{At: 0, Healthy: healthy}}
 		x.Before = healthy + c.lost
+		if c.lost == 0 && len(c.gained) == 0 {
+			continue // it had none to lose
+		}
 		slices.Sort(c.gained)
 		for _, at := range c.gained {
 			healthy++

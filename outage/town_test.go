@@ -1,0 +1,296 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package outage_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
+	"refit.dev/refit/cluster"
+)
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// town makes a cluster out of lines such as
+//
+//	node a zone=east cpu=4 [ready=Unknown] [taint=KEY:SECONDS-AGO] [excluded]
+//	deployment web on=a,a,b cpu=1 min=2
+//	job batch on=a limit=0 failed=2 after-end ignore per-index=1
+//	pod tool on=a tolerate=60
+//	plane a grace=20s
+//
+// Kinds of pods are deployment, statefulset, daemonset, job, pod, static, orphan (its
+// ReplicaSet is gone) and custom. They may have: cpu, min (a budget), tolerate
+// (seconds, forever, none, or keyless:SECONDS, two:NOT-READY/UNREACHABLE), claim (a
+// volume: RWO or RWX), local (a volume that is tied to the node), finalizer, grace,
+// phase, deleted, unready.
+type town struct {
+	tb      testing.TB
+	objects []runtime.Object
+	server  string
+}
+
+func build(tb testing.TB, text string) *cluster.Snapshot {
+	tb.Helper()
+	t := &town{tb: tb, server: "v1.37.2"}
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if len(words) < 2 {
+			continue
+		}
+		options := map[string]string{}
+		for _, word := range words[2:] {
+			name, value, _ := strings.Cut(word, "=")
+			options[name] = value
+		}
+		switch words[0] {
+		case "server":
+			t.server = words[1]
+		case "node":
+			t.node(words[1], options)
+		case "plane":
+			t.plane(words[1], options)
+		default:
+			t.workload(words[0], words[1], options)
+		}
+	}
+	s, err := cluster.FromObjects(noon, t.objects...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.Server = t.server
+	return s
+}
+
+func has(o map[string]string, name string) bool { _, ok := o[name]; return ok }
+
+func (t *town) number(text string) int {
+	t.tb.Helper()
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.tb.Fatal(err)
+	}
+	return n
+}
+
+func (t *town) node(name string, o map[string]string) {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelHostname: name}}}
+	if zone := o["zone"]; zone != "" {
+		n.Labels[corev1.LabelTopologyZone] = zone
+	}
+	if has(o, "excluded") {
+		n.Labels["node.kubernetes.io/exclude-disruption"] = ""
+	}
+	if has(o, "cordoned") {
+		n.Spec.Unschedulable = true
+	}
+	cpu := o["cpu"]
+	if cpu == "" {
+		cpu = "8"
+	}
+	n.Status.Allocatable = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourcePods: resource.MustParse("110")}
+	ready := corev1.ConditionStatus(o["ready"])
+	if ready == "" {
+		ready = corev1.ConditionTrue
+	}
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}}
+	if key, ago, ok := strings.Cut(o["taint"], ":"); ok {
+		since := metav1.NewTime(noon.Add(-time.Duration(t.number(ago)) * time.Second))
+		n.Spec.Taints = []corev1.Taint{{Key: key, Effect: corev1.TaintEffectNoExecute, TimeAdded: &since}}
+	}
+	t.objects = append(t.objects, n)
+}
+
+// plane adds the static pods of a control plane.
+func (t *town) plane(node string, o map[string]string) {
+	flags := map[string][]string{}
+	for name, value := range o {
+		component := cluster.ControllerManager
+		if strings.HasPrefix(name, "default-") {
+			component = cluster.APIServer
+		}
+		flags[component] = append(flags[component], "--"+name+"="+value)
+	}
+	for _, component := range []string{cluster.APIServer, cluster.ControllerManager, "kube-scheduler", "etcd"} {
+		t.objects = append(t.objects, &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: metav1.NamespaceSystem, Name: component + "-" + node, Labels: map[string]string{"component": component},
+				Annotations: map[string]string{corev1.MirrorPodAnnotationKey: "x"},
+			},
+			Spec:   corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{Name: component, Command: append([]string{component}, flags[component]...)}}},
+			Status: corev1.PodStatus{Phase: corev1.PodRunning},
+		})
+	}
+}
+
+func (t *town) workload(kind, name string, o map[string]string) {
+	nodes := strings.Split(o["on"], ",")
+	meta := metav1.ObjectMeta{Namespace: "shop", Name: name}
+	template := corev1.PodTemplateSpec{Spec: t.spec(o)}
+	count := ptr.To(int32(len(nodes))) //nolint:gosec // a handful
+	var owner *metav1.OwnerReference
+	owned := func(group, kind, name string) {
+		owner = &metav1.OwnerReference{APIVersion: group, Kind: kind, Name: name, Controller: ptr.To(true)}
+	}
+	switch kind {
+	case "deployment":
+		owned("apps/v1", "ReplicaSet", name+"-1")
+		set := meta
+		set.Name = name + "-1"
+		set.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: name, Controller: ptr.To(true)}}
+		t.objects = append(t.objects, &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Replicas: count, Template: template}},
+			&appsv1.ReplicaSet{ObjectMeta: set, Spec: appsv1.ReplicaSetSpec{Replicas: count, Template: template}})
+	case "statefulset":
+		owned("apps/v1", "StatefulSet", name)
+		t.objects = append(t.objects, &appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Replicas: count, Template: template}})
+	case "daemonset":
+		owned("apps/v1", "DaemonSet", name)
+		t.objects = append(t.objects, &appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Template: template}})
+	case "job":
+		owned("batch/v1", "Job", name)
+		t.objects = append(t.objects, t.job(meta, template, count, o))
+	case "orphan":
+		owned("apps/v1", "ReplicaSet", name)
+	case "custom":
+		owned("example.com/v1", "Cluster", name)
+	}
+	if minimum := o["min"]; minimum != "" {
+		at := intstr.Parse(minimum)
+		t.objects = append(t.objects, &policyv1.PodDisruptionBudget{ObjectMeta: meta, Spec: policyv1.PodDisruptionBudgetSpec{
+			MinAvailable: &at, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}},
+		}})
+	}
+	for i, node := range nodes {
+		t.pod(kind, fmt.Sprintf("%s-%d", name, i), name, node, owner, o)
+	}
+}
+
+func (t *town) job(meta metav1.ObjectMeta, template corev1.PodTemplateSpec, count *int32, o map[string]string) *batchv1.Job {
+	j := &batchv1.Job{ObjectMeta: meta, Spec: batchv1.JobSpec{Template: template, Parallelism: count}}
+	if has(o, "limit") {
+		j.Spec.BackoffLimit = ptr.To(int32(t.number(o["limit"]))) //nolint:gosec // a handful
+	}
+	if has(o, "failed") {
+		j.Status.Failed = int32(t.number(o["failed"])) //nolint:gosec // a handful
+	}
+	if has(o, "per-index") {
+		j.Spec.BackoffLimitPerIndex = ptr.To(int32(t.number(o["per-index"]))) //nolint:gosec // a handful
+	}
+	if has(o, "after-end") {
+		j.Spec.PodReplacementPolicy = ptr.To(batchv1.Failed)
+	}
+	if has(o, "ignore") {
+		j.Spec.PodFailurePolicy = &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{{
+			Action:          batchv1.PodFailurePolicyActionIgnore,
+			OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}},
+		}}}
+	}
+	return j
+}
+
+func (t *town) spec(o map[string]string) corev1.PodSpec {
+	spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}, TerminationGracePeriodSeconds: ptr.To[int64](30)}
+	if cpu := o["cpu"]; cpu != "" {
+		spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu)}
+	}
+	if has(o, "grace") {
+		spec.TerminationGracePeriodSeconds = ptr.To(int64(t.number(o["grace"])))
+	}
+	if has(o, "claim") || has(o, "local") {
+		spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "x"}}}}
+	}
+	tolerate := func(key string, seconds *int64) {
+		spec.Tolerations = append(spec.Tolerations, corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: seconds})
+	}
+	notReady, unreachable := ptr.To[int64](300), ptr.To[int64](300)
+	how, arg, _ := strings.Cut(o["tolerate"], ":")
+	switch how {
+	case "":
+	case "forever":
+		notReady, unreachable = nil, nil
+	case "none":
+		return spec
+	case "keyless":
+		spec.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists, TolerationSeconds: ptr.To(int64(t.number(arg)))}}
+		return spec
+	case "two":
+		first, second, _ := strings.Cut(arg, "/")
+		notReady, unreachable = ptr.To(int64(t.number(first))), ptr.To(int64(t.number(second)))
+	default:
+		notReady, unreachable = ptr.To(int64(t.number(how))), ptr.To(int64(t.number(how)))
+	}
+	tolerate(corev1.TaintNodeNotReady, notReady)
+	tolerate(corev1.TaintNodeUnreachable, unreachable)
+	return spec
+}
+
+func (t *town) pod(kind, name, app, node string, owner *metav1.OwnerReference, o map[string]string) {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: map[string]string{"app": app}, Annotations: map[string]string{}}, Spec: t.spec(o)}
+	p.Spec.NodeName = node
+	if owner != nil {
+		p.OwnerReferences = []metav1.OwnerReference{*owner}
+	}
+	if kind == "static" {
+		p.Annotations[corev1.MirrorPodAnnotationKey] = "x"
+	}
+	if finalizer := o["finalizer"]; finalizer != "" {
+		p.Finalizers = []string{finalizer}
+	}
+	if has(o, "deleted") {
+		p.DeletionTimestamp = ptr.To(metav1.NewTime(noon))
+		p.Finalizers = append(p.Finalizers, batchv1.JobTrackingFinalizer)
+	}
+	p.Status.Phase = corev1.PodRunning
+	if phase := o["phase"]; phase != "" {
+		p.Status.Phase = corev1.PodPhase(phase)
+	}
+	ready := corev1.ConditionTrue
+	if has(o, "unready") || p.Status.Phase != corev1.PodRunning {
+		ready = corev1.ConditionFalse
+	}
+	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
+	if has(o, "waits") {
+		p.Status.ContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
+	}
+	if len(p.Spec.Volumes) > 0 {
+		p.Spec.Volumes[0].PersistentVolumeClaim.ClaimName = name
+		t.volume(name, node, o)
+	}
+	t.objects = append(t.objects, p)
+}
+
+func (t *town) volume(name, node string, o map[string]string) {
+	mode := corev1.ReadWriteOnce
+	if o["claim"] == "RWX" {
+		mode = corev1.ReadWriteMany
+	}
+	v := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv-" + name}, Spec: corev1.PersistentVolumeSpec{
+		AccessModes: []corev1.PersistentVolumeAccessMode{mode}, ClaimRef: &corev1.ObjectReference{Namespace: "shop", Name: name},
+	}}
+	if has(o, "local") {
+		v.Spec.NodeAffinity = &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+			MatchExpressions: []corev1.NodeSelectorRequirement{{Key: corev1.LabelHostname, Operator: corev1.NodeSelectorOpIn, Values: []string{node}}},
+		}}}}
+		t.objects = append(t.objects, v)
+		return
+	}
+	t.objects = append(t.objects, v, &storagev1.VolumeAttachment{ObjectMeta: metav1.ObjectMeta{Name: "at-" + name}, Spec: storagev1.VolumeAttachmentSpec{
+		NodeName: node, Source: storagev1.VolumeAttachmentSource{PersistentVolumeName: &v.Name},
+	}})
+}
