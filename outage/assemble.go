@@ -10,7 +10,7 @@ import (
 
 // forecast puts what was worked out together, sorted.
 func (l *loss) forecast(list []judged) *Forecast {
-	f := &Forecast{}
+	f := &Forecast{Pods: []Pod{}, Workloads: []Workload{}, Remarks: []string{}} // empty lists, not null
 	if l.returns < never {
 		f.ForSeconds = &l.returns
 	}
@@ -19,7 +19,11 @@ func (l *loss) forecast(list []judged) *Forecast {
 	}
 	for z := range l.modes {
 		if l.modes[z].Unready > l.zones[z].unready || slices.ContainsFunc(l.lost, func(node int) bool { return l.zoneOf[node] == z }) {
-			f.Zones = append(f.Zones, l.modes[z])
+			mode := l.modes[z]
+			if l.halted != "" {
+				mode.Rate = 0
+			}
+			f.Zones = append(f.Zones, mode)
 		}
 	}
 	slices.SortFunc(f.Nodes, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
@@ -28,8 +32,8 @@ func (l *loss) forecast(list []judged) *Forecast {
 		f.Pods = append(f.Pods, l.pod(&list[i]))
 	}
 	slices.SortStableFunc(f.Pods, func(a, b Pod) int { return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name)) })
-	f.Workloads = l.workloads(list)
-	f.Remarks = l.remarks(f, list)
+	f.Workloads = append(f.Workloads, l.workloads(list)...)
+	f.Remarks = append(f.Remarks, l.remarks(f, list)...)
 	return f
 }
 

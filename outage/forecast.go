@@ -67,7 +67,7 @@ type Forecast struct {
 	// Workloads are those that lose pods for a while or for good.
 	Workloads []Workload `json:"workloads"`
 	// Remarks are what is worth knowing beside that, the most important first.
-	Remarks []string `json:"remarks,omitempty"`
+	Remarks []string `json:"remarks"`
 }
 
 // Node is a node that was lost.
@@ -126,7 +126,9 @@ type Pod struct {
 	Owner string `json:"owner,omitempty"`
 	Fate  Fate   `json:"fate"`
 	// Deleted is when it is deleted: when it gets its deletion timestamp. nil: never.
-	Deleted *Moment `json:"deleted,omitempty"`
+	// AtSecond is the same in a single number, for scripts.
+	Deleted  *Moment  `json:"deleted,omitempty"`
+	AtSecond *float64 `json:"atSecond"`
 	// Toleration is how many seconds it tolerates the taint; nil: for ever.
 	Toleration *int64 `json:"tolerationSeconds,omitempty"`
 	// Reason is why, in a sentence.

@@ -105,6 +105,15 @@ func row[T any](name string, s Setting[T]) Row {
 	return Row{Name: name, Value: value, Source: s.Source, Assumed: s.Assumed}
 }
 
+// Given are the names of the parameters that can be given: all but those that only
+// old servers have.
+func Given() []string {
+	return []string{
+		flagGracePeriod, flagMonitorPeriod, flagLeaseRenewal, flagUnreachable, flagEvictionRate, flagSecondaryRate,
+		flagUnhealthyZone, flagLargeZone, flagKeepAttached,
+	}
+}
+
 // Longest is how long a duration may be that is given: longer ones are mistakes.
 const Longest = 365 * 24 * time.Hour
 

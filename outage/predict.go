@@ -154,6 +154,9 @@ func (l *loss) pod(j *judged) Pod {
 	if n := len(p.Controllers); n > 0 {
 		x.Owner = p.Controllers[n-1].Kind + "/" + p.Controllers[n-1].Name
 	}
+	if x.Deleted != nil {
+		x.AtSecond = &x.Deleted.At
+	}
 	x.Volumes = l.volumes(p, x.Deleted)
 	if j.renewed {
 		x.Replacement = l.replacement(j, x.Volumes)

@@ -130,9 +130,9 @@ func (l *loss) chance(f *Forecast) []string {
 
 // homecoming says what is on the nodes when they are back.
 func (l *loss) homecoming(f *Forecast, counts map[Fate]int) []string {
-	node := "the node"
+	node := "when it is back, the node"
 	if len(f.Nodes) > 1 {
-		node = "each node"
+		node = "when they are back, each node"
 	}
 	var kept []string
 	for _, fate := range []Fate{FateRestarts, FateStays} {
@@ -144,7 +144,7 @@ func (l *loss) homecoming(f *Forecast, counts map[Fate]int) []string {
 	if len(kept) > 0 {
 		but = " but for the pods that were not deleted: " + strings.Join(kept, ", ")
 	}
-	out := []string{fmt.Sprintf("when it is back, %s is empty%s; its kubelet ends what was deleted, and nothing moves back by itself", node, but)}
+	out := []string{fmt.Sprintf("%s is empty%s; its kubelet ends what was deleted, and nothing moves back by itself", node, but)}
 	if counts[FateStuck] > 0 {
 		out = append(out, "what is stuck goes on when the node is back, when its Node object is deleted, or when the node is said to be out of service"+
 			" (taint node.kubernetes.io/out-of-service, only if the machine is off)")

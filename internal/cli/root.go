@@ -98,6 +98,7 @@ var verbs = []func(*app) *cobra.Command{
 	newUncordonCommand,
 	newDrainCommand,
 	newMaintainCommand,
+	newOutageCommand,
 	newEvictionTimeoutCommand,
 	newRunsCommand,
 	newTwinCommand,

@@ -1,0 +1,188 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/outage"
+	"refit.dev/refit/report"
+)
+
+// outageFlags are the flags of outage.
+type outageFlags struct {
+	nodes nodeArgs
+	away  time.Duration
+	zone  string
+	all   bool
+	given map[string]*string // parameters, by their flags
+}
+
+func newOutageCommand(a *app) *cobra.Command {
+	f := &outageFlags{given: map[string]*string{}}
+	cmd := &cobra.Command{
+		Use:   "outage (NODE... | -l SELECTOR | --zone ZONE | --all)",
+		Short: "Tell what happens to each pod if nodes go away",
+		Long: "Tell what would happen if nodes went away now, without a word: when they are declared\n" +
+			"unreachable and tainted, when the toleration of each pod runs out, what replaces it and whether\n" +
+			"that fits, what is stuck until the nodes are back, what is lost for good, and what each workload\n" +
+			"has left in the meantime. Nothing is changed.\n\n" +
+			"With --for it tells what happens if the nodes come back: in time, or with pods deleted already.\n" +
+			"Without, they never do. --all loses each node by itself and lists first whose loss hurts most.\n\n" +
+			"The settings of the control plane are read from the command lines of its pods, where they are to\n" +
+			"be seen; otherwise the defaults of the version are assumed. Each is shown with where it is from.",
+		Example: "  # What if this node is away for ten minutes?\n" +
+			"  refit outage node-3 --for 10m\n\n" +
+			"  # What if a zone burns down?\n" +
+			"  refit outage --zone eu-west-1a\n\n" +
+			"  # Which nodes would be missed most?\n" +
+			"  refit outage --all\n\n" +
+			"  # Pods whose replacements fit nowhere\n" +
+			"  refit outage node-3 -o json | jq -r '.pods[] | select(.replacement.fits == false) | .name'",
+		RunE: func(cmd *cobra.Command, args []string) error { return a.outage(cmd, f, args) },
+	}
+	cmd.ValidArgsFunction = a.completeNodes
+	f.nodes.add(cmd)
+	cmd.Flags().DurationVar(&f.away, "for", 0, "how long the nodes are away, such as 10m; without it they never come back")
+	cmd.Flags().StringVar(&f.zone, "zone", "", "lose all nodes of this zone (topology.kubernetes.io/zone)")
+	cmd.Flags().BoolVar(&f.all, "all", false, "lose each node by itself, and rank them by what that would do")
+	for _, name := range outage.Given() {
+		f.given[name] = cmd.Flags().String(name, "", parameterUsage[name])
+	}
+	a.outputFlag(cmd, "text", "wide", "json", "yaml")
+	return cmd
+}
+
+// parameterUsage says what the parameters are; what is not given is as in the cluster.
+var parameterUsage = map[string]string{
+	"node-monitor-grace-period":              "what if a lease may be silent for so long (as of kube-controller-manager)",
+	"node-monitor-period":                    "what if leases are looked at so often (as of kube-controller-manager)",
+	"lease-renewal":                          "what if kubelets renew their leases so often",
+	"default-unreachable-toleration-seconds": "what if pods that say nothing tolerate the taint for so long (as of kube-apiserver)",
+	"node-eviction-rate":                     "what if so many nodes of a zone are tainted per second (as of kube-controller-manager)",
+	"secondary-node-eviction-rate":           "what if it is so many in a large zone of which much is gone (as of kube-controller-manager)",
+	"unhealthy-zone-threshold":               "what if so much of a zone, of 1, is much (as of kube-controller-manager)",
+	"large-cluster-size-threshold":           "what if a zone is large with more nodes than this (as of kube-controller-manager)",
+	"disable-force-detach-on-timeout":        "what if volumes are never detached by force: true or false (as of kube-controller-manager)",
+}
+
+func (a *app) outage(cmd *cobra.Command, f *outageFlags, args []string) error {
+	names, selector, err := f.parse(cmd, args)
+	if err != nil {
+		return err
+	}
+	canvas, err := report.CanvasOf(a.Out, a.color, os.Getenv)
+	if err != nil {
+		return usageError(err)
+	}
+	_, client, err := a.client()
+	if err != nil {
+		return err
+	}
+	ctx := cmd.Context()
+	snapshot, err := cluster.Read(ctx, client)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	parameters, assumptions := outage.ReadParameters(snapshot)
+	if err := f.give(cmd, &parameters); err != nil {
+		return err
+	}
+	for i := range snapshot.Unread {
+		assumptions = append(assumptions, snapshot.Unread[i].Object.String()+" "+snapshot.Unread[i].Message)
+	}
+	v := outageView{Canvas: canvas, wide: a.output == "wide", basis: basis{Parameters: parameters.Rows(), Assumptions: append([]string{}, assumptions...)}}
+	if f.all {
+		hurts, err := outage.Rank(snapshot, parameters, f.away)
+		if err != nil {
+			return usageError(err)
+		}
+		return v.writeRanks(a.Out, a.output, hurts)
+	}
+	r := outage.Request{Nodes: names, For: f.away}
+	if r.Nodes, err = f.choose(snapshot, names, selector); err != nil {
+		return usageError(err)
+	}
+	forecast, err := outage.Predict(snapshot, parameters, r)
+	if err != nil {
+		return usageError(err)
+	}
+	return v.writeForecast(a.Out, a.output, forecast)
+}
+
+// parse checks what can be checked without a cluster.
+func (f *outageFlags) parse(cmd *cobra.Command, args []string) (names []string, selector labels.Selector, err error) {
+	ways := 0
+	for _, used := range []bool{len(args) > 0, cmd.Flags().Changed("selector"), cmd.Flags().Changed("zone"), f.all} {
+		if used {
+			ways++
+		}
+	}
+	switch {
+	case ways > 1:
+		return nil, nil, usageError(errors.New("nodes by name, --selector, --zone and --all: use one of them"))
+	case cmd.Flags().Changed("for") && (f.away <= 0 || f.away > outage.Longest):
+		return nil, nil, hint.Wrap(usageError(fmt.Errorf("--for %s: want more than nothing, and no more than %s", f.away, outage.Longest)),
+			"without --for the nodes never come back")
+	case cmd.Flags().Changed("zone") && f.zone == "":
+		return nil, nil, usageError(errors.New("--zone is empty: name a zone"))
+	}
+	if err := f.give(cmd, &outage.Parameters{}); err != nil {
+		return nil, nil, err
+	}
+	if f.all || f.zone != "" {
+		return nil, nil, nil
+	}
+	if ways == 0 {
+		return nil, nil, hint.Wrap(usageError(errors.New("no node is given")), "name nodes, select them with --selector, or say --zone or --all")
+	}
+	return f.nodes.parse(args)
+}
+
+// give sets the parameters that were given.
+func (f *outageFlags) give(cmd *cobra.Command, p *outage.Parameters) error {
+	for _, name := range outage.Given() {
+		if cmd.Flags().Changed(name) {
+			if err := p.Set(name, *f.given[name]); err != nil {
+				return usageError(err)
+			}
+		}
+	}
+	return nil
+}
+
+// choose finds the names of the nodes to lose.
+func (f *outageFlags) choose(s *cluster.Snapshot, names []string, selector labels.Selector) ([]string, error) {
+	switch {
+	case f.zone != "":
+		names = outage.InZone(s, f.zone)
+		if len(names) > 0 {
+			return names, nil
+		}
+		err := fmt.Errorf("no node is in a zone %q", f.zone)
+		if zones := outage.ZoneNames(s); len(zones) > 0 {
+			return nil, hint.Wrap(err, "there are %s", strings.Join(zones, ", "))
+		}
+		return nil, hint.Wrap(err, "no node has the label topology.kubernetes.io/zone: name nodes instead")
+	case selector != nil:
+		for _, n := range s.Nodes {
+			if selector.Matches(labels.Set(n.Labels)) {
+				names = append(names, n.Name)
+			}
+		}
+		if len(names) == 0 {
+			return nil, hint.Wrap(fmt.Errorf("no node matches %q", selector), "`kubectl get nodes --show-labels` shows what there is to match")
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,228 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"refit.dev/refit/internal/phrase"
+	"refit.dev/refit/outage"
+)
+
+// happening is a line of the timeline, for all that is alike.
+type happening struct {
+	from, to float64
+	order    int // of those at the same moment
+	text     string
+	details  []string
+}
+
+// timeline says what happens when.
+func (v outageView) timeline(b *strings.Builder, f *outage.Forecast) {
+	list := slices.Concat(onNodes(f), onPods(f), onReturn(f))
+	slices.SortStableFunc(list, func(x, y happening) int { return cmp.Or(cmp.Compare(x.from, y.from), cmp.Compare(x.order, y.order)) })
+	b.WriteString("\n")
+	width := 0
+	for i := range list {
+		width = max(width, len(when(&list[i])))
+	}
+	indent := strings.Repeat(" ", width+2)
+	for i := range list {
+		h := &list[i]
+		b.WriteString(v.Fold(fmt.Sprintf("%*s  %s", width, when(h), h.text), indent))
+		for _, detail := range h.details {
+			b.WriteString(v.Fold(indent+"  "+detail, indent+"    "))
+		}
+	}
+}
+
+func when(h *happening) string {
+	if rounded(h.from) == rounded(h.to) {
+		return rounded(h.from)
+	}
+	return rounded(h.from) + " to " + rounded(h.to)
+}
+
+// widen makes a happening reach to a moment.
+func (h *happening) widen(at float64) { h.from, h.to = min(h.from, at), max(h.to, at) }
+
+func begin(order int) happening { return happening{from: math.Inf(1), to: math.Inf(-1), order: order} }
+
+// margin is how far a moment may be off, in words.
+func margin(moments []*outage.Moment) string {
+	earliest, latest := math.Inf(1), math.Inf(-1)
+	for _, m := range moments {
+		earliest, latest = min(earliest, m.Earliest), max(latest, m.Latest)
+	}
+	if rounded(earliest) == rounded(latest) {
+		return ""
+	}
+	return fmt.Sprintf(" (somewhere from %s to %s)", rounded(earliest), rounded(latest))
+}
+
+// onNodes tells of the nodes.
+func onNodes(f *outage.Forecast) []happening {
+	gone := happening{text: fmt.Sprintf("%s silent, and with %s %s", areSilent(len(f.Nodes)), phrase.Plural(len(f.Nodes), "it", "them"), phrase.Count(len(f.Pods), "pod"))}
+	for i := range f.Nodes {
+		if n := &f.Nodes[i]; len(n.ControlPlane) > 0 {
+			gone.details = append(gone.details, n.Name+" is of the control plane: "+strings.Join(n.ControlPlane, ", "))
+		}
+	}
+	unknown, tainted := begin(1), begin(2)
+	var unknowns, taints []*outage.Moment
+	why := map[string]int{}
+	for i := range f.Nodes {
+		n := &f.Nodes[i]
+		if n.Unreachable != nil {
+			unknown.widen(n.Unreachable.At)
+			unknowns = append(unknowns, n.Unreachable)
+		}
+		if n.Tainted != nil {
+			tainted.widen(n.Tainted.At)
+			taints = append(taints, n.Tainted)
+		} else {
+			why[n.Untainted]++
+		}
+	}
+	list := []happening{gone}
+	if len(unknowns) > 0 {
+		unknown.text = fmt.Sprintf("Unknown: %s found silent, and the pods there count as not Ready%s", phrase.Count(len(unknowns), "node"), margin(unknowns))
+		list = append(list, unknown)
+	}
+	if len(taints) > 0 {
+		tainted.text = fmt.Sprintf("tainted unreachable: %s; from here on tolerations count%s", phrase.Count(len(taints), "node"), margin(taints))
+		list = append(list, tainted)
+	}
+	for reason, n := range why {
+		at := 0.0
+		if len(unknowns) > 0 {
+			at = unknown.to
+		}
+		list = append(list, happening{from: at, to: at, order: 3, text: fmt.Sprintf("not tainted: %s: %s", phrase.Count(n, "node"), reason)})
+	}
+	slices.SortFunc(list, func(x, y happening) int { return cmp.Or(cmp.Compare(x.order, y.order), cmp.Compare(x.text, y.text)) })
+	return list
+}
+
+func areSilent(nodes int) string {
+	if nodes == 1 {
+		return "the node is"
+	}
+	return fmt.Sprintf("%d nodes are", nodes)
+}
+
+// fateTexts say what a fate is.
+var fateTexts = map[outage.Fate]string{
+	outage.FateLost:     "lost for good",
+	outage.FateFailsJob: "lost, and the Job fails with it",
+	outage.FateStuck:    "deleted, but stuck Terminating, and not replaced",
+	outage.FateReplaced: "deleted and replaced",
+	outage.FateRestarts: "not deleted, because the node is back in time",
+	outage.FateStays:    "not deleted, however long it takes",
+	outage.FateFinished: "had ended before",
+}
+
+// onPods tells of the pods that are deleted, those together that have the same
+// fate for the same patience.
+func onPods(f *outage.Forecast) []happening {
+	type alike struct {
+		fate     outage.Fate
+		patience int64
+	}
+	groups := map[alike][]*outage.Pod{}
+	for i := range f.Pods {
+		p := &f.Pods[i]
+		if p.Deleted == nil || p.Fate == outage.FateFinished {
+			continue
+		}
+		key := alike{p.Fate, -1}
+		if p.Toleration != nil {
+			key.patience = *p.Toleration
+		}
+		groups[key] = append(groups[key], p)
+	}
+	var list []happening
+	for key, pods := range groups {
+		h := begin(4 + slices.Index(outage.Fates(), key.fate))
+		var moments []*outage.Moment
+		unplaced := 0
+		for _, p := range pods {
+			h.widen(p.Deleted.At)
+			moments = append(moments, p.Deleted)
+			if p.Replacement != nil && !p.Replacement.Fits {
+				unplaced++
+			}
+		}
+		h.text = fmt.Sprintf("%s: %s", phrase.Count(len(pods), "pod"), fateTexts[key.fate])
+		if unplaced > 0 {
+			h.text += fmt.Sprintf("; for %d there is no room", unplaced)
+		}
+		h.text += margin(moments)
+		h.details = []string{owners(pods)}
+		list = append(list, h)
+	}
+	slices.SortFunc(list, func(x, y happening) int { return cmp.Or(cmp.Compare(x.order, y.order), cmp.Compare(x.from, y.from)) })
+	return list
+}
+
+// mostOwners is how many workloads are named on a line of the timeline.
+const mostOwners = 12
+
+// owners says whose pods they are.
+func owners(pods []*outage.Pod) string {
+	counts := map[string]int{}
+	for _, p := range pods {
+		name := p.Namespace + "/" + p.Name
+		if _, owner, ok := strings.Cut(p.Owner, "/"); ok {
+			name = p.Namespace + "/" + owner
+		}
+		counts[name]++
+	}
+	var names []string
+	for name, n := range counts {
+		if n > 1 {
+			name = fmt.Sprintf("%s (%d)", name, n)
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return phrase.Few(names, mostOwners)
+}
+
+// onReturn tells what is there in the end.
+func onReturn(f *outage.Forecast) []happening {
+	var kept []string
+	for _, fate := range []outage.Fate{outage.FateRestarts, outage.FateStays} {
+		var pods []*outage.Pod
+		for i := range f.Pods {
+			if f.Pods[i].Fate == fate {
+				pods = append(pods, &f.Pods[i])
+			}
+		}
+		if len(pods) > 0 {
+			kept = append(kept, fmt.Sprintf("%s %s: %s", phrase.Count(len(pods), "pod"), fateTexts[fate], owners(pods)))
+		}
+	}
+	if f.ForSeconds == nil {
+		last := 0.0
+		for i := range f.Pods {
+			if m := f.Pods[i].Deleted; m != nil {
+				last = max(last, m.At)
+			}
+		}
+		if len(kept) == 0 {
+			return nil
+		}
+		return []happening{{from: last, to: last, order: 20, text: "what is left bound to it", details: kept}}
+	}
+	text := "back: empty, with nothing to start again"
+	if len(kept) > 0 {
+		text = "back, with what was not deleted"
+	}
+	return []happening{{from: *f.ForSeconds, to: *f.ForSeconds, order: 20, text: text, details: kept}}
+}
