@@ -63,3 +63,39 @@ func TaintedBy(node *corev1.Node) string {
 	}
 	return ""
 }
+
+// OutOfServiceAnnotation is the node annotation that holds an OutOfServiceMark, as JSON.
+const OutOfServiceAnnotation = "refit.dev/out-of-service"
+
+// OutOfServiceMark says who of refit tainted a node as out of service, so that
+// refit takes off that taint and no other.
+type OutOfServiceMark struct {
+	// Run is the drain that did it.
+	Run string `json:"run"`
+	// Since is when.
+	Since time.Time `json:"since"`
+}
+
+// OutOfServiceMarkOf returns the mark on a node; false if there is none, or none
+// that can be read.
+func OutOfServiceMarkOf(node *corev1.Node) (OutOfServiceMark, bool) {
+	text, found := node.Annotations[OutOfServiceAnnotation]
+	if !found {
+		return OutOfServiceMark{}, false
+	}
+	var mark OutOfServiceMark
+	if err := json.Unmarshal([]byte(text), &mark); err != nil {
+		return OutOfServiceMark{}, false
+	}
+	return mark, true
+}
+
+// Annotation returns the text of the annotation, in whole seconds and UTC.
+func (m OutOfServiceMark) Annotation() string {
+	m.Since = m.Since.UTC().Truncate(time.Second)
+	text, err := json.Marshal(m)
+	if err != nil {
+		panic(err) // a string and a time always marshal
+	}
+	return string(text)
+}

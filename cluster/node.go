@@ -3,7 +3,11 @@
 
 package cluster
 
-import corev1 "k8s.io/api/core/v1"
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+)
 
 // Ready tells whether the kubelet reports the node as Ready.
 func Ready(node *corev1.Node) bool {
@@ -13,6 +17,27 @@ func Ready(node *corev1.Node) bool {
 		}
 	}
 	return false
+}
+
+// Lost tells whether the control plane has given the node up: its kubelet does not
+// answer. The node controller says so by a Ready condition that is Unknown, once
+// the node's lease is silent for the grace period (tryUpdateNodeHealth in
+// pkg/controller/nodelifecycle/node_lifecycle_controller.go). A node that says
+// itself that it is not Ready is not lost.
+func Lost(node *corev1.Node) bool {
+	for i := range node.Status.Conditions {
+		if c := &node.Status.Conditions[i]; c.Type == corev1.NodeReady {
+			return c.Status == corev1.ConditionUnknown
+		}
+	}
+	return false
+}
+
+// OutOfService tells whether what is left of the node's pods is removed without
+// its kubelet: it is not Ready and has the taint that says so (gcTerminating in
+// pkg/controller/podgc/gc_controller.go, KEP-2268). Volumes are then detached at once.
+func OutOfService(node *corev1.Node) bool {
+	return !Ready(node) && slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService })
 }
 
 // Passing tells whether a taint comes and goes with a node's cordon and its

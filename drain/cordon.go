@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -36,7 +37,8 @@ const cordonAttempts = 10
 // The write only succeeds on that very node, as it was last seen; when somebody
 // else wrote to it in between, Cordon looks again. mark.WasUnschedulable is set
 // here, from what is found. The mark of another run of refit on a node that is
-// cordoned is left as it is: that run has a claim on it.
+// cordoned is left as it is: that run has a claim on it. A node that refit had
+// tainted as out of service and that is Ready again loses that taint.
 func Cordon(ctx context.Context, client kubernetes.Interface, node *corev1.Node, mark cluster.Mark) (changed bool, err error) {
 	return cordon(ctx, client, node, mark, nil)
 }
@@ -48,13 +50,17 @@ func TryCordon(ctx context.Context, client kubernetes.Interface, node *corev1.No
 
 func cordon(ctx context.Context, client kubernetes.Interface, node *corev1.Node, mark cluster.Mark, dryRun []string) (bool, error) {
 	edit := func(n *corev1.Node) *nodePatch {
+		p := newNodePatch(n)
+		back := p.backInService(n)
 		if _, marked := cluster.MarkOf(n); marked && n.Spec.Unschedulable {
-			return nil
+			if !back {
+				return nil
+			}
+			return p
 		}
 		m := mark
 		m.WasUnschedulable = n.Spec.Unschedulable
 		text := m.Annotation()
-		p := newNodePatch(n)
 		p.setCordon(&text, true)
 		return p
 	}
@@ -67,7 +73,8 @@ func cordon(ctx context.Context, client kubernetes.Interface, node *corev1.Node,
 
 // Uncordon takes back what Cordon did for run: the mark is removed, and the node
 // is schedulable again unless it was cordoned before that by somebody else; the
-// soft taint of the run goes as well. changed tells whether the node became schedulable. A node that does not carry
+// soft taint of the run goes as well, and refit's out-of-service taint if the node is
+// Ready. changed tells whether the node became schedulable. A node that does not carry
 // the mark of run, or is not there any more, is left alone: that is no error.
 func Uncordon(ctx context.Context, client kubernetes.Interface, name, run string) (changed bool, err error) {
 	node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
@@ -88,6 +95,7 @@ func Uncordon(ctx context.Context, client kubernetes.Interface, name, run string
 		p := newNodePatch(n)
 		p.setCordon(nil, keep)
 		p.untaint(n, run)
+		p.backInService(n)
 		return p
 	}
 	before, err := patchNode(ctx, client, node, edit, nil)
@@ -101,17 +109,22 @@ func Uncordon(ctx context.Context, client kubernetes.Interface, name, run string
 }
 
 // UncordonByHand marks the node schedulable whoever cordoned it, as kubectl
-// uncordon does, and removes refit's mark and soft taint. A node that is not there is an error.
+// uncordon does, and removes refit's mark and soft taint, and its out-of-service taint
+// if the node is Ready. A node that is not there is an error.
 func UncordonByHand(ctx context.Context, client kubernetes.Interface, node *corev1.Node, dryRun bool) (changed bool, err error) {
 	var options []string
 	if dryRun {
 		options = []string{metav1.DryRunAll}
 	}
 	edit := func(n *corev1.Node) *nodePatch {
-		if _, found := n.Annotations[cluster.CordonAnnotation]; !found && !n.Spec.Unschedulable && cluster.TaintedBy(n) == "" {
-			return nil
-		}
 		p := newNodePatch(n)
+		back := p.backInService(n)
+		if _, found := n.Annotations[cluster.CordonAnnotation]; !found && !n.Spec.Unschedulable && cluster.TaintedBy(n) == "" {
+			if !back {
+				return nil
+			}
+			return p
+		}
 		p.setCordon(nil, false)
 		p.untaint(n, "")
 		return p
@@ -137,11 +150,30 @@ func newNodePatch(node *corev1.Node) *nodePatch {
 
 // setCordon sets the annotation (nil: removes it) and spec.unschedulable.
 func (p *nodePatch) setCordon(annotation *string, unschedulable bool) {
-	p.Metadata["annotations"] = map[string]*string{cluster.CordonAnnotation: annotation}
+	p.annotate(cluster.CordonAnnotation, annotation)
 	p.Spec["unschedulable"] = unschedulable
 }
 
+// annotate sets an annotation (nil: removes it).
+func (p *nodePatch) annotate(key string, value *string) {
+	all, ok := p.Metadata["annotations"].(map[string]*string)
+	if !ok {
+		all = map[string]*string{}
+		p.Metadata["annotations"] = all
+	}
+	all[key] = value
+}
+
 func (p *nodePatch) setTaints(taints []corev1.Taint) { p.Spec["taints"] = taints }
+
+// dropTaints leaves out more of n's taints.
+func (p *nodePatch) dropTaints(n *corev1.Node, drop func(corev1.Taint) bool) {
+	taints, ok := p.Spec["taints"].([]corev1.Taint)
+	if !ok {
+		taints = slices.Clone(n.Spec.Taints)
+	}
+	p.setTaints(slices.DeleteFunc(taints, drop))
+}
 
 // patchNode applies the patch that edit makes of the node (nil: nothing to do),
 // looking again after each conflict. It returns the node as it was before.

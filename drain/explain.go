@@ -248,6 +248,9 @@ func explainRefusal(a answer) event.Blocker {
 // explainLeaving explains a pod that is deleted and still there.
 func (d *Drainer) explainLeaving(p *podDrain) (event.Blocker, bool) {
 	pod := p.pod
+	if pod.DeletionTimestamp == nil && p.expelled {
+		return event.Blocker{Cause: event.CauseTerminating, Message: "is about to be deleted, because its node is out of service"}, false
+	}
 	if pod.DeletionTimestamp == nil {
 		return event.Blocker{Cause: event.CauseTerminating, Message: "was evicted just now"}, false
 	}
@@ -259,11 +262,17 @@ func (d *Drainer) explainLeaving(p *podDrain) (event.Blocker, bool) {
 			Message: "is deleted and waits for its finalizers: " + strings.Join(pod.Finalizers, ", "),
 			Hint:    "whoever set them has to remove them; see whether that controller runs",
 		}, true
+	case p.node.outOfService != nil:
+		return event.Blocker{
+			Cause:   event.CauseTerminating,
+			Message: "is deleted, and is removed without its kubelet, because its node is out of service: that is looked after every 20 s",
+			Hint:    "if this takes longer, look at kube-controller-manager: its controller pod-garbage-collector does it",
+		}, overdue
 	case overdue && d.kubeletSilent(pod.Spec.NodeName):
 		return event.Blocker{
 			Cause:   event.CauseKubelet,
 			Message: "is deleted, and the kubelet of node " + pod.Spec.NodeName + " does not answer",
-			Hint:    "if the machine is off for certain, taint the node node.kubernetes.io/out-of-service=nodeshutdown:NoExecute, or delete the Node",
+			Hint:    "if the machine is off for certain: refit drain " + pod.Spec.NodeName + " --confirm-node-is-off; or delete the Node",
 		}, true
 	case overdue:
 		return event.Blocker{

@@ -30,6 +30,9 @@ type nodeDrain struct {
 
 	pods    map[types.UID]*podDrain
 	skipped map[types.UID]bool
+	// outOfService is the node while its taint has pods deleted, with nobody asking
+	// for it; nil otherwise.
+	outOfService *corev1.Node
 	// volumes are those that have to be detached, with a pod that used each; set
 	// once all pods have left.
 	volumes map[string]*podDrain
@@ -64,6 +67,9 @@ func (d *Drainer) begin(n *nodeDrain) {
 		return
 	}
 	n.uid = node.UID
+	if cluster.OutOfService(node) {
+		n.outOfService = node
+	}
 	selection := d.Select(n.name)
 	if err := selection.Err(); err != nil {
 		d.finish(n, err)
@@ -99,6 +105,10 @@ func (d *Drainer) adopt(n *nodeDrain, pod *corev1.Pod) {
 		controllers: d.watcher.Controllers(pod), volumes: d.volumesOf(pod), budgets: d.budgetsOf(pod),
 	}
 	n.pods[pod.UID], d.pods[pod.UID] = p, p
+	if n.expels(p) {
+		d.expel(p)
+		return
+	}
 	if critical(pod) {
 		p.stage = held
 		d.unclear[p] = true
@@ -154,6 +164,7 @@ func (d *Drainer) nodeChanged(name string) {
 				d.unclear[p] = true
 			}
 		}
+		d.serviceChanged(n, node)
 	}
 }
 

@@ -30,7 +30,10 @@ const undoLimit = 10 * time.Second
 // uncordon again those that could not be drained - if it was this call that
 // cordoned them, and unless keepCordon. mark says under which name.
 //
-// If the pods of one node may not be evicted under the options, none is touched.
+// If the pods of one node may not be evicted under the options, or one is lost so
+// that they could not end, none is touched. Lost nodes whose machines are off, as
+// somebody has to have said, are tainted as out of service; the taint stays until
+// refit cordons or uncordons a node that is Ready again.
 // It tells its sink everything, and ends with the Summary that it returns; the
 // error is nil if every node was drained.
 func (d *Drainer) Nodes(ctx context.Context, nodes []*corev1.Node, mark string, keepCordon bool) (event.Event, error) {
@@ -85,7 +88,8 @@ func (o *operation) each(f func(i int)) {
 func (o *operation) refusals() error {
 	var errs []error
 	for _, n := range o.nodes {
-		errs = append(errs, o.Select(n.Name).Err())
+		selection := o.Select(n.Name)
+		errs = append(errs, selection.Err(), o.options.impasse(n, len(selection.Leave)))
 	}
 	return errors.Join(errs...)
 }
@@ -117,6 +121,9 @@ func (o *operation) cordonOne(i int) error {
 	if changed {
 		o.tell(event.Event{Type: event.NodeCordoned, Node: node.Name})
 	}
+	if StaleOutOfService(node) && o.options.DryRun != DryRunClient {
+		o.tell(event.Event{Type: event.NodeInService, Node: node.Name, Message: "is Ready again: refit's taint " + corev1.TaintNodeOutOfService + " is removed"})
+	}
 	return nil
 }
 
@@ -136,7 +143,12 @@ func (o *operation) drainOne(i int) {
 	if o.cordoned[i] {
 		o.note(i, NoteCordoned, "cordoned to be drained")
 	}
-	o.results[i], o.errs[i] = o.Drain(o.ctx, node.Name)
+	if err := o.giveUp(i); err != nil {
+		o.errs[i] = err
+	} else {
+		o.results[i], o.errs[i] = o.Drain(o.ctx, node.Name)
+	}
+	defer o.afterLoss(i)
 	err := o.errs[i]
 	if err == nil {
 		o.note(i, NoteDrained, fmt.Sprintf("%d pods evicted in %s", o.results[i].Evicted, o.results[i].Elapsed.Round(100*time.Millisecond)))
@@ -232,10 +244,11 @@ func (o *operation) result(err error, counts event.Counts) event.Result {
 	for _, err := range leaves(err) {
 		var unfinished *UnfinishedError
 		var refused *RefusedError
+		var lost *LostError
 		switch {
 		case errors.As(err, &unfinished):
 			worst = event.ResultUnfinished
-		case !errors.As(err, &refused):
+		case !errors.As(err, &refused) && !errors.As(err, &lost):
 			return event.ResultFailed
 		}
 	}

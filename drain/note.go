@@ -20,6 +20,8 @@ const (
 	NoteDrained    = "RefitDrained"
 	NoteUncordoned = "RefitUncordoned"
 	NoteBlocked    = "RefitBlocked"
+
+	NoteOutOfService = "RefitOutOfService"
 )
 
 const (

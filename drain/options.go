@@ -25,6 +25,9 @@ type Options struct {
 	DisableEviction bool
 	// GracePeriod is what each pod gets to terminate, in seconds; nil is what the pod says.
 	GracePeriod *int64
+	// ConfirmNodeIsOff says that somebody has made sure that the machines of lost
+	// nodes are off: they may be tainted as out of service.
+	ConfirmNodeIsOff bool
 	// PodSelector restricts the drain to pods that match; nil matches all.
 	PodSelector labels.Selector
 	// SkipWaitForDelete leaves out pods that were deleted longer ago than this

@@ -48,6 +48,8 @@ type podDrain struct {
 	probing bool
 	// quorum is the one at which it waits, or from which it departed.
 	quorum *quorum
+	// expelled: the taint of its node has it deleted; nobody asks for it.
+	expelled bool
 	// unsure: it may have been evicted by a request that got no answer to the point.
 	unsure bool
 
@@ -112,6 +114,9 @@ func (d *Drainer) updated(p *podDrain, now *corev1.Pod) {
 	before := p.pod
 	p.pod = now
 	d.unclear[p] = true
+	if before.DeletionTimestamp == nil && now.DeletionTimestamp != nil {
+		d.expelledNow(p)
+	}
 	if now.DeletionTimestamp != nil && (before.DeletionTimestamp == nil || !before.DeletionTimestamp.Equal(now.DeletionTimestamp)) {
 		d.watchOver(p)
 	}
@@ -144,6 +149,9 @@ func (d *Drainer) tooPatient(pod *corev1.Pod) bool {
 // disappeared: the cache has no such pod any more.
 func (d *Drainer) disappeared(p *podDrain) {
 	p.gone = true
+	if p.pod.DeletionTimestamp == nil {
+		d.expelledNow(p)
+	}
 	for _, key := range p.budgets {
 		if g := d.gates[key]; g != nil {
 			g.settle()

@@ -66,7 +66,7 @@ func (p *nodePatch) untaint(n *corev1.Node, run string) {
 	if by == "" || run != "" && by != run {
 		return
 	}
-	p.setTaints(slices.DeleteFunc(slices.Clone(n.Spec.Taints), func(t corev1.Taint) bool {
+	p.dropTaints(n, func(t corev1.Taint) bool {
 		return t.Key == cluster.TaintKey && t.Effect == corev1.TaintEffectPreferNoSchedule
-	}))
+	})
 }

@@ -407,25 +407,7 @@ func recreatedPod(g *ground) {
 // The drain ends only when the volumes of the evicted pods are detached.
 func volumesDetach(g *ground) {
 	g.mark("volumes", "node-09")
-	must[*appsv1.StatefulSet](g.t)(g.admin.AppsV1().StatefulSets("default").Create(g.ctx, &appsv1.StatefulSet{
-		ObjectMeta: metav1.ObjectMeta{Name: "db"},
-		Spec: appsv1.StatefulSetSpec{
-			Replicas: ptr.To[int32](1), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "db"}},
-			Template: func() corev1.PodTemplateSpec {
-				p := template("volumes", "db", nil)
-				p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}
-				return p
-			}(),
-			VolumeClaimTemplates: []corev1.PersistentVolumeClaim{{
-				ObjectMeta: metav1.ObjectMeta{Name: "data"},
-				Spec: corev1.PersistentVolumeClaimSpec{
-					AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, StorageClassName: ptr.To(simulated.Provisioner),
-					Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
-				},
-			}},
-		},
-	}, metav1.CreateOptions{}))
-	g.untilReady("db", 1)
+	g.database("volumes", "db")
 	g.until("the volume to be attached", func() bool { return len(g.w.Attachments("node-09")) == 1 })
 	if _, err := g.drainer().Nodes(g.ctx, g.nodes("node-09"), "test", false); err != nil {
 		g.t.Error(err)
@@ -439,6 +421,27 @@ func volumesDetach(g *ground) {
 		g.t.Errorf("%d volumes are attached after the drain", list)
 	}
 	g.cordon(false, "node-09")
+}
+
+// database makes a StatefulSet of one pod with a volume and waits until it is ready.
+func (g *ground) database(group, app string) {
+	g.t.Helper()
+	pods := template(group, app, nil)
+	pods.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}
+	must[*appsv1.StatefulSet](g.t)(g.admin.AppsV1().StatefulSets("default").Create(g.ctx, &appsv1.StatefulSet{
+		ObjectMeta: metav1.ObjectMeta{Name: app},
+		Spec: appsv1.StatefulSetSpec{
+			Replicas: ptr.To[int32](1), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": app}}, Template: pods,
+			VolumeClaimTemplates: []corev1.PersistentVolumeClaim{{
+				ObjectMeta: metav1.ObjectMeta{Name: "data"},
+				Spec: corev1.PersistentVolumeClaimSpec{
+					AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, StorageClassName: ptr.To(simulated.Provisioner),
+					Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+				},
+			}},
+		},
+	}, metav1.CreateOptions{}))
+	g.untilReady(app, 1)
 }
 
 // A timeout takes back refit's own cordon and no other.

@@ -20,6 +20,9 @@ const (
 	NodeUncordoned Type = "node-uncordoned"
 	// NodeDrained reports that every pod that had to leave a node is gone: Node, Counts, Seconds.
 	NodeDrained Type = "node-drained"
+	// NodeOutOfService and NodeInService report that refit set and removed the taint node.kubernetes.io/out-of-service: Node, Message.
+	NodeOutOfService Type = "node-out-of-service"
+	NodeInService    Type = "node-in-service"
 	// NodeFailed reports that a node could not be finished and stays cordoned: Node, Message, Hint.
 	NodeFailed Type = "node-failed"
 	// PodSkipped reports a pod that stays by rule: Node, Pod, Reason, Message.

@@ -44,6 +44,8 @@ func (n *narrator) lines(e event.Event, p *progress) []string {
 		return nil
 	case event.NodeDrained:
 		return []string{fmt.Sprintf("%s  drained in %s%s", printableLine(e.Node), seconds(e.Seconds), tally(e.Counts)) + n.dryRun}
+	case event.NodeOutOfService, event.NodeInService:
+		return []string{printableLine(e.Node) + "  " + printableLine(e.Message) + n.dryRun}
 	case event.NodeFailed:
 		return withHint(printableLine(e.Node)+"  failed: "+printableLine(e.Message), e.Hint)
 	case event.CommandOutput:
@@ -119,6 +121,10 @@ func result(e event.Event, p *progress) string {
 		did = "uncordoned"
 	case e.Type == event.NodeDrained:
 		did = "drained"
+	case e.Type == event.NodeOutOfService:
+		did = "out-of-service"
+	case e.Type == event.NodeInService:
+		did = "in-service"
 	}
 	if did == "" {
 		return ""

@@ -41,7 +41,8 @@ func newUncordonCommand(a *app) *cobra.Command {
 	m := marking{verb: "uncordon", done: "uncordoned", reason: drain.NoteUncordoned, note: "uncordoned by hand", apply: uncordonByHand}
 	cmd := a.markingCommand(m)
 	cmd.Short = "Mark nodes schedulable again"
-	cmd.Long = "Mark nodes schedulable again, whoever cordoned them, and take refit's mark off them."
+	cmd.Long = "Mark nodes schedulable again, whoever cordoned them, and take refit's mark off them. A node that\n" +
+		"refit drain --confirm-node-is-off had tainted as out of service loses that taint if it is Ready."
 	cmd.Example = "  # Let pods come to node-01 again\n" +
 		"  refit uncordon node-01"
 	return cmd
@@ -92,6 +93,21 @@ func (a *app) markingCommand(m marking) *cobra.Command {
 	return cmd
 }
 
+// tellService says what became of the taint with which refit had declared a node out
+// of service.
+func (a *app) tellService(node *corev1.Node, suffix string) error {
+	_, marked := cluster.OutOfServiceMarkOf(node)
+	switch {
+	case drain.StaleOutOfService(node):
+		_, err := fmt.Fprintf(a.Out, "node/%s in-service%s\n", report.Printable(node.Name), suffix)
+		return err
+	case marked:
+		fmt.Fprintf(a.ErrOut, "warning: node %s is not Ready, and keeps the taint %s that refit has set: nothing can run there\nhint: when it is Ready again: refit uncordon %s\n",
+			report.Printable(node.Name), corev1.TaintNodeOutOfService, report.Printable(node.Name))
+	}
+	return nil
+}
+
 func (a *app) mark(ctx context.Context, m marking, names []string, selector labels.Selector, dryRun drain.DryRun) error {
 	_, client, err := a.client()
 	if err != nil {
@@ -122,6 +138,9 @@ func (a *app) mark(ctx context.Context, m marking, names []string, selector labe
 			drain.Note(ctx, client, clock.RealClock{}.Now(), node, m.reason, m.note)
 		}
 		if _, err := fmt.Fprintf(a.Out, "node/%s %s%s\n", report.Printable(node.Name), done, suffix); err != nil {
+			return err
+		}
+		if err := a.tellService(node, suffix); err != nil {
 			return err
 		}
 	}

@@ -28,6 +28,7 @@ func newDrainCommand(a *app) *cobra.Command {
 		flags      drainFlags
 		dryRun     string
 		keepCordon bool
+		confirmOff bool
 	)
 	cmd := &cobra.Command{
 		Use:   "drain NODE... | -l SELECTOR",
@@ -38,6 +39,11 @@ func newDrainCommand(a *app) *cobra.Command {
 			"If a pod may not be evicted without one more flag, nothing is touched (exit code 3). What\n" +
 			"cannot be drained before --timeout or Ctrl-C is listed with the reason, and its node is\n" +
 			"uncordoned again if this command had cordoned it (exit code 4).\n\n" +
+			"A node whose kubelet does not answer is not drained: evictions would be accepted and the pods\n" +
+			"would stay (exit code 3). With --confirm-node-is-off, which says that somebody has made sure\n" +
+			"that the machine is off, it is tainted node.kubernetes.io/out-of-service: its pods are removed,\n" +
+			"past their budgets, and its volumes detached. The taint goes when refit drains, maintains or\n" +
+			"uncordons the node once it is Ready again.\n\n" +
 			"The flags are kubectl drain's, except that DaemonSet pods are left alone by default.",
 		Example: "  # Drain two nodes at the same time\n" +
 			"  refit drain node-01 node-02\n\n" +
@@ -45,6 +51,8 @@ func newDrainCommand(a *app) *cobra.Command {
 			"  refit drain node-01 --dry-run=server\n\n" +
 			"  # All nodes of a rack, whatever runs there, ten minutes at most\n" +
 			"  refit drain -l rack=r7 --force --delete-emptydir-data --timeout=10m --yes\n\n" +
+			"  # Its machine is dead, and will not wake up by itself\n" +
+			"  refit drain node-01 --confirm-node-is-off\n\n" +
 			"  # For a script: one event per line, the last one says how it ended\n" +
 			"  refit drain node-01 -o json | tail -n 1 | jq .result",
 		ValidArgsFunction: a.completeNodes,
@@ -60,12 +68,15 @@ func newDrainCommand(a *app) *cobra.Command {
 			if options.DryRun, err = parseDryRun(dryRun); err != nil {
 				return err
 			}
+			options.ConfirmNodeIsOff = confirmOff
 			return a.drain(cmd.Context(), names, selector, options, keepCordon)
 		},
 	}
 	nodes.add(cmd)
 	flags.add(cmd.Flags())
 	dryRunFlag(cmd.Flags(), &dryRun)
+	cmd.Flags().BoolVar(&confirmOff, "confirm-node-is-off", false,
+		"the machines of these nodes, which do not answer, are off for certain: taint them as out of service")
 	cmd.Flags().BoolVar(&keepCordon, "keep-cordon", false, "leave nodes cordoned that could not be drained")
 	a.yesFlag(cmd)
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")

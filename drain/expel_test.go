@@ -1,0 +1,85 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package drain
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"refit.dev/refit/event"
+)
+
+// lose makes a node lost and out of service; back makes it Ready.
+func (x *world) lose(name string) {
+	change(x, &corev1.Node{}, "", name, func(n *corev1.Node) {
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionUnknown}}
+		n.Spec.Taints = []corev1.Taint{outOfService()}
+	})
+}
+
+func (x *world) back(name string) {
+	change(x, &corev1.Node{}, "", name, func(n *corev1.Node) {
+		n.Status.Conditions[0].Status = corev1.ConditionTrue
+	})
+}
+
+func tolerant(p *corev1.Pod) {
+	p.Spec.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
+}
+
+// evictedFor are the pods that were told to be evicted, by the reason that was given.
+func (x *world) evictedFor(reason string) []string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var names []string
+	for _, e := range x.events {
+		if e.Type == event.PodEvicted && e.Reason == reason {
+			names = append(names, e.Pod.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// A node is declared out of service while its pods wait: who waits for a budget, and
+// who has yet to be asked for, is left to the taint; who tolerates it goes on waiting.
+func TestOutOfServiceDuringADrain(t *testing.T) {
+	x := newWorld(t, node("n1"), pdb("web", 0, 3), pod("web-0", "n1"), pod("web-1", "n1"), pod("web-2", "n1", tolerant))
+	x.terminate = false
+	done := x.drain(t.Context(), x.drainer(), "n1")
+	x.untilBlocked("shop/web-0", event.CauseBudget)
+	x.lose("n1")
+	x.until("the drain to know", func() bool { return x.count(event.Warning) == 1 })
+	x.changePod("web-0", func(p *corev1.Pod) { now := metav1.NewTime(x.clock.Now()); p.DeletionTimestamp = &now })
+	x.until("web-0 to be expelled", func() bool { return x.count(event.PodEvicted) == 1 })
+	x.delete(podsResource, "shop", "web-0")
+	x.delete(podsResource, "shop", "web-1") // nobody has seen it terminate
+	x.until("both to be gone", func() bool { return x.count(event.PodGone) == 2 })
+	x.delete(podsResource, "shop", "web-2")
+	got := x.wait(done)
+	if got.err != nil || got.Evicted != 2 || got.Gone != 2 || x.timesAsked("shop/web-0")+x.timesAsked("shop/web-1") != 0 {
+		t.Errorf("%+v, asked %v, told:\n%s", got, x.asked, x.log())
+	}
+	if names := strings.Join(x.evictedFor(ReasonOutOfService), " "); names != "web-0 web-1" {
+		t.Errorf("expelled: %s", names)
+	}
+}
+
+// The node is out of service from the start, and back before its pods were deleted:
+// they are drained as those of any node.
+func TestBackDuringADrain(t *testing.T) {
+	x := newWorld(t, node("n1"), pdb("web", 2, 2), pod("web-0", "n1"), pod("web-1", "n1"))
+	x.lose("n1")
+	done := x.drain(t.Context(), x.drainer(), "n1")
+	x.until("the drain to begin", func() bool { return x.count(event.NodePhase) == 1 })
+	x.back("n1")
+	got := x.wait(done)
+	if got.err != nil || got.Evicted != 2 || len(x.evictedFor(ReasonOutOfService)) != 0 || x.timesAsked("shop/web-0") == 0 {
+		t.Errorf("%+v, asked %v, told:\n%s", got, x.asked, x.log())
+	}
+}

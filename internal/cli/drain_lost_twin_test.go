@@ -1,0 +1,106 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/twin"
+	"refit.dev/refit/twin/twintest"
+)
+
+// TestDrainLostNode is the command line for a node whose machine is dead, from its
+// loss to its return. What happens to the pods is tested in package drain.
+func TestDrainLostNode(t *testing.T) {
+	tw := twintest.Start(t, twin.Options{
+		Nodes: 3, Zones: 1, Scenario: "testdata/drain.yaml", Wait: true, NodeLease: 8 * time.Second, NodeMonitorGracePeriod: 10 * time.Second,
+	})
+	t.Setenv("KUBECONFIG", tw.MaintainerKubeconfig())
+	client := twintest.Client(t, tw)
+	if err := tw.FailNode(t.Context(), "node-03"); err != nil {
+		t.Fatal(err)
+	}
+	untilNode(t, client, "node-03", cluster.Lost)
+
+	steps := []struct {
+		name           string
+		before         func()
+		args           []string
+		code           int
+		stdout, stderr string // parts
+		taints         int    // of refit, on node-03 afterwards
+	}{
+		{"lost", nil, []string{"drain", "node-03"}, exitBlocked, "", "1 pod would stay Terminating", 0},
+		{"the way out", nil, []string{"drain", "node-03"}, exitBlocked, "", "say --confirm-node-is-off", 0},
+		{"lost, client dry run", nil, []string{"drain", "node-03", "--dry-run"}, exitBlocked, "", "1 pod would stay Terminating", 0},
+		{"not lost", nil, []string{"drain", "node-01", "--confirm-node-is-off"}, exitBlocked, "", "node node-01 is Ready: its kubelet answers", 0},
+		{"confirmed, but pods would be lost", nil, []string{"drain", "node-02", "node-03", "--confirm-node-is-off"}, exitBlocked, "", "cannot delete Pods that declare no controller", 0},
+		{"confirmed", nil, []string{"drain", "node-03", "--confirm-node-is-off"}, exitDone, "node/node-03 out-of-service\n", "keeps the taint node.kubernetes.io/out-of-service until it is back", 1},
+		{"uncordoned too early", nil, []string{"uncordon", "node-03"}, exitDone, "node/node-03 uncordoned\n", "warning: node node-03 is not Ready, and keeps the taint", 1},
+		{"back", func() {
+			if err := tw.RecoverNode(t.Context(), "node-03"); err != nil {
+				t.Fatal(err)
+			}
+			untilNode(t, client, "node-03", cluster.Ready)
+		}, []string{"uncordon", "node-03"}, exitDone, "node/node-03 already uncordoned\nnode/node-03 in-service\n", "", 0},
+	}
+	for _, s := range steps {
+		if !t.Run(s.name, func(t *testing.T) {
+			if s.before != nil {
+				s.before()
+			}
+			out, errw, code := refit(t, s.args...)
+			if code != s.code || !strings.Contains(out, s.stdout) || !strings.Contains(errw, s.stderr) {
+				t.Errorf("exit %d, want %d; stdout, with %q in it:\n%s\nstderr, with %q in it:\n%s", code, s.code, s.stdout, out, s.stderr, errw)
+			}
+			taints := 0
+			untilNode(t, client, "node-03", func(n *corev1.Node) bool {
+				for _, taint := range n.Spec.Taints {
+					if taint.Key == corev1.TaintNodeOutOfService {
+						taints++
+					}
+				}
+				return true
+			})
+			if taints != s.taints {
+				t.Errorf("%d taints", taints)
+			}
+		}) {
+			return // they build on each other
+		}
+	}
+}
+
+// untilNode waits until a node is as wanted.
+func untilNode(t *testing.T, client kubernetes.Interface, name string, is func(*corev1.Node) bool) {
+	t.Helper()
+	deadline := time.After(2 * time.Minute)
+	for {
+		n, err := client.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is(n) {
+			return
+		}
+		w, err := client.CoreV1().Nodes().Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + name, ResourceVersion: n.ResourceVersion})
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-w.ResultChan():
+			w.Stop()
+		case <-deadline:
+			w.Stop()
+			t.Fatalf("node %s does not become what it should: %v", name, n.Status.Conditions)
+		}
+	}
+}
