@@ -43,9 +43,11 @@ type childConfig struct {
 // machineConfig configures the machine controller of refit-twin.
 type machineConfig struct {
 	Kubeconfig           string `json:"kubeconfig"`
+	KubeletsKubeconfig   string `json:"kubeletsKubeconfig"`
 	RebootTime           string `json:"rebootTime"`
 	LeaseDuration        string `json:"leaseDuration"`
 	KubeletLabel         string `json:"kubeletLabel"`
+	TendedLabel          string `json:"tendedLabel"`
 	Running              string `json:"running"`
 	Rebooting            string `json:"rebooting"`
 	RebootAnnotation     string `json:"rebootAnnotation"`
@@ -78,9 +80,11 @@ func (t *Twin) supervisorConfig(o Options, p ports) supervisorConfig {
 		Children: children,
 		Machines: machineConfig{
 			Kubeconfig:           t.kubeconfig("machines"),
+			KubeletsKubeconfig:   t.kubeconfig("kwok"),
 			RebootTime:           o.Reboot.String(),
 			LeaseDuration:        o.lease().String(),
 			KubeletLabel:         simulated.KubeletLabel,
+			TendedLabel:          simulated.TendedLabel,
 			Running:              simulated.KubeletRunning,
 			Rebooting:            simulated.KubeletRebooting,
 			RebootAnnotation:     simulated.RebootAnnotation,
@@ -150,7 +154,7 @@ func (t *Twin) schedulerArgs(o Options) []string {
 func (t *Twin) kwokArgs() []string {
 	return []string{
 		"kwok", "--kubeconfig=" + t.kubeconfig("kwok"), "--config=" + t.path("kwok.yaml"),
-		"--manage-nodes-with-label-selector=" + simulated.KubeletLabel + "=" + simulated.KubeletRunning,
+		"--manage-nodes-with-label-selector=" + simulated.TendedLabel + "=true",
 		// The machine controller renews the leases. kwok would take its own for the
 		// right to manage a node, and lose pods while it does not see it.
 		"--node-lease-duration-seconds=0",

@@ -25,7 +25,7 @@ import (
 func (t *Twin) FailNode(ctx context.Context, name string) error {
 	return t.patchNode(ctx, name, func(*corev1.Node) map[string]any {
 		return map[string]any{
-			"labels":      map[string]any{simulated.KubeletLabel: simulated.KubeletStopped},
+			"labels":      map[string]any{simulated.KubeletLabel: simulated.KubeletStopped, simulated.TendedLabel: nil},
 			"annotations": map[string]any{simulated.RebootAnnotation: nil, simulated.DownSinceAnnotation: nil},
 		}
 	})

@@ -95,6 +95,7 @@ func newNode(o Options, i int) *corev1.Node {
 				corev1.LabelTopologyRegion:       "twin",
 				"node-role.kubernetes.io/worker": "",
 				simulated.KubeletLabel:           simulated.KubeletRunning,
+				simulated.TendedLabel:            "true", // it was never dead
 			},
 			Annotations: map[string]string{"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
 		},

@@ -10,6 +10,9 @@ const (
 	// Prefix is that of all labels and annotations of the twin.
 	Prefix = "twin.refit.dev/"
 
+	// TendedLabel is on a Node while its kubelet is heard: not yet when it was just
+	// started and the API server still refuses what it writes. The twin sets it.
+	TendedLabel = Prefix + "tended"
 	// KubeletLabel on a Node says how its kubelet is. Only with KubeletRunning
 	// are the node's lease renewed and its pods looked after.
 	KubeletLabel = Prefix + "kubelet"

@@ -30,6 +30,7 @@ type controller struct {
 	Config
 	rebootTime time.Duration
 	client     kubernetes.Interface
+	kubelets   kubernetes.Interface // with the rights of the simulated kubelets
 	nodes      corelisters.NodeLister
 	queue      workqueue.TypedRateLimitingInterface[string]
 	clock      clock.Clock
@@ -52,12 +53,11 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("lease duration: %w", err)
 	}
-	rest, err := clientcmd.BuildConfigFromFlags("", cfg.Kubeconfig)
+	client, err := newClient(cfg.Kubeconfig)
 	if err != nil {
 		return err
 	}
-	rest.QPS, rest.Burst = -1, 0 // no client-side limit, this is our own API server
-	client, err := kubernetes.NewForConfig(rest)
+	kubelets, err := newClient(cfg.KubeletsKubeconfig)
 	if err != nil {
 		return err
 	}
@@ -67,6 +67,7 @@ func Run(ctx context.Context, cfg Config) error {
 		Config:     cfg,
 		rebootTime: rebootTime,
 		client:     client,
+		kubelets:   kubelets,
 		nodes:      informer.Lister(),
 		queue:      workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
 		clock:      clock.RealClock{},
@@ -112,6 +113,15 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+func newClient(kubeconfig string) (kubernetes.Interface, error) {
+	cfg, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	cfg.QPS, cfg.Burst = -1, 0 // no client-side limit, this is our own API server
+	return kubernetes.NewForConfig(cfg)
 }
 
 // changed hands a node that was added (old is nil) or changed to both controllers.
@@ -161,7 +171,7 @@ func (m *controller) reconcile(ctx context.Context, name string) (time.Duration,
 		if rebooting { // it came up, the last step is missing
 			return 0, m.startKubelet(ctx, node)
 		}
-		return 0, nil
+		return m.tend(ctx, node)
 	case !rebooting:
 		return 0, m.goDown(ctx, node)
 	}

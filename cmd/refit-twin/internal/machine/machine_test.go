@@ -48,10 +48,11 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, ctx: context.Background(), clock: clocktesting.NewFakeClock(start),
 		store: cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})}
 	w.controller = &controller{
-		Config: Config{KubeletLabel: "kubelet", Running: "running", Rebooting: "rebooting",
+		Config: Config{KubeletLabel: "kubelet", TendedLabel: "tended", Running: "running", Rebooting: "rebooting",
 			RebootAnnotation: "reboot", RebootTimeAnnotation: "reboot-time", DownSinceAnnotation: "down-since"},
 		rebootTime: 10 * time.Second,
 		client:     fake.NewClientset(node, pod),
+		kubelets:   fake.NewClientset(node),
 		nodes:      corelisters.NewNodeLister(w.store),
 		clock:      w.clock,
 	}

@@ -20,13 +20,16 @@ import (
 // reasonDown is the reason of Ready=False while a machine is down.
 const reasonDown = "KubeletNotReady"
 
-// goDown ends the node's kubelet: without the label's running value kwok no
-// longer manages the node, and the API server refuses what kwok had still
+// goDown ends the node's kubelet: kwok no longer manages the node, and the API server refuses what kwok had still
 // planned for it. Ready=False follows when the change is seen.
 func (m *controller) goDown(ctx context.Context, node *corev1.Node) error {
 	slog.Info("machine goes down", "node", node.Name)
+	labels := map[string]any{m.KubeletLabel: m.Rebooting}
+	if m.TendedLabel != "" {
+		labels[m.TendedLabel] = nil
+	}
 	return m.patch(ctx, node, map[string]any{"metadata": map[string]any{
-		"labels":      map[string]any{m.KubeletLabel: m.Rebooting},
+		"labels":      labels,
 		"annotations": map[string]any{m.DownSinceAnnotation: m.clock.Now().UTC().Format(time.RFC3339Nano)},
 	}})
 }
@@ -61,7 +64,7 @@ func (m *controller) comeUp(ctx context.Context, node *corev1.Node, bootID strin
 	return m.startKubelet(ctx, node)
 }
 
-// startKubelet hands the node back to kwok.
+// startKubelet lets the node's kubelet run again.
 func (m *controller) startKubelet(ctx context.Context, node *corev1.Node) error {
 	return m.patch(ctx, node, map[string]any{"metadata": map[string]any{
 		"labels":      map[string]any{m.KubeletLabel: m.Running},
