@@ -102,7 +102,7 @@ func finalizers(p *corev1.Pod) []string {
 // tries are the failures of a Job in this outage.
 type tries struct {
 	failed int32
-	over   bool
+	over   *Moment // when the Job fails; nil: it does not
 }
 
 // attempt counts a pod of a Job that is deleted (isPodFailed, trackJobStatusAndRemoveFinalizers
@@ -115,8 +115,8 @@ func (l *loss) attempt(j *judged, w *cluster.Workload, jobs map[*cluster.Workloa
 	}
 	name := "Job " + w.Name
 	switch {
-	case t.over:
-		j.fate, j.why = FateFailsJob, name+" has failed by then"
+	case t.over != nil:
+		l.fallWith(j, t)
 	case a.Over:
 		j.fate, j.why = FateLost, name+" is over or suspended, and makes no more pods"
 	case j.pod.DeletionTimestamp != nil:
@@ -133,13 +133,35 @@ func (l *loss) attempt(j *judged, w *cluster.Workload, jobs map[*cluster.Workloa
 	default:
 		t.failed++
 		if t.failed > a.Limit {
-			t.over = true
+			t.over = j.when.at
 			j.fate, j.why = FateFailsJob, fmt.Sprintf("it counts as failure %d of %s, of which %d are allowed (backoffLimit): the Job fails, and its other pods are deleted",
 				t.failed, name, a.Limit)
 			return
 		}
 		j.fate, j.renewed = FateReplaced, true
 		j.why = fmt.Sprintf("%s makes another one; it counts as failure %d of %d that are allowed (backoffLimit)", name, t.failed, a.Limit)
+	}
+}
+
+// fallWith is for the other pods of a Job that fails: it deletes them then, whatever
+// they tolerate (deleteActivePods in pkg/controller/job/job_controller.go).
+func (l *loss) fallWith(j *judged, t *tries) {
+	j.fate, j.why, j.renewed = FateFailsJob, "Job "+j.pod.Controllers[0].Name+" has failed, and deletes its other pods", false
+	if j.pod.DeletionTimestamp == nil {
+		j.when = deletion{at: t.over, patience: j.when.patience}
+	}
+}
+
+// failed finds the pods of failed Jobs that would not have been deleted otherwise.
+func (l *loss) failed(list []judged, jobs map[*cluster.Workload]*tries) {
+	for i := range list {
+		j := &list[i]
+		if len(j.pod.Controllers) == 0 || j.fate != FateStays && j.fate != FateRestarts {
+			continue
+		}
+		if t := jobs[j.pod.Controllers[0]]; t != nil && t.over != nil {
+			l.fallWith(j, t)
+		}
 	}
 }
 

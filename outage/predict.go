@@ -89,6 +89,7 @@ func (l *loss) fates() []judged {
 	for i := range list {
 		l.settle(&list[i], jobs)
 	}
+	l.failed(list, jobs)
 	return list
 }
 

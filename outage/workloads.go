@@ -17,6 +17,7 @@ type changes struct {
 	workload *cluster.Workload
 	lost     int // healthy ones that go away with the nodes
 	gained   []float64
+	over     float64 // when it ends, as a Job that fails; never: it does not
 }
 
 // suffering collects the workloads that lose pods, in the order of their names.
@@ -33,13 +34,16 @@ func (l *loss) suffering(list []judged) []*changes {
 		w := j.pod.Controllers[n-1]
 		c := of[w]
 		if c == nil {
-			c = &changes{workload: w}
+			c = &changes{workload: w, over: never}
 			of[w] = c
 			all = append(all, c)
 		}
 		healthy := budget.Healthy(j.pod.Pod)
 		if healthy {
 			c.lost++
+		}
+		if j.fate == FateFailsJob && w == j.pod.Controllers[0] {
+			c.over = min(c.over, j.when.at.At)
 		}
 		if again := l.healthyAgain(j); again < never && (healthy || j.fate == FateReplaced) {
 			c.gained = append(c.gained, again)
@@ -119,12 +123,18 @@ func (l *loss) workloads(list []judged) []Workload {
 		}
 		slices.Sort(c.gained)
 		for _, at := range c.gained {
+			if at >= c.over {
+				break
+			}
 			healthy++
 			if last := &x.Steps[len(x.Steps)-1]; math.Abs(last.At-at) < 1e-6 {
 				last.Healthy = healthy
 			} else {
 				x.Steps = append(x.Steps, Step{At: at, Healthy: healthy})
 			}
+		}
+		if c.over < never {
+			x.Steps = append(x.Steps, Step{At: c.over, Healthy: 0})
 		}
 		out = append(out, x)
 	}
