@@ -133,7 +133,7 @@ func (l *loss) workloads(list []judged) []Workload {
 				x.Steps = append(x.Steps, Step{At: at, Healthy: healthy})
 			}
 		}
-		if c.over < never {
+		if c.over < never && healthy > 0 {
 			x.Steps = append(x.Steps, Step{At: c.over, Healthy: 0})
 		}
 		out = append(out, x)
