@@ -27,6 +27,7 @@ var benchmarks = []benchmark{
 	{"maintain-50", maintainFifty},
 	{"maintain-50-full", maintainFull},
 	{"plan-5000", planFiveThousand},
+	{"outage", forecastOutage},
 }
 
 func main() {

@@ -105,7 +105,10 @@ func (l *loss) chance(f *Forecast) []string {
 		}
 		switch mode.Mode {
 		case ModeAll:
-			out = append(out, fmt.Sprintf("nodes %s that are found silent before the last one is may be tainted until then: pods that tolerate it for less than some seconds may be deleted", zone))
+			// handleDisruption goes by the list of nodes that was made before the look, and
+			// RemoveTaintOffNode leaves alone what has no taint in it.
+			out = append(out, fmt.Sprintf("nodes %s that are found silent before the last one is may be tainted until then: pods that tolerate it for less than some seconds may be deleted; "+
+				"a node that is tainted during the very look at which the last one is found silent keeps the taint, and its pods are deleted after all: which one, if any, is a matter of chance", zone))
 		case ModePartial:
 			if mode.Rate == 0 {
 				out = append(out, fmt.Sprintf("one or two nodes %s are tainted before so many are known to be silent that it stops; which ones is a matter of chance", zone))

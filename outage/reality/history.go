@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -40,7 +41,7 @@ type pod struct {
 	// appeared, begun and gone are when it was first seen, got its deletion
 	// timestamp and was removed; 0: not yet.
 	appeared, begun, gone revision
-	deleted               time.Time // when its deletion was asked for
+	deleted               time.Time // when its deletion was asked for; zero if that was not to be seen
 	finished              revision  // since when its containers have ended
 	ready                 bool
 }
@@ -90,7 +91,8 @@ func (h *History) see(obj any, gone bool) {
 		h.seeNode(o)
 	case *batchv1.Job:
 		for _, c := range o.Status.Conditions {
-			if c.Type == batchv1.JobFailed && c.Status == corev1.ConditionTrue {
+			// The former comes when the Job gives up, the latter when its pods are gone, too.
+			if (c.Type == batchv1.JobFailureTarget || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
 				h.failed[o.UID] = true
 			}
 		}
@@ -127,8 +129,8 @@ func (h *History) seePod(o *corev1.Pod, gone bool) {
 	}
 	if gone {
 		p.gone = at
-		if p.begun == 0 { // it was removed at once, and what it was like before was never to be seen
-			p.begun, p.deleted = at, time.Now()
+		if p.begun == 0 { // it never had a deletion timestamp
+			p.begun = at
 		}
 	}
 }
@@ -154,24 +156,36 @@ func (h *History) Await(ctx context.Context, what string, ok func() bool) error 
 // AwaitQuiet waits until these nodes work again as far as the control plane knows,
 // and none of their pods is being deleted or not Ready.
 func (h *History) AwaitQuiet(ctx context.Context, nodes []string) error {
-	return h.Await(ctx, "the nodes work again and their pods are Ready", func() bool {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		on := map[string]bool{}
-		for _, name := range nodes {
-			n := h.nodes[name]
-			if n == nil || !n.settled {
-				return false
-			}
-			on[name] = true
-		}
-		for _, p := range h.pods {
-			if p.gone == 0 && on[p.node] && p.finished == 0 && (p.begun > 0 || !p.ready) {
-				return false
-			}
-		}
-		return true
+	var noise string
+	err := h.Await(ctx, "quiet", func() bool {
+		noise = h.noise(nodes)
+		return noise == ""
 	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", noise, err)
+	}
+	return nil
+}
+
+// noise says what is not as it should be on nodes that work; "" if all is.
+func (h *History) noise(nodes []string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range nodes {
+		if n := h.nodes[name]; n == nil || !n.settled {
+			return fmt.Sprintf("node %s does not work", name)
+		}
+	}
+	for _, p := range h.pods {
+		switch {
+		case p.gone > 0 || p.finished > 0 || !slices.Contains(nodes, p.node):
+		case p.begun > 0:
+			return fmt.Sprintf("pod %s on %s is being deleted", p, p.node)
+		case !p.ready:
+			return fmt.Sprintf("pod %s on %s is not Ready", p, p.node)
+		}
+	}
+	return ""
 }
 
 func revisionOf(o metav1.Object) revision {

@@ -30,6 +30,15 @@ type Verdict struct {
 	Deletion, Taint, Unreachable Errors
 }
 
+// Right is of how many pods the forecast said what became of them.
+func (v *Verdict) Right() int {
+	n := 0
+	for _, of := range v.Fates {
+		n += of
+	}
+	return n
+}
+
 // Errors are the differences between forecast and observed times.
 type Errors struct {
 	N       int
@@ -134,6 +143,10 @@ func count(yes bool) int {
 	return 0
 }
 
+// returning is how long before its own return a node may be tainted that was not to
+// be, because all nodes were lost: when the first ones are back, it is another matter.
+const returning = 10 * time.Second
+
 func (v *Verdict) node(n *outage.Node, l *loss) {
 	for _, m := range []struct {
 		what   string
@@ -147,7 +160,7 @@ func (v *Verdict) node(n *outage.Node, l *loss) {
 		switch {
 		case m.moment != nil && m.seen.IsZero():
 			v.Wrong = append(v.Wrong, fmt.Sprintf("node %s: was to be %s at %.0f s and was not", n.Name, m.what, m.moment.At))
-		case m.moment == nil && !m.seen.IsZero():
+		case m.moment == nil && !m.seen.IsZero() && (l.back == 0 || m.seen.Before(l.returned.Add(-returning))):
 			v.Wrong = append(v.Wrong, fmt.Sprintf("node %s: was not to be %s (%s), and was after %s", n.Name, m.what, n.Untainted, m.seen.Sub(l.since)))
 		case m.moment != nil:
 			m.errors.add("node "+n.Name, m.moment, l.since, m.seen)
@@ -214,6 +227,9 @@ func (e *evidence) against(f *outage.Pod) string {
 	}
 	if deleted && l.back > 0 && p.gone == 0 {
 		return "it is still there after its node came back"
+	}
+	if deleted && p.deleted.IsZero() {
+		return "it was removed without a deletion timestamp"
 	}
 	made := e.successor != nil
 	failed := e.h.failed[p.owner]

@@ -4,7 +4,8 @@
 package reality
 
 import (
-	"bytes"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,8 +27,10 @@ type loss struct {
 	// of service: when the pods are let go; 0: not yet. back is the former.
 	until, back revision
 	// unreachable and tainted are when the control plane noticed, and when it set
-	// the taint from which tolerations count; zero: not seen.
+	// the taint from which tolerations count; zero: not seen. A taint does not count
+	// that was taken away again while the node was away.
 	unreachable, tainted time.Time
+	returned             time.Time // when its kubelet ran again
 }
 
 func (h *History) seeNode(o *corev1.Node) {
@@ -44,10 +47,13 @@ func (h *History) seeNode(o *corev1.Node) {
 	n.settled = running
 	l := n.last()
 	if l != nil && running && l.back == 0 {
-		l.back = at
+		l.back, l.returned = at, managedSince(o, simulated.KubeletLabel)
 		if l.until == 0 {
 			l.until = at
 		}
+	}
+	if l != nil && l.back == 0 && !slices.ContainsFunc(o.Spec.Taints, evicting) {
+		l.tainted = time.Time{}
 	}
 	for _, t := range o.Spec.Taints {
 		switch {
@@ -56,7 +62,7 @@ func (h *History) seeNode(o *corev1.Node) {
 				l.until = at
 			}
 		case t.Key != corev1.TaintNodeUnreachable && t.Key != corev1.TaintNodeNotReady:
-		case t.Effect == corev1.TaintEffectNoExecute && t.TimeAdded != nil && l != nil && l.back == 0 && l.tainted.IsZero():
+		case evicting(t) && l != nil && l.back == 0 && l.tainted.IsZero():
 			l.tainted = t.TimeAdded.Time
 			fallthrough
 		default:
@@ -74,6 +80,11 @@ func (h *History) seeNode(o *corev1.Node) {
 	}
 }
 
+// evicting says whether a taint is one that has the pods of a lost node deleted.
+func evicting(t corev1.Taint) bool {
+	return (t.Key == corev1.TaintNodeUnreachable || t.Key == corev1.TaintNodeNotReady) && t.Effect == corev1.TaintEffectNoExecute && t.TimeAdded != nil
+}
+
 // last is the present or the latest loss; nil if there was none.
 func (n *node) last() *loss {
 	if n == nil || len(n.losses) == 0 {
@@ -86,7 +97,7 @@ func (n *node) last() *loss {
 func managedSince(o *corev1.Node, label string) time.Time {
 	var since time.Time
 	for _, m := range o.ManagedFields {
-		if m.Time != nil && m.FieldsV1 != nil && bytes.Contains(m.FieldsV1.Raw, []byte(`"f:`+label+`"`)) && m.Time.After(since) {
+		if m.Time != nil && m.FieldsV1 != nil && strings.Contains(m.FieldsV1.GetRawString(), `"f:`+label+`"`) && m.Time.After(since) {
 			since = m.Time.Time
 		}
 	}
