@@ -116,6 +116,12 @@ func (d *Drainer) facts(pod *corev1.Pod) podFacts {
 // for which errors.Is finds ErrNodeDeleted, ErrNodeReplaced or ErrBusy; or that of the API
 // server's refusal. The Result is valid with every error.
 func (d *Drainer) Drain(ctx context.Context, node string) (Result, error) {
+	return d.drain(ctx, node, nil)
+}
+
+// drain is Drain. doomed are the pods that had to leave a node right before it was
+// tainted as out of service: some of them may be on their way out, or gone, by now.
+func (d *Drainer) drain(ctx context.Context, node string, doomed []*corev1.Pod) (Result, error) {
 	if d.options.DryRun != DryRunNone {
 		return d.rehearse(ctx, node)
 	}
@@ -125,6 +131,7 @@ func (d *Drainer) Drain(ctx context.Context, node string) (Result, error) {
 	defer d.leave()
 
 	n := newNodeDrain(ctx, node, d.clock.Now())
+	n.doomed = doomed
 	d.commands <- func() { d.begin(n) }
 	select {
 	case <-n.done:

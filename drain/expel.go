@@ -31,6 +31,26 @@ func (d *Drainer) expel(p *podDrain) {
 	d.watchOver(p)
 }
 
+// countDoomed counts the pods that the taint was quicker with than this drain with
+// beginning.
+func (d *Drainer) countDoomed(n *nodeDrain) {
+	if n.outOfService == nil {
+		return
+	}
+	for _, pod := range n.doomed {
+		p := n.pods[pod.UID]
+		switch {
+		case p == nil:
+			d.adopt(n, pod) // as it was
+			if p = n.pods[pod.UID]; p.expelled {
+				d.disappeared(p)
+			}
+		case p.pod.DeletionTimestamp != nil:
+			d.expelledNow(p)
+		}
+	}
+}
+
 // serviceChanged takes in that a node that is being drained was declared out of
 // service, or is back.
 func (d *Drainer) serviceChanged(n *nodeDrain, node *corev1.Node) {

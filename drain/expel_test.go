@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -80,6 +81,43 @@ func TestBackDuringADrain(t *testing.T) {
 	x.back("n1")
 	got := x.wait(done)
 	if got.err != nil || got.Evicted != 2 || len(x.evictedFor(ReasonOutOfService)) != 0 || x.timesAsked("shop/web-0") == 0 {
+		t.Errorf("%+v, asked %v, told:\n%s", got, x.asked, x.log())
+	}
+}
+
+// The taint is quicker than the drain with beginning: what was terminating before
+// counts for nobody, the others for the drain, gone already or not.
+func TestTheTaintIsQuicker(t *testing.T) {
+	x := newWorld(t, node("n1"), pod("a", "n1"), pod("b", "n1"), pod("c-before", "n1"), pod("d", "n1"))
+	x.lose("n1")
+	d := x.drainer()
+	all := d.Select("n1").Leave
+	doomed := []*corev1.Pod{all[0], all[1], all[3]}
+	news := d.watcher.Subscribe()
+	defer news.Close()
+	for _, name := range []string{"b", "c-before"} {
+		x.changePod(name, func(p *corev1.Pod) { now := metav1.NewTime(x.clock.Now()); p.DeletionTimestamp = &now })
+	}
+	x.delete(podsResource, "shop", "a")
+	for deadline := time.After(patience); d.watcher.Pod("shop", "a") != nil || d.watcher.Pod("shop", "b").DeletionTimestamp == nil ||
+		d.watcher.Pod("shop", "c-before").DeletionTimestamp == nil; {
+		select {
+		case <-news.Ready():
+			news.Take()
+		case <-deadline:
+			t.Fatal("the watch does not know")
+		}
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		result, err := d.drain(t.Context(), "n1", doomed)
+		done <- outcome{result, err}
+	}()
+	x.until("two to be counted", func() bool { return x.count(event.PodEvicted) == 2 })
+	for _, name := range []string{"b", "c-before", "d"} {
+		x.delete(podsResource, "shop", name)
+	}
+	if got := x.wait(done); got.err != nil || got.Evicted != 3 || got.Gone != 3 || len(x.asked) != 0 {
 		t.Errorf("%+v, asked %v, told:\n%s", got, x.asked, x.log())
 	}
 }

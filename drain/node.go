@@ -33,6 +33,8 @@ type nodeDrain struct {
 	// outOfService is the node while its taint has pods deleted, with nobody asking
 	// for it; nil otherwise.
 	outOfService *corev1.Node
+	// doomed are those that this drain has had deleted by setting that taint.
+	doomed []*corev1.Pod
 	// volumes are those that have to be detached, with a pod that used each; set
 	// once all pods have left.
 	volumes map[string]*podDrain
@@ -87,6 +89,7 @@ func (d *Drainer) begin(n *nodeDrain) {
 	for _, pod := range selection.Leave {
 		d.adopt(n, pod)
 	}
+	d.countDoomed(n)
 	if t := d.options.Timeout; t > 0 {
 		d.alarms.set(n.started.Add(t), func() { d.end(n, &UnfinishedError{Cause: ErrTimeout}) })
 	}

@@ -143,10 +143,10 @@ func (o *operation) drainOne(i int) {
 	if o.cordoned[i] {
 		o.note(i, NoteCordoned, "cordoned to be drained")
 	}
-	if err := o.giveUp(i); err != nil {
+	if doomed, err := o.giveUp(i); err != nil {
 		o.errs[i] = err
 	} else {
-		o.results[i], o.errs[i] = o.Drain(o.ctx, node.Name)
+		o.results[i], o.errs[i] = o.drain(o.ctx, node.Name, doomed)
 	}
 	defer o.afterLoss(i)
 	err := o.errs[i]

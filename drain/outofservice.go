@@ -158,22 +158,24 @@ func silentSince(n *corev1.Node) string {
 }
 
 // giveUp taints a lost node as out of service, if somebody has said that its machine
-// is off, and waits until the watch knows.
-func (o *operation) giveUp(i int) error {
+// is off, and waits until the watch knows. doomed are the pods that had to leave
+// right before that, and were not terminating.
+func (o *operation) giveUp(i int) (doomed []*corev1.Pod, err error) {
 	node := o.nodes[i]
 	if !o.options.ConfirmNodeIsOff || o.options.DryRun == DryRunClient {
-		return nil
+		return nil, nil
 	}
+	doomed = slices.DeleteFunc(o.Select(node.Name).Leave, func(p *corev1.Pod) bool { return p.DeletionTimestamp != nil })
 	mark := cluster.OutOfServiceMark{Run: o.mark.Run, Since: o.mark.Since}
 	changed, err := SetOutOfService(o.ctx, o.client, node, mark, o.options.DryRun == DryRunServer)
 	switch {
 	case errors.Is(err, ErrAnswers):
 		o.tell(event.Event{Type: event.Warning, Node: node.Name, Message: "its kubelet answers again: it is drained without being tainted as out of service"})
-		return nil
+		return nil, nil
 	case context.Cause(o.ctx) != nil:
-		return &UnfinishedError{Node: node.Name, Cause: context.Cause(o.ctx)}
+		return nil, &UnfinishedError{Node: node.Name, Cause: context.Cause(o.ctx)}
 	case err != nil:
-		return hint.Wrap(err, "refit needs to get and patch nodes")
+		return nil, hint.Wrap(err, "refit needs to get and patch nodes")
 	}
 	if changed {
 		o.tell(event.Event{Type: event.NodeOutOfService, Node: node.Name, Message: "is lost and confirmed to be off: tainted " +
@@ -181,9 +183,9 @@ func (o *operation) giveUp(i int) error {
 		o.note(i, NoteOutOfService, "tainted as out of service: lost, and confirmed to be off")
 	}
 	if o.options.DryRun != DryRunNone {
-		return nil
+		return nil, nil
 	}
-	return o.untilSeen(node.Name)
+	return doomed, o.untilSeen(node.Name)
 }
 
 // untilSeen waits until the watch knows that a node is out of service, or otherwise
