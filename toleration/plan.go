@@ -112,7 +112,7 @@ func ofDeployment(d *appsv1.Deployment, pods string) string {
 	case ptr.Deref(d.Spec.Replicas, 1) == 0:
 		return "it has no pods now"
 	case r.Recreate:
-		text = fmt.Sprintf("rolls out %s: all end before the first new one starts", pods)
+		text = fmt.Sprintf("ends %s before the first new one starts", pods)
 	}
 	if r.Paused {
 		return "once it is resumed (it is paused) it " + text
