@@ -50,7 +50,7 @@ const (
 func Codes() []cluster.Code {
 	return []cluster.Code{
 		{Name: NodeNotReady, Severity: cluster.Blocker, Meaning: "A node is not Ready and holds pods that would have to leave: its kubelet does not end them, so that a drain of it hangs.",
-			Do: "Bring the node back, or delete the Node object if the machine is gone for good (or taint it node.kubernetes.io/out-of-service)."},
+			Do: "Bring the node back; or delete the Node object if the machine is gone for good; or, if it is off for certain, refit drain with --confirm-node-is-off."},
 		{Name: NodeNotReadyEmpty, Severity: cluster.Warning, Meaning: "A node is not Ready and holds nothing that would have to leave. It counts as unavailable.",
 			Do: "Bring the node back, or delete the Node object if the machine is gone for good."},
 		{Name: NodeTainted, Severity: cluster.Info, Meaning: "A run of refit has still to maintain the node, so that pods are placed elsewhere first; or it was killed.",
