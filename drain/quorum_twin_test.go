@@ -73,7 +73,7 @@ func threeMembers(g *ground, full, spare []string) {
 	lowest, judge := g.lowest("db"), g.watched()
 	summary, err := g.drainer().Nodes(g.ctx, g.nodes(full...), "test", false)
 	if err != nil || summary.Result != event.ResultDone || summary.Gone != 3 {
-		g.t.Errorf("%+v, %v", summary, err)
+		g.t.Errorf("%+v, %+v, %v", summary, summary.Counts, err)
 	}
 	g.untilReady("db", 3)
 	if low := lowest(); low != 2 {
@@ -127,7 +127,7 @@ func deletedMembers(g *ground, nodes []string) {
 	summary, err := New(g.admin, g.w, Options{IgnoreDaemonSets: true, DisableEviction: true, GracePeriod: ptr.To[int64](1)}, g).
 		Nodes(g.ctx, g.nodes(nodes...), "test", false)
 	if err != nil || summary.Gone != 3 {
-		g.t.Errorf("%+v, %v", summary, err)
+		g.t.Errorf("%+v, %+v, %v", summary, summary.Counts, err)
 	}
 	g.untilReady("db", 3)
 	v := judge()

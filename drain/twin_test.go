@@ -352,7 +352,7 @@ func fourNodes(g *ground) {
 	lowest, statuses := g.lowest("web"), g.statuses("web")
 	summary, err := g.drainer().Nodes(g.ctx, g.nodes(full...), "test", false)
 	if err != nil || summary.Result != event.ResultDone || summary.Evicted != 16 || summary.Gone != 16 {
-		g.t.Errorf("%+v, %v", summary, err)
+		g.t.Errorf("%+v, %+v, %v", summary, summary.Counts, err)
 	}
 	for _, n := range full {
 		for _, pod := range g.w.PodsOn(n) {
@@ -451,7 +451,7 @@ func undo(g *ground) {
 		g.cordon(foreign, "node-09")
 		summary, err := d.Nodes(g.ctx, g.nodes("node-09"), "test", false)
 		if !errors.Is(err, ErrTimeout) || summary.Result != event.ResultUnfinished || len(summary.Remaining) != 1 || summary.Remaining[0].Blocker.Cause != event.CauseBudget {
-			g.t.Errorf("%+v, %v", summary, err)
+			g.t.Errorf("%+v, %+v, %v", summary, summary.Counts, err)
 		}
 		n := must[*corev1.Node](g.t)(g.admin.CoreV1().Nodes().Get(g.ctx, "node-09", metav1.GetOptions{}))
 		if n.Spec.Unschedulable != foreign {
@@ -480,7 +480,7 @@ func serverDryRun(g *ground) {
 	before := g.nodes("node-10")[0]
 	summary, err := g.drainer(dryRun(DryRunServer)).Nodes(g.ctx, []*corev1.Node{before}, "test", false)
 	if err != nil || summary.Result != event.ResultBlocked || summary.Evicted != 2 || summary.Blocked != 1 {
-		g.t.Errorf("%+v, %v", summary, err)
+		g.t.Errorf("%+v, %+v, %v", summary, summary.Counts, err)
 	}
 	if n := g.nodes("node-10")[0]; n.Spec.Unschedulable || n.ResourceVersion != before.ResourceVersion && len(n.Annotations[cluster.CordonAnnotation]) > 0 {
 		g.t.Error("the node was changed")
