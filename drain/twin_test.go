@@ -302,6 +302,45 @@ func (g *ground) lowest(app string) (stop func() int) {
 	}
 }
 
+// standing are the pods on nodes now.
+func (g *ground) standing(nodes ...string) map[string]bool {
+	uids := map[string]bool{}
+	for _, n := range nodes {
+		for _, pod := range g.w.PodsOn(n) {
+			uids[string(pod.UID)] = true
+		}
+	}
+	return uids
+}
+
+// evictedOnce wants each of the pods that stood on the nodes to have been evicted
+// once and to be gone, and the counts to say so. A replacement may have been, too:
+// a scheduler that has not seen yet that a node is cordoned still puts pods on it.
+func (g *ground) evictedOnce(counts *event.Counts, before map[string]bool) {
+	g.t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	times := map[string]int{}
+	for _, e := range g.events {
+		if e.Type == event.PodEvicted {
+			times[e.Pod.UID]++
+		}
+	}
+	for uid := range before {
+		if times[uid] == 0 {
+			g.t.Errorf("pod %s was not evicted", uid)
+		}
+	}
+	for uid, n := range times {
+		if n > 1 {
+			g.t.Errorf("pod %s was evicted %d times", uid, n)
+		}
+	}
+	if len(before) == 0 || counts.Evicted != len(times) || counts.Gone != len(times) {
+		g.t.Errorf("%d pods were on the nodes and %d were evicted: %+v", len(before), len(times), *counts)
+	}
+}
+
 // statuses watches the status of a budget and returns, when asked, how often it
 // showed fewer healthy pods than it needs.
 func (g *ground) statuses(name string) (stop func() (seen, broken int)) {
@@ -349,11 +388,13 @@ func fourNodes(g *ground) {
 	g.budget("web", 2)
 	g.cordon(false, spare...)
 
+	before := g.standing(full...)
 	lowest, statuses := g.lowest("web"), g.statuses("web")
 	summary, err := g.drainer().Nodes(g.ctx, g.nodes(full...), "test", false)
-	if err != nil || summary.Result != event.ResultDone || summary.Evicted != 16 || summary.Gone != 16 {
+	if err != nil || summary.Result != event.ResultDone {
 		g.t.Errorf("%+v, %+v, %v", summary, summary.Counts, err)
 	}
+	g.evictedOnce(summary.Counts, before)
 	for _, n := range full {
 		for _, pod := range g.w.PodsOn(n) {
 			g.t.Errorf("pod %s is still on %s", pod.Name, n)
