@@ -143,15 +143,16 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 		}
 		return trials < trialLimit
 	}
+	more := true // nodes are worth a look
 	for _, owned := range []bool{true, false} {
 		if canary && !owned {
 			if n := l.first(in, order.Nodes, ask, s, &t); n >= 0 && t.atWork == 0 {
 				consider(n, true)
 			}
 		}
-		for _, n := range order.Nodes {
-			if s.Owned[n] == owned && !consider(n, false) {
-				return v
+		for i := 0; more && i < len(order.Nodes); i++ {
+			if n := order.Nodes[i]; s.Owned[n] == owned {
+				more = consider(n, false)
 			}
 		}
 	}
@@ -160,15 +161,14 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 	for _, ask = range []demand{{eager: order.Eager}, {eager: order.Eager, eaten: true}} {
 		waits := v.Waits
 		v.Waits = nil
-		for i, x := range waits {
-			if x.Why != WaitsForBudget {
+		for _, x := range waits {
+			if !more || x.Why != WaitsForBudget {
 				v.Waits = append(v.Waits, x)
-			} else if !consider(x.Node, false) {
-				v.Waits = append(v.Waits, waits[i+1:]...)
-				return v
+			} else {
+				more = consider(x.Node, false)
 			}
 		}
-		if idle() {
+		if idle() && !(canary && t.atWork > 0) {
 			// There is no way around moving some pods twice.
 			if n := l.gentlest(in, order.Nodes, ask, s, &t); n >= 0 {
 				consider(n, true)
