@@ -30,6 +30,7 @@ func TestDrain(t *testing.T) {
 	tw := twintest.Start(t, twin.Options{Nodes: 3, Zones: 1, Scenario: "testdata/drain.yaml", Wait: true})
 	t.Setenv("KUBECONFIG", tw.MaintainerKubeconfig())
 	client := twintest.Client(t, tw)
+	awaitBudgets(t, client, full)
 	const budget = "budget default/held allows 0 disruptions: 1 healthy of 1 expected pods, 1 must stay healthy"
 
 	steps := []struct {
@@ -103,6 +104,7 @@ func TestDrain(t *testing.T) {
 		if _, errw, code := refit(t, "uncordon", "node-01", "node-02", "node-03"); code != exitDone {
 			t.Fatal(errw)
 		}
+		awaitBudgets(t, client, full) // the pod that was drained past its budget has its place again
 		ctx, interrupt := context.WithCancelCause(t.Context())
 		defer interrupt(nil)
 		out := &notify{is: `"type":"pod-blocked"`, then: func() { interrupt(errors.New("interrupt signal received")) }}
