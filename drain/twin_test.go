@@ -411,8 +411,8 @@ func fourNodes(g *ground) {
 
 // A StatefulSet's pod comes back under its name, on another node, and stays there.
 func recreatedPod(g *ground) {
+	g.cordon(true, "node-08") // first: no scheduler sees it marked and free
 	g.mark("set", "node-07", "node-08")
-	g.cordon(true, "node-08")
 	must[*appsv1.StatefulSet](g.t)(g.admin.AppsV1().StatefulSets("default").Create(g.ctx, &appsv1.StatefulSet{
 		ObjectMeta: metav1.ObjectMeta{Name: "set"},
 		Spec: appsv1.StatefulSetSpec{
