@@ -18,6 +18,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -467,11 +468,27 @@ func volumesDetach(g *ground) {
 		},
 	}, metav1.CreateOptions{}))
 	g.untilReady("db", 1)
-	g.until("the volume to be attached", func() bool { return len(g.w.Attachments("node-09")) == 1 })
-	if _, err := g.drainer().Nodes(g.ctx, g.nodes("node-09"), "test", false); err != nil {
+	attached := func() bool {
+		all := g.w.Attachments("node-09")
+		return len(all) == 1 && all[0].Status.Attached
+	}
+	g.until("the volume to be attached", attached)
+	// It stays attached until the drain was seen to wait for it.
+	hold := func(patch types.PatchType, finalizers string) {
+		name := g.w.Attachments("node-09")[0].Name
+		must[*storagev1.VolumeAttachment](g.t)(g.admin.StorageV1().VolumeAttachments().Patch(g.ctx, name, patch, []byte(finalizers), metav1.PatchOptions{}))
+	}
+	hold(types.JSONPatchType, `[{"op": "add", "path": "/metadata/finalizers/-", "value": "example.com/hold"}]`)
+	done := make(chan error, 1)
+	go func() {
+		_, err := g.drainer().Nodes(g.ctx, g.nodes("node-09"), "test", false)
+		done <- err
+	}()
+	g.blocked(event.CauseVolume, "db-0")
+	hold(types.MergePatchType, `{"metadata": {"finalizers": null}}`)
+	if err := <-done; err != nil {
 		g.t.Error(err)
 	}
-	g.blocked(event.CauseVolume, "db-0")
 	list := must[int](g.t)(func() (int, error) {
 		l, err := g.admin.StorageV1().VolumeAttachments().List(g.ctx, metav1.ListOptions{})
 		return len(l.Items), err
