@@ -496,6 +496,11 @@ func volumesDetach(g *ground) {
 	if list != 0 {
 		g.t.Errorf("%d volumes are attached after the drain", list)
 	}
+	// Its pod must not come back to a node that is another test's by then.
+	if err := g.admin.AppsV1().StatefulSets("default").Delete(g.ctx, "db", metav1.DeleteOptions{}); err != nil {
+		g.t.Fatal(err)
+	}
+	g.until("the pod to be gone", func() bool { return len(g.pods("db")) == 0 })
 	g.cordon(false, "node-09")
 }
 
