@@ -571,19 +571,30 @@ func twoBudgetsAnswer(g *ground) {
 
 // A pod that is bound to a node by hand while it is being drained is evicted, too.
 func latePod(g *ground) {
+	bind := func(name string, annotations map[string]string) {
+		p := template("late", name, annotations)
+		p.Spec.NodeName = "node-09"
+		must[*corev1.Pod](g.t)(g.admin.CoreV1().Pods("default").Create(g.ctx, &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: p.Labels, Annotations: p.Annotations}, Spec: p.Spec,
+		}, metav1.CreateOptions{}))
+	}
 	g.mark("late", "node-09")
-	g.deploy("late", "slow", 1, map[string]string{simulated.TerminateAfterAnnotation: "2s"})
+	bind("slow", map[string]string{simulated.TerminateAfterAnnotation: simulated.Never}) // the drain lasts until it is deleted
+	g.untilReady("slow", 1)
 	done := make(chan error, 1)
 	go func() {
 		_, err := g.drainer(func(o *Options) { o.Force = true }).Nodes(g.ctx, g.nodes("node-09"), "test", false)
 		done <- err
 	}()
-	g.told("slow to be evicted", func(e event.Event) bool { return e.Type == event.PodEvicted })
-	late := template("late", "late", nil)
-	must[*corev1.Pod](g.t)(g.admin.CoreV1().Pods("default").Create(g.ctx, &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: "late"}, Spec: func() corev1.PodSpec { late.Spec.NodeName = "node-09"; return late.Spec }(),
-	}, metav1.CreateOptions{}))
-	g.told("it to be evicted", func(e event.Event) bool { return e.Type == event.PodEvicted && e.Pod.Name == "late" })
+	evicted := func(name string) {
+		g.told(name+" to be evicted", func(e event.Event) bool { return e.Type == event.PodEvicted && e.Pod.Name == name })
+	}
+	evicted("slow")
+	bind("late", nil)
+	evicted("late")
+	if err := g.admin.CoreV1().Pods("default").Delete(g.ctx, "slow", *metav1.NewDeleteOptions(0)); err != nil {
+		g.t.Fatal(err)
+	}
 	if err := <-done; err != nil {
 		g.t.Error(err)
 	}
