@@ -704,7 +704,16 @@ func (g *ground) untilStuckReady() {
 			}
 		}
 		for name, healthy := range map[string]int32{"never-lets-go": 3, "singleton": 1, "eaten": 3, "two-budgets-a": 3} {
-			if b := g.w.Budget("stuck", name); b == nil || b.Status.CurrentHealthy != healthy || b.Status.ObservedGeneration != b.Generation {
+			b := g.w.Budget("stuck", name)
+			if b == nil || b.Status.CurrentHealthy != healthy || b.Status.ObservedGeneration != b.Generation {
+				return false
+			}
+			for _, pod := range g.w.PodsOf(b) { // which come by another watch than the budget
+				if isReady(pod) {
+					healthy--
+				}
+			}
+			if healthy != 0 {
 				return false
 			}
 		}
