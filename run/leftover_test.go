@@ -1,0 +1,41 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"refit.dev/refit/cluster"
+)
+
+func TestLeftCordoned(t *testing.T) {
+	s, spec := &cluster.Snapshot{}, &Spec{}
+	for _, n := range []struct {
+		name, run        string
+		marked, cordoned bool
+	}{
+		{"a", "", false, false}, {"b", "", false, true}, {"c", "", true, true}, {"d", "drain-1", true, true},
+		{"e", "r1", true, true}, {"f", "r2", true, true}, {"g", "r1", true, true}, {"h", "r1", true, false},
+	} {
+		node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.name}}
+		if n.marked {
+			node.Annotations = map[string]string{cluster.CordonAnnotation: cluster.Mark{Run: n.run}.Annotation()}
+		}
+		s.Nodes = append(s.Nodes, &cluster.Node{Node: node})
+		spec.Nodes = append(spec.Nodes, Target{Name: n.name, Unschedulable: n.cordoned})
+	}
+	got := strings.Join(leftCordoned(s, spec), "\n")
+	want := `node b is cordoned already: it is maintained and stays cordoned
+node c is cordoned already: it is maintained and stays cordoned
+node d is cordoned already, by refit drain: it is maintained and stays cordoned; refit uncordon d brings it back
+run r1 has cordoned e, g and not brought them back: refit runs resume r1 carries it on, refit runs abort r1 uncordons them; a new run maintains them from the start and leaves them cordoned
+run r2 has cordoned f and not brought it back: refit runs resume r2 carries it on, refit runs abort r2 uncordons it; a new run maintains it from the start and leaves it cordoned`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
