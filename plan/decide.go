@@ -300,7 +300,7 @@ func (w *World) Reason(in *Intent, x Wait) string {
 	case WaitsForControlPlane:
 		return "control-plane nodes go one at a time"
 	case WaitsForFirst:
-		return "the first node goes alone"
+		return "no other goes until the first node is done"
 	case WaitsForBudget:
 		b := w.budgets[x.subject].source
 		return fmt.Sprintf("budget %s/%s has no room for its pods", b.Namespace, b.Name)
