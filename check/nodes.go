@@ -59,7 +59,10 @@ func (c *checker) checkCordon(n *cluster.Node) {
 		return
 	}
 	by := "by refit cordon"
-	if mark.Run != "" {
+	switch {
+	case mark.OfDrain():
+		by = "by refit drain"
+	case mark.Run != "":
 		by = "by run " + mark.Run
 	}
 	if mark.WasUnschedulable {

@@ -5,7 +5,6 @@ package run
 
 import (
 	"fmt"
-	"strings"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/internal/phrase"
@@ -30,7 +29,7 @@ func leftCordoned(s *cluster.Snapshot, spec *Spec) []string {
 		case mark.OfDrain():
 			warnings = append(warnings, fmt.Sprintf("node %s is cordoned already, by refit drain: it is maintained and stays cordoned; refit uncordon %s brings it back",
 				target.Name, target.Name))
-		case mark.Run == "":
+		case mark.Run == "", mark.WasUnschedulable: // somebody else's cordon, which stays in any case
 			warnings = append(warnings, "node "+target.Name+" is cordoned already: it is maintained and stays cordoned")
 		default:
 			if byRun[mark.Run] == nil {
@@ -41,10 +40,11 @@ func leftCordoned(s *cluster.Snapshot, spec *Spec) []string {
 	}
 	for _, run := range runs {
 		nodes := byRun[run]
+		const most = 5
 		them := phrase.Plural(len(nodes), "it", "them")
 		warnings = append(warnings, fmt.Sprintf(
 			"run %s has cordoned %s and not brought %s back: refit runs resume %s carries it on, refit runs abort %s uncordons %s; a new run maintains %s from the start and leaves %s cordoned",
-			run, strings.Join(nodes, ", "), them, run, run, them, them, them))
+			run, phrase.Few(nodes, most), them, run, run, them, them, them))
 	}
 	return warnings
 }

@@ -85,14 +85,18 @@ func (v *lookValue) Type() string   { return "bool" }
 
 func (v *lookValue) Set(s string) error {
 	switch s {
-	case "true", string(drain.DryRunClient):
+	case string(drain.DryRunClient):
 		*v = true
-	case "false", "none": // which drain.DryRunNone does not spell
+	case "none": // which drain.DryRunNone does not spell
 		*v = false
 	case string(drain.DryRunServer):
 		return errors.New("a plan is not made by the API server: --dry-run shows it, and refit drain NODE --dry-run=server asks about each pod of a node")
 	default:
-		return errors.New("it takes no value: --dry-run shows the plan and changes nothing")
+		look, err := strconv.ParseBool(s)
+		if err != nil {
+			return errors.New("want client or none, or no value: --dry-run shows the plan and changes nothing")
+		}
+		*v = lookValue(look)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"maintain", "--plan", "p", "--ready-timeout", "1m"}, "--plan excludes --ready-timeout"},
 		{[]string{"maintain", "--plan", "p", "--out", "q"}, "--plan excludes --out"},
 		{[]string{"maintain", "a", "--reboot", "--dry-run=server"}, "a plan is not made by the API server"},
-		{[]string{"maintain", "a", "--reboot", "--dry-run=maybe"}, "it takes no value"},
+		{[]string{"maintain", "a", "--reboot", "--dry-run=maybe"}, "want client or none, or no value"},
 		{[]string{"check"}, "names no cluster"},
 		{[]string{"check", "node-01"}, "refit check takes no arguments: node-01\nhint: refit check --help"},
 		{[]string{"runs", "show", "a", "b"}, "hint: refit runs show --help"},
@@ -79,7 +79,7 @@ func TestWrongUse(t *testing.T) {
 
 // TestDryRunOfKubectl: maintain takes what kubectl's users write, where it means the same.
 func TestDryRunOfKubectl(t *testing.T) {
-	for value, want := range map[string]bool{"--dry-run": true, "--dry-run=client": true, "--dry-run=true": true, "--dry-run=none": false, "--dry-run=false": false} {
+	for value, want := range map[string]bool{"--dry-run": true, "--dry-run=client": true, "--dry-run=true": true, "--dry-run=1": true, "--dry-run=none": false, "--dry-run=false": false} {
 		var f maintainFlags
 		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 		f.add(flags)
