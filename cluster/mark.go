@@ -33,6 +33,17 @@ const DrainPrefix = "drain-"
 // OfDrain tells whether `refit drain` left the mark, and not a run.
 func (m Mark) OfDrain() bool { return strings.HasPrefix(m.Run, DrainPrefix) }
 
+// By says who left the mark: refit cordon, refit drain, or run and its id.
+func (m Mark) By() string {
+	switch {
+	case m.Run == "":
+		return "refit cordon"
+	case m.OfDrain():
+		return "refit drain"
+	}
+	return "run " + m.Run
+}
+
 // MarkOf returns the mark on a node; false if there is none. An annotation that
 // cannot be read counts as none: it is nobody's claim.
 func MarkOf(node *corev1.Node) (Mark, bool) {

@@ -14,16 +14,13 @@ import (
 // maintains and does not uncordon. Those that an earlier run cordoned are told
 // together: most often that run was stopped, and the new one is a mistake.
 func leftCordoned(s *cluster.Snapshot, spec *Spec) []string {
-	marks := map[string]cluster.Mark{}
-	for _, n := range s.Nodes {
-		if mark, marked := cluster.MarkOf(n.Node); marked {
-			marks[n.Name] = mark
-		}
-	}
 	var warnings, runs []string
 	byRun := map[string][]string{}
 	for _, target := range spec.Nodes {
-		mark := marks[target.Name]
+		var mark cluster.Mark
+		if node := s.Node(target.Name); node != nil {
+			mark, _ = cluster.MarkOf(node.Node)
+		}
 		switch {
 		case !target.Unschedulable:
 		case mark.OfDrain():

@@ -6,15 +6,18 @@ package run
 import (
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"refit.dev/refit/cluster"
 )
 
 func TestLeftCordoned(t *testing.T) {
-	s, spec := &cluster.Snapshot{}, &Spec{}
+	var nodes []runtime.Object
+	spec := &Spec{}
 	for _, n := range []struct {
 		name, run        string
 		marked, cordoned bool
@@ -28,8 +31,12 @@ func TestLeftCordoned(t *testing.T) {
 		if n.marked {
 			node.Annotations = map[string]string{cluster.CordonAnnotation: cluster.Mark{Run: n.run, WasUnschedulable: n.before}.Annotation()}
 		}
-		s.Nodes = append(s.Nodes, &cluster.Node{Node: node})
+		nodes = append(nodes, node)
 		spec.Nodes = append(spec.Nodes, Target{Name: n.name, Unschedulable: n.cordoned})
+	}
+	s, err := cluster.FromObjects(time.Time{}, nodes...)
+	if err != nil {
+		t.Fatal(err)
 	}
 	got := strings.Join(leftCordoned(s, spec), "\n")
 	want := `node b is cordoned already: it is maintained and stays cordoned

@@ -179,10 +179,8 @@ func whyOut(node *corev1.Node, run string, p Progress) string {
 	switch {
 	case marked && mark.Run == run:
 		return "cordoned by this run"
-	case mark.OfDrain():
-		return "cordoned by refit drain"
-	case marked && mark.Run != "":
-		return "cordoned by run " + mark.Run
+	case mark.Run != "":
+		return "cordoned by " + mark.By()
 	}
 	return "cordoned"
 }
@@ -193,10 +191,8 @@ func whyHeld(node *corev1.Node, target Target, run string) string {
 	switch {
 	case !node.Spec.Unschedulable || target.Unschedulable || marked && mark.Run == run:
 		return ""
-	case mark.OfDrain():
-		return "refit drain has cordoned it since this run was begun"
-	case marked && mark.Run != "":
-		return "run " + mark.Run + " has cordoned it since this run was begun"
+	case mark.Run != "":
+		return mark.By() + " has cordoned it since this run was begun"
 	}
 	return "somebody has cordoned it since this run was begun"
 }
