@@ -4,6 +4,7 @@
 package drain
 
 import (
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -98,22 +99,22 @@ func (g *gate) room(now time.Time) (yes bool, later time.Time) {
 // of the server's: where the clocks differ nothing is noted, which does no harm.
 func (g *gate) stir(pod *corev1.Pod, now time.Time) {
 	const justNow = 2 * time.Second // the API keeps times to the second
-	if g.pdb == nil || !budget.Healthy(pod) || !cluster.BudgetSelector(g.pdb).Matches(labels.Set(pod.Labels)) {
-		return
+	lately := func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && now.Sub(c.LastTransitionTime.Time).Abs() < justNow
 	}
-	for i := range pod.Status.Conditions {
-		if c := &pod.Status.Conditions[i]; c.Type == corev1.PodReady && now.Sub(c.LastTransitionTime.Time).Abs() < justNow {
-			g.stirred = now
-		}
+	if g.pdb != nil && budget.Healthy(pod) && slices.ContainsFunc(pod.Status.Conditions, lately) &&
+		cluster.BudgetSelector(g.pdb).Matches(labels.Set(pod.Labels)) { // last: it costs the most, and of most news is not asked
+		g.stirred = now
 	}
 }
 
 // see takes in the budget as the cache has it; nil if it is deleted.
 func (g *gate) see(pdb *policyv1.PodDisruptionBudget) {
-	if before := g.version(); pdb == nil || pdb.ResourceVersion != before {
+	before := g.version()
+	g.pdb = pdb
+	if g.version() != before {
 		g.stirred = time.Time{}
 	}
-	g.pdb = pdb
 	g.dirty = true
 	g.settle()
 }
