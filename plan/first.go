@@ -22,18 +22,19 @@ import (
 // being started: the first of the order that does not hold itself up; if there is
 // none, the first. No control-plane node is preferred to a worker. -1 if nothing can be started.
 func (l *ledger) first(in *Intent, order []int, ask demand, s *State, t *tally) int {
-	first := -1
-	for trials := 0; len(order) > 0 && trials < trialLimit; order = order[1:] {
-		n := order[0]
+	first, trials := -1, 0
+	for _, n := range order {
 		if first >= 0 && l.workersFirst(first, n) < 0 || !l.startable(in, ask, s, t, n) {
 			continue
 		}
 		if l.flows(s, n) {
 			return n
 		}
-		trials++
 		if first < 0 {
 			first = n
+		}
+		if trials++; trials == trialLimit {
+			break
 		}
 	}
 	return first
