@@ -58,10 +58,7 @@ func (c *checker) checkCordon(n *cluster.Node) {
 		c.add(NodeCordoned, nodeObject(n), "is cordoned, not by refit")
 		return
 	}
-	by := "by refit cordon"
-	if mark.Run != "" {
-		by = "by run " + mark.Run
-	}
+	by := "by " + mark.By()
 	if mark.WasUnschedulable {
 		by += ", and by somebody else before that"
 	}

@@ -117,11 +117,6 @@ func keyPEM(t *testing.T, c tls.Certificate) (cert, key []byte) {
 func TestRefusalsAreExplained(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
 	valid, expired := time.Now().Add(24*time.Hour), time.Now().Add(-time.Hour)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	mutual := &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "api", valid)}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool()}
 	cert, key := keyPEM(t, ca.issue(t, "admin", expired))
 	api := func(code int32, reason metav1.StatusReason) string {
@@ -132,7 +127,7 @@ func TestRefusalsAreExplained(t *testing.T) {
 		config *rest.Config
 		hint   string
 	}{
-		"nobody listens":        {&rest.Config{Host: "http://" + closed.Addr().String()}, "cannot be reached"},
+		"nobody listens":        {&rest.Config{Host: "http://127.0.0.1:1"}, "cannot be reached"},
 		"no such name":          {&rest.Config{Host: "https://api.invalid:6443"}, "cannot be resolved"},
 		"unauthorized":          {&rest.Config{Host: api(401, metav1.StatusReasonUnauthorized)}, "does not know these credentials"},
 		"unavailable":           {&rest.Config{Host: api(503, metav1.StatusReasonServiceUnavailable)}, "cannot be reached"},

@@ -5,6 +5,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,13 +16,32 @@ const CordonAnnotation = "refit.dev/cordon"
 
 // Mark says who of refit cordoned a node, so that it is undone by nobody else.
 type Mark struct {
-	// Run is the id of the run that cordoned the node; "" is `refit cordon` by hand.
+	// Run is the id of the run that cordoned the node, DrainPrefix and more for a
+	// plain drain; "" is `refit cordon` by hand.
 	Run string `json:"run"`
 	// Since is when.
 	Since time.Time `json:"since"`
 	// WasUnschedulable tells that the node was cordoned already, by somebody
 	// else: it has to stay so when refit is done with it.
 	WasUnschedulable bool `json:"wasUnschedulable"`
+}
+
+// DrainPrefix is what the Run of a Mark begins with that `refit drain` left: no
+// journal belongs to it.
+const DrainPrefix = "drain-"
+
+// OfDrain tells whether `refit drain` left the mark, and not a run.
+func (m Mark) OfDrain() bool { return strings.HasPrefix(m.Run, DrainPrefix) }
+
+// By says who left the mark: refit cordon, refit drain, or run and its id.
+func (m Mark) By() string {
+	switch {
+	case m.Run == "":
+		return "refit cordon"
+	case m.OfDrain():
+		return "refit drain"
+	}
+	return "run " + m.Run
 }
 
 // MarkOf returns the mark on a node; false if there is none. An annotation that

@@ -59,9 +59,7 @@ func (d *Drainer) budgetChanged(key types.NamespacedName, verb cluster.Verb) {
 	if g == nil {
 		return
 	}
-	g.pdb = pdb
-	g.dirty = true
-	g.settle()
+	g.see(pdb)
 	for _, p := range slices.Clone(g.waiting) {
 		if budget.PassesBy(p.pod, pdb) {
 			d.withdraw(p)

@@ -4,11 +4,16 @@
 package drain
 
 import (
+	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
+	"refit.dev/refit/budget"
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 )
 
@@ -25,6 +30,9 @@ type gate struct {
 	passed int
 	// lastPassed is when the last one was let through.
 	lastPassed time.Time
+	// stirred is when one of the budget's pods became Ready, which its status does not
+	// show yet; zero when the status has changed since.
+	stirred time.Time
 	// charged are the accepted evictions that the cached status may not show yet.
 	charged map[types.UID]charge
 	// closedAt is the version of the cached budget at which the server said no;
@@ -47,12 +55,12 @@ type charge struct {
 	version string
 }
 
-// stagger is the least time between two evictions of one budget, unless the
-// disruption controller is done with the one before, as it is after some
-// milliseconds if it has little to do. The API server counts an eviction by an
-// optimistic write to the budget, and answers a conflict - with another eviction,
-// or with the controller, which writes after each - by sleeping half a second
-// before it tries again (EvictionsRetry in
+// stagger is the least time between two evictions of one budget, and from a pod of
+// it that became Ready to the next eviction, unless the disruption controller has
+// written the status since, as it has after some milliseconds if it has little to do.
+// The API server counts an eviction by an optimistic write to the budget, and answers
+// a conflict - with another eviction, or with the controller - by sleeping half a
+// second before it tries again (EvictionsRetry in
 // pkg/registry/core/pod/storage/eviction.go). So evictions that are sent together
 // take longer than one after the other; but one that sleeps is no reason to wait
 // for longer than that. With ten nodes being drained at the same time 20ms made
@@ -76,11 +84,39 @@ func (g *gate) room(now time.Time) (yes bool, later time.Time) {
 	if int(g.pdb.Status.DisruptionsAllowed) <= g.passed+len(g.charged) {
 		return false, time.Time{}
 	}
-	calm := g.passed == 0 && len(g.charged) == 0 && len(g.pdb.Status.DisruptedPods) == 0
-	if next := g.lastPassed.Add(stagger); !calm && now.Before(next) {
+	written := g.stirred // since when the controller has something to write
+	if calm := g.passed == 0 && len(g.charged) == 0 && len(g.pdb.Status.DisruptedPods) == 0; !calm && g.lastPassed.After(written) {
+		written = g.lastPassed
+	}
+	if next := written.Add(stagger); now.Before(next) {
 		return false, next
 	}
 	return true, time.Time{}
+}
+
+// stir takes note of a change of one of the budget's pods: of one that became Ready
+// just now the disruption controller is about to write. now is compared with a time
+// of the server's: where the clocks differ nothing is noted, which does no harm.
+func (g *gate) stir(pod *corev1.Pod, now time.Time) {
+	const justNow = 2 * time.Second // the API keeps times to the second
+	lately := func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && now.Sub(c.LastTransitionTime.Time).Abs() < justNow
+	}
+	if g.pdb != nil && budget.Healthy(pod) && slices.ContainsFunc(pod.Status.Conditions, lately) &&
+		cluster.BudgetSelector(g.pdb).Matches(labels.Set(pod.Labels)) { // last: it costs the most, and of most news is not asked
+		g.stirred = now
+	}
+}
+
+// see takes in the budget as the cache has it; nil if it is deleted.
+func (g *gate) see(pdb *policyv1.PodDisruptionBudget) {
+	before := g.version()
+	g.pdb = pdb
+	if g.version() != before {
+		g.stirred = time.Time{}
+	}
+	g.dirty = true
+	g.settle()
 }
 
 func (g *gate) closed() bool { return g.closedAt != "" && g.closedAt == g.version() }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -28,6 +29,14 @@ func gateAt(version string, allowed int32, disrupted ...string) *gate {
 		g.pdb.Status.DisruptedPods[name] = metav1.Now()
 	}
 	return g
+}
+
+// readyAt is a pod of the gate's budget that became Ready at a time.
+func readyAt(at time.Time) *corev1.Pod {
+	p := pod("web-1", "n")
+	p.Labels = map[string]string{"app": "web"}
+	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(at)}}
+	return p
 }
 
 func TestGateRoom(t *testing.T) {
@@ -59,6 +68,22 @@ func TestGateRoom(t *testing.T) {
 		{"just after another one", gateAt("7", 2), func(g *gate) { g.passed, g.lastPassed = 1, now }, false, now.Add(stagger)},
 		{"the controller is not done", gateAt("8", 1, "other"), func(g *gate) { g.lastPassed = now }, false, now.Add(stagger)},
 		{"a while after another one", gateAt("7", 2), func(g *gate) { g.passed, g.lastPassed = 1, now.Add(-stagger) }, true, time.Time{}},
+		{"a pod became ready a moment ago", gateAt("7", 1), func(g *gate) { g.stir(readyAt(now), now) }, false, now.Add(stagger)},
+		{"it did before another one was evicted", gateAt("7", 2), func(g *gate) { g.stir(readyAt(now), now.Add(-stagger/2)); g.passed, g.lastPassed = 1, now }, false, now.Add(stagger)},
+		{"a while ago", gateAt("7", 1), func(g *gate) { g.stir(readyAt(now), now.Add(-stagger)) }, true, time.Time{}},
+		{"and the status shows it", gateAt("7", 1), func(g *gate) { g.stir(readyAt(now), now); g.see(gateAt("8", 1).pdb) }, true, time.Time{}},
+		{"and the status is of another matter", gateAt("7", 1), func(g *gate) { g.stir(readyAt(now), now); g.see(g.pdb) }, false, now.Add(stagger)},
+		{"a pod is ready for long", gateAt("7", 1), func(g *gate) { g.stir(readyAt(now.Add(-time.Minute)), now) }, true, time.Time{}},
+		{"a pod of another budget became ready", gateAt("7", 1), func(g *gate) {
+			p := readyAt(now)
+			p.Labels = nil
+			g.stir(p, now)
+		}, true, time.Time{}},
+		{"a pod became ready and is terminating", gateAt("7", 1), func(g *gate) {
+			p := readyAt(now)
+			p.DeletionTimestamp = ptr.To(metav1.NewTime(now))
+			g.stir(p, now)
+		}, true, time.Time{}},
 		{"just after one that is settled", gateAt("9", 1), func(g *gate) { g.lastPassed = now }, true, time.Time{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

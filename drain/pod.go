@@ -106,6 +106,7 @@ func (d *Drainer) podChanged(c cluster.Change) {
 	for _, g := range d.gates { // it may be one of those that use a budget up
 		if g.key.Namespace == c.Namespace && len(g.waiting) > 0 {
 			g.dirty = true
+			g.stir(now, d.clock.Now())
 		}
 	}
 }

@@ -14,7 +14,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 	"k8s.io/client-go/util/retry"
 
 	"refit.dev/refit/cluster"
@@ -157,6 +161,18 @@ func prepare(ctx context.Context, t *testing.T, client kubernetes.Interface, g *
 		if _, err := client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
+		awaitAccount(ctx, t, client, name)
+	}
+}
+
+// awaitAccount waits for the default account of a namespace: for a pod without one
+// the API server waits a second or two, and then refuses it.
+func awaitAccount(ctx context.Context, t *testing.T, client kubernetes.Interface, namespace string) {
+	t.Helper()
+	lw := cache.NewListWatchFromClient(client.CoreV1().RESTClient(), "serviceaccounts", namespace, fields.OneTermEqualSelector("metadata.name", "default"))
+	_, err := watchtools.UntilWithSync(ctx, lw, &corev1.ServiceAccount{}, nil, func(e watch.Event) (bool, error) { return e.Type == watch.Added, nil })
+	if err != nil {
+		t.Fatalf("wait for the default account of namespace %s: %v", namespace, err)
 	}
 }
 

@@ -17,6 +17,8 @@
 //   - no node while the budgets of its pods are used up by others;
 //   - never two members of one quorum StatefulSet out together;
 //   - no node while there is no room for its pods, if waiting can make some;
+//   - no node that holds itself up, because a pod without a place keeps the next one at
+//     its budget, before one that does not;
 //   - each pod is to move once: pods should land on nodes that are done, or that
 //     are not to be maintained, so that no more nodes are out than those can take in.
 //

@@ -143,7 +143,7 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 				delete(active, name)
 			case <-news:
 			case <-stalled.notable():
-				e.emit(event.Event{Type: event.Warning, Message: whyNone(d), Hint: "the run goes on as soon as that changes; Ctrl-C stops it"})
+				e.emit(event.Event{Type: event.Warning, Message: whyNone(d), Hint: stallHint(d)})
 				continue
 			case <-stalled.exceeded():
 				rest.Stop()
@@ -154,6 +154,14 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 		}
 		rest.Stop()
 	}
+}
+
+// stallHint says what can be done about a run that cannot go on.
+func stallHint(d Decision) string {
+	if len(d.Out) >= d.Slots {
+		return "the run goes on as soon as one of them is back (refit uncordon NODE, if it may be); Ctrl-C stops it"
+	}
+	return "the run goes on as soon as that changes; Ctrl-C stops it"
 }
 
 // whyNone says why no node can be started.

@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"refit.dev/refit/cluster"
-	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/plan"
 )
 
@@ -99,7 +98,7 @@ func Next(v View, spec *Spec, p Progress) Decision {
 		candidates = append(candidates, node)
 	}
 	if failures > spec.MaxFailures {
-		d.Stop = fmt.Sprintf("%s failed, --max-failures is %d", phrase.Count(failures, "node"), spec.MaxFailures)
+		d.Stop = fmt.Sprintf("no new nodes are started, because --max-failures is %d", spec.MaxFailures)
 		return d
 	}
 	if len(candidates) > 0 && len(p.Active) < d.Slots {
@@ -180,8 +179,8 @@ func whyOut(node *corev1.Node, run string, p Progress) string {
 	switch {
 	case marked && mark.Run == run:
 		return "cordoned by this run"
-	case marked && mark.Run != "":
-		return "cordoned by run " + mark.Run
+	case mark.Run != "":
+		return "cordoned by " + mark.By()
 	}
 	return "cordoned"
 }
@@ -192,8 +191,8 @@ func whyHeld(node *corev1.Node, target Target, run string) string {
 	switch {
 	case !node.Spec.Unschedulable || target.Unschedulable || marked && mark.Run == run:
 		return ""
-	case marked && mark.Run != "":
-		return "run " + mark.Run + " has cordoned it since this run was begun"
+	case mark.Run != "":
+		return mark.By() + " has cordoned it since this run was begun"
 	}
 	return "somebody has cordoned it since this run was begun"
 }

@@ -126,10 +126,8 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot, v View) er
 		for _, w := range selection.Warnings {
 			p.Warnings = append(p.Warnings, "node "+target.Name+": "+w)
 		}
-		if target.Unschedulable {
-			p.Warnings = append(p.Warnings, "node "+target.Name+" is cordoned already: it is maintained and stays cordoned")
-		}
 	}
+	p.Warnings = append(p.Warnings, leftCordoned(s, p.Spec)...)
 	if len(refused) > 0 {
 		return hint.Wrap(&BlockedError{errors.New(strings.Join(refused, "\n"))},
 			"add the flags named there if those pods may go, or leave them out with --pod-selector; nothing was changed")
@@ -156,7 +154,7 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot, v View) er
 			return err
 		}
 		return hint.Wrap(&BlockedError{errors.New(whyNone(d))},
-			"bring those nodes back (those of a run: refit runs resume or abort it), or allow more with --max-unavailable; nothing was changed")
+			"bring those nodes back (refit uncordon NODE; if a run cordoned them, refit runs resume or abort it), or allow more with --max-unavailable; nothing was changed")
 	}
 	if stops := p.Plan.DeadEnd(); len(stops) > 0 {
 		if err := lockedByOther(ctx, p.operator.Client, p.operator.Clock.Now()); err != nil {

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -106,9 +107,11 @@ func podReady(p *corev1.Pod) bool {
 // upEnv makes the test binary bring a twin up instead of testing: the state
 // directory it is told. It tells its progress, a line at a time, and "up" at
 // the end; with tiedEnv the twin is tied to it and it stays until it is killed.
+// At a line that starts with atEnv it goes no further, and stays, too.
 const (
 	upEnv   = "REFIT_TWIN_TEST_UP"
 	tiedEnv = "REFIT_TWIN_TEST_TIED"
+	atEnv   = "REFIT_TWIN_TEST_AT"
 )
 
 func TestMain(m *testing.M) {
@@ -116,9 +119,15 @@ func TestMain(m *testing.M) {
 	if dir == "" {
 		os.Exit(m.Run())
 	}
-	tied := os.Getenv(tiedEnv) != ""
+	tied, at := os.Getenv(tiedEnv) != "", os.Getenv(atEnv)
 	opts := twin.Options{Name: "half", Nodes: 2, Scenario: "testdata/web.yaml", StateDir: dir, Tied: tied}
-	if _, err := twin.Up(context.Background(), opts, func(line string) { fmt.Println(line) }); err != nil {
+	progress := func(line string) {
+		fmt.Println(line)
+		if at != "" && strings.HasPrefix(line, at) {
+			<-time.After(deadline)
+		}
+	}
+	if _, err := twin.Up(context.Background(), opts, progress); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
@@ -129,13 +138,14 @@ func TestMain(m *testing.M) {
 }
 
 // TestKilledUp kills the process that brings a twin up, at each of the lines
-// that it says. The next one makes the twin, or takes it away.
+// that it says, and where the supervisor is there but not yet awake. The next one
+// makes the twin, or takes it away.
 func TestKilledUp(t *testing.T) {
 	ctx := testContext(t)
 	twintest.FindBinary(t)
 	state := t.TempDir()
 	t.Setenv("REFIT_STATE_DIR", state)
-	for _, at := range []string{"starting", "adding", "applying"} {
+	for _, at := range []string{"starting", spawned, "adding", "applying"} {
 		t.Run(at, func(t *testing.T) {
 			upAndKill(t, state, at)
 			all, err := twin.List()
@@ -162,18 +172,35 @@ func TestKilledUp(t *testing.T) {
 	}
 }
 
-// upAndKill runs Up in another process and kills it, by SIGKILL, when it says
-// a line that starts with at.
+// spawned is a moment at which upAndKill kills: the supervisor's process was just
+// started, or is about to be, and needs a while until it can be asked to end.
+const spawned = "spawned"
+
+// upAndKill runs Up in another process, which goes no further than the line that
+// starts with at, and kills it there, by SIGKILL.
 func upAndKill(t *testing.T, state, at string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), upEnv+"="+state)
+	stay := at
+	if at == spawned {
+		stay = "adding" // the next line
+	}
+	cmd.Env = append(os.Environ(), upEnv+"="+state, atEnv+"="+stay)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
+	}
+	if at == spawned {
+		eventually(t, testContext(t), "the supervisor is being started", func() bool {
+			_, err := os.Stat(filepath.Join(state, "twins", "half", "logs", "supervisor.err"))
+			return err == nil
+		})
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	said := []string{}
 	for lines := bufio.NewScanner(out); lines.Scan(); {

@@ -22,12 +22,18 @@ const lockPoll = 25 * time.Millisecond
 // tryLock locks the file path exclusively and returns it; nil if another
 // process holds a lock on it. Closing the file unlocks it, so does the end of
 // the process, however it ends.
-func tryLock(path string) (*os.File, error) {
+func tryLock(path string) (*os.File, error) { return lockAs(path, syscall.LOCK_EX) }
+
+// shareLock locks the file path beside others that do so; nil if another process
+// has it for itself.
+func shareLock(path string) (*os.File, error) { return lockAs(path, syscall.LOCK_SH) }
+
+func lockAs(path string, how int) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 	if err == nil {
 		return f, nil
 	}
@@ -100,6 +106,29 @@ func (t *Twin) supervisorPID() (int, error) {
 		return 0, fmt.Errorf("twin %s: the supervisor has not written its process id yet", t.name)
 	}
 	return pid, nil
+}
+
+// settledPID is supervisorPID, but waits for a supervisor that is just starting: it
+// holds the run lock from the beginning and its own only a moment later. The same
+// goes for the components of one that was killed, which end by themselves.
+func (t *Twin) settledPID(ctx context.Context) (int, error) {
+	tick := time.NewTicker(lockPoll)
+	defer tick.Stop()
+	for {
+		if pid, err := t.supervisorPID(); err == nil && pid != 0 { // an error: it has not written its id yet
+			return pid, nil
+		}
+		if f, err := tryLock(t.path("run.lock")); f != nil {
+			return 0, f.Close()
+		} else if err != nil {
+			return 0, err
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("twin %s: wait for a supervisor that is starting: %w", t.name, context.Cause(ctx))
+		case <-tick.C:
+		}
+	}
 }
 
 // awaitEnd waits until no process of the twin is left, supervisor or child.

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 
 	"refit.dev/refit/twin"
@@ -303,26 +304,38 @@ func testVolumes(s *sim) {
 }
 
 func testPace(s *sim) {
-	annotate := func(name string, annotations map[string]string, policy corev1.RestartPolicy) {
+	create := func(name, readyAfter string, probe *corev1.Probe) {
 		_, err := s.client.CoreV1().Pods("default").Create(s.ctx, &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"app": name}, Annotations: annotations},
-			Spec:       corev1.PodSpec{RestartPolicy: policy, Containers: []corev1.Container{{Name: "c", Image: "c:1"}}},
+			ObjectMeta: metav1.ObjectMeta{
+				Name: name, Labels: map[string]string{"app": name}, Annotations: map[string]string{simulated.ReadyAfterAnnotation: readyAfter},
+			},
+			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "c:1", ReadinessProbe: probe}}},
 		}, metav1.CreateOptions{})
 		if err != nil {
 			s.Fatal(err)
 		}
 	}
-	annotate("never", map[string]string{simulated.ReadyAfterAnnotation: simulated.Never}, corev1.RestartPolicyAlways)
-	annotate("later", map[string]string{simulated.ReadyAfterAnnotation: "2s"}, corev1.RestartPolicyAlways)
-	var later corev1.Pod
-	s.eventually("the later pod is ready", func() bool {
-		later = s.podsOn("", "later")[0]
-		return podReady(&later)
-	})
-	for _, c := range later.Status.Conditions {
-		// The API keeps times to the second.
-		if took := c.LastTransitionTime.Sub(later.Status.StartTime.Time); c.Type == corev1.PodReady && took < time.Second {
-			s.Errorf("it was ready %s after its start, want 2 s", took)
+	create("never", simulated.Never, nil)
+	create("later", "2s", nil)
+	create("probed", "2s", &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(80)}}})
+	for name, runsAtOnce := range map[string]bool{"later": false, "probed": true} {
+		var pod corev1.Pod
+		s.eventually("pod "+name+" is ready", func() bool {
+			pod = s.podsOn("", name)[0]
+			return podReady(&pod)
+		})
+		runs := pod.Status.ContainerStatuses[0].State.Running.StartedAt
+		for _, c := range pod.Status.Conditions {
+			if c.Type != corev1.PodReady {
+				continue
+			}
+			// The API keeps times to the second.
+			if took := c.LastTransitionTime.Sub(pod.Status.StartTime.Time); took < time.Second {
+				s.Errorf("pod %s was ready %s after its start, want 2 s", name, took)
+			}
+			if took := c.LastTransitionTime.Sub(runs.Time); runsAtOnce && took < time.Second || !runsAtOnce && took != 0 {
+				s.Errorf("pod %s was ready %s after its container ran", name, took)
+			}
 		}
 	}
 	if never := s.podsOn("", "never")[0]; never.Status.Phase != corev1.PodRunning || podReady(&never) {

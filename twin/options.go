@@ -248,7 +248,15 @@ func differences(have, want Options) []string {
 			continue
 		}
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-		out = append(out, fmt.Sprintf("%s is %v, not %v", name, h.Field(i).Interface(), w.Field(i).Interface()))
+		out = append(out, fmt.Sprintf("%s is %s, not %s", name, shown(h.Field(i)), shown(w.Field(i))))
 	}
 	return out
+}
+
+// shown is the value of an option, or none where nothing could be read.
+func shown(v reflect.Value) string {
+	if text := fmt.Sprint(v.Interface()); text != "" && text != "[]" {
+		return text
+	}
+	return "none"
 }

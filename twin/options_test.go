@@ -75,6 +75,13 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
+func TestDifferencesFromNothing(t *testing.T) {
+	have := twin.Options{Scenario: "shop", ScenarioSum: "1"}
+	if got := strings.Join(twin.Differences(have, twin.Options{}), "; "); got != "scenario is shop, not none" {
+		t.Errorf("differences: %s", got)
+	}
+}
+
 func TestNodeName(t *testing.T) {
 	for _, tc := range []struct {
 		i, n int

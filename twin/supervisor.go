@@ -88,6 +88,17 @@ func (t *Twin) spawn(ctx context.Context, bin string, tied bool) error {
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), bin, "supervise", "--dir", t.dir)
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = detached()
+	// It needs a moment until it holds a lock of its own. Should this process be
+	// killed meanwhile, the lock that it inherits tells that it is there.
+	running, err := shareLock(t.path("run.lock"))
+	if err == nil && running == nil {
+		err = errors.New("somebody else holds its run.lock")
+	}
+	if err != nil {
+		return fmt.Errorf("start the twin's supervisor: %w", err)
+	}
+	defer running.Close()
+	cmd.ExtraFiles = []*os.File{running}
 	var hold *os.File
 	if tied {
 		var lifeline *os.File
@@ -95,7 +106,7 @@ func (t *Twin) spawn(ctx context.Context, bin string, tied bool) error {
 			return fmt.Errorf("start the twin's supervisor: %w", err)
 		}
 		defer lifeline.Close()
-		cmd.ExtraFiles = []*os.File{lifeline}
+		cmd.ExtraFiles = []*os.File{lifeline, running} // the first becomes descriptor 3
 		cmd.Env = append(os.Environ(), "REFIT_TWIN_LIFELINE=3")
 	}
 	if err := cmd.Start(); err != nil {
@@ -240,7 +251,9 @@ func lastLines(path string, n int) []string {
 // the supervisor, which ends the components in order; if that takes too long,
 // or ctx has little left to give, it is killed, and the components with it.
 func (t *Twin) stop(ctx context.Context) error {
-	pid, err := t.supervisorPID()
+	starting, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopDeadline)
+	pid, err := t.settledPID(starting)
+	cancel()
 	if err != nil {
 		return err
 	}

@@ -128,15 +128,12 @@ func (t *Twin) resume(ctx context.Context, bin string, rec *record, want Options
 		return hint.Wrap(invalidError{fmt.Errorf("it exists with other options: %s", strings.Join(diff, ", "))},
 			"give the same options, another --name, or remove it first with `refit twin down --name %s`", t.name)
 	}
-	pid, err := t.supervisorPID()
+	pid, err := t.settledPID(ctx)
 	if err != nil {
 		return err
 	}
 	if pid == 0 {
 		progress.say("starting twin %s again on its data", t.name)
-		if err := t.awaitEnd(ctx); err != nil { // components of a killed supervisor
-			return err
-		}
 		p, err := t.start(ctx, bin, want, rec.Ports)
 		if err != nil {
 			return err

@@ -19,11 +19,11 @@ import (
 
 // entry is what is read of a line of the audit log (audit.k8s.io/v1 Event).
 type entry struct {
-	Stage          string    `json:"stage"`
-	Verb           string    `json:"verb"`
-	RequestURI     string    `json:"requestURI"`
-	StageTimestamp time.Time `json:"stageTimestamp"`
-	User           struct {
+	Stage      string    `json:"stage"`
+	Verb       string    `json:"verb"`
+	RequestURI string    `json:"requestURI"`
+	Received   time.Time `json:"requestReceivedTimestamp"`
+	User       struct {
 		Username string   `json:"username"`
 		Groups   []string `json:"groups"`
 	} `json:"user"`
@@ -64,7 +64,7 @@ type deleteOptions struct {
 
 // ask is a request to end pods, as the audit log tells it.
 type ask struct {
-	time            time.Time
+	received        time.Time
 	user            string
 	voluntary       bool // not by the control plane
 	eviction        bool // by way of the Eviction API
@@ -82,7 +82,7 @@ func (e *entry) ask(controlPlane func(user string, groups []string) bool) (ask, 
 		return ask{}, false
 	}
 	a := ask{
-		time: e.StageTimestamp, user: e.User.Username, voluntary: !controlPlane(e.User.Username, e.User.Groups),
+		received: e.Received, user: e.User.Username, voluntary: !controlPlane(e.User.Username, e.User.Groups),
 		eviction: eviction, accepted: e.ResponseStatus.Code/100 == 2, code: e.ResponseStatus.Code,
 		namespace: e.ObjectRef.Namespace, name: e.ObjectRef.Name,
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -119,6 +120,17 @@ func TestWhoseDeletionItWas(t *testing.T) {
 	})
 	if v := h.mustJudge(); v.Evictions != 1 || len(v.Deletions) != 0 {
 		t.Errorf("%d evictions, deletions %v", v.Evictions, v.Deletions)
+	}
+}
+
+// A kubelet is done with a deletion before the server has told whoever asked for it.
+func TestDeletionToldAfterTheKubelets(t *testing.T) {
+	h := newHistory(t, unavailable(0))
+	a := h.end(h.pod("a"))
+	h.logReceived(epoch.Add(time.Second), "delete", "", a, "system:node:n1", 200)
+	h.logReceived(epoch, "delete", "", a, "somebody", 200)
+	if v := h.mustJudge(); len(v.Deletions) != 1 || v.Deletions[0].By != "somebody" || len(v.Broken) != 1 {
+		t.Errorf("deletions %v, broken %v", v.Deletions, v.Broken)
 	}
 }
 

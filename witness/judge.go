@@ -22,6 +22,9 @@ func explain(disruptions []*disruption, asks []ask) (by map[*disruption]*ask, op
 		ofUID[d.pod.UID] = d
 		ofName[name(d.pod)] = append(ofName[name(d.pod)], d)
 	}
+	// A line is written when its request is done with: that of a deletion may come
+	// after the line of the kubelet that saw its effect.
+	asks = slices.SortedStableFunc(slices.Values(asks), func(a, b ask) int { return a.received.Compare(b.received) })
 	for i := range asks {
 		a := &asks[i]
 		if !a.accepted {

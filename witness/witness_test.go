@@ -129,13 +129,18 @@ func (h *history) end(p *corev1.Pod) *corev1.Pod {
 
 func (h *history) log(verb, subresource string, p *corev1.Pod, user string, code int) {
 	h.t.Helper()
+	h.logReceived(epoch, verb, subresource, p, user, code)
+}
+
+func (h *history) logReceived(at time.Time, verb, subresource string, p *corev1.Pod, user string, code int) {
+	h.t.Helper()
 	options := fmt.Sprintf(`{"preconditions":{"uid":%q}}`, p.UID)
 	if subresource == "eviction" {
 		options = `{"deleteOptions":` + options + `}`
 	}
-	line := fmt.Sprintf(`{"stage":"ResponseComplete","verb":%q,"user":{"username":%q},`+
+	line := fmt.Sprintf(`{"stage":"ResponseComplete","requestReceivedTimestamp":%q,"verb":%q,"user":{"username":%q},`+
 		`"objectRef":{"resource":"pods","subresource":%q,"namespace":%q,"name":%q},"responseStatus":{"code":%d},"requestObject":%s}`+"\n",
-		verb, user, subresource, p.Namespace, p.Name, code, options)
+		at.Format(time.RFC3339Nano), verb, user, subresource, p.Namespace, p.Name, code, options)
 	if err := h.audit.parse([]byte(line)); err != nil {
 		h.t.Fatal(err)
 	}

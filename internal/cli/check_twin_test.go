@@ -5,14 +5,19 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/clock"
 
+	"refit.dev/refit/budget"
 	"refit.dev/refit/check"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/twin"
@@ -26,6 +31,53 @@ func refit(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errw}
 	code = Run(t.Context(), streams, "refit", args)
 	return out.String(), errw.String(), code
+}
+
+// awaitBudgets waits until every budget is as wanted: the disruption controller
+// counts pods a moment after they have changed. Budgets that share a pod are left
+// out: for each change of the pod the controller counts for one of them, whichever
+// it comes upon first (getPdbForPod in pkg/controller/disruption), so that the
+// status of the others may stay old.
+func awaitBudgets(t *testing.T, client kubernetes.Interface, wanted func(*cluster.Budget) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // a guard against hanging
+	defer cancel()
+	ticker := clock.RealClock{}.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		s, err := cluster.Read(ctx, client, cluster.WithKinds(cluster.KindPod, cluster.KindBudget))
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(s.Budgets, func(b *cluster.Budget) bool {
+			alone := !slices.ContainsFunc(b.Pods, func(p *cluster.Pod) bool { return len(p.Budgets) > 1 })
+			return alone && !wanted(b)
+		})
+		if i < 0 {
+			return
+		}
+		select {
+		case <-ticker.C():
+		case <-ctx.Done():
+			t.Fatalf("budget %s is not as wanted: %+v", s.Budgets[i].Name, s.Budgets[i].Status)
+		}
+	}
+}
+
+// counted tells whether the status of a budget is that of its pods, full whether
+// there are as many healthy ones as there should be, too.
+func counted(b *cluster.Budget) bool {
+	healthy := int32(0)
+	for _, p := range b.Pods {
+		if budget.Healthy(p.Pod) {
+			healthy++
+		}
+	}
+	return b.Status.ObservedGeneration >= b.Generation && b.Status.ExpectedPods > 0 && b.Status.CurrentHealthy == healthy
+}
+
+func full(b *cluster.Budget) bool {
+	return counted(b) && b.Status.CurrentHealthy == b.Status.ExpectedPods
 }
 
 func checked(t *testing.T, text string) (all []cluster.Finding, counts map[string]int) {
@@ -44,6 +96,7 @@ func checked(t *testing.T, text string) (all []cluster.Finding, counts map[strin
 // than maintain it sees the same.
 func TestCheckShop(t *testing.T) {
 	tw := twintest.Start(t, twin.Options{Scenario: "shop", Wait: true})
+	awaitBudgets(t, twintest.Client(t, tw), full)
 	out, errw, code := refit(t, "check", "-o", "json", "--kubeconfig", tw.Kubeconfig())
 	all, counts := checked(t, out)
 	if code != 0 || counts["blocker"] != 0 || len(all) == 0 || errw != "" {
@@ -79,6 +132,7 @@ func TestCheckShop(t *testing.T) {
 // TestCheckStuck: what the scenario says of itself is found.
 func TestCheckStuck(t *testing.T) {
 	tw := twintest.Start(t, twin.Options{Scenario: "stuck", Wait: true})
+	awaitBudgets(t, twintest.Client(t, tw), counted)
 	out, _, code := refit(t, "check", "-o", "json", "--kubeconfig", tw.Kubeconfig())
 	all, _ := checked(t, out)
 	if code != exitBlocked {

@@ -108,7 +108,7 @@ func (a *app) drain(ctx context.Context, names []string, selector labels.Selecto
 	if err != nil {
 		return err
 	}
-	mark := "drain-" + clock.RealClock{}.Now().UTC().Format("20060102-150405") + "-" + rand.String(4)
+	mark := cluster.DrainPrefix + clock.RealClock{}.Now().UTC().Format("20060102-150405") + "-" + rand.String(4)
 	summary, err := drain.New(client, watcher, options, reporter).Nodes(ctx, nodes, mark, keepCordon)
 	if err := reporter.Close(); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ func TestDrain(t *testing.T) {
 	tw := twintest.Start(t, twin.Options{Nodes: 3, Zones: 1, Scenario: "testdata/drain.yaml", Wait: true})
 	t.Setenv("KUBECONFIG", tw.MaintainerKubeconfig())
 	client := twintest.Client(t, tw)
+	awaitBudgets(t, client, full)
 	const budget = "budget default/held allows 0 disruptions: 1 healthy of 1 expected pods, 1 must stay healthy"
 
 	steps := []struct {
@@ -57,7 +59,7 @@ func TestDrain(t *testing.T) {
 		{"cordon unknown", []string{"cordon", "node-09"}, exitUsage, "", "no node node-09", "node-03"},
 		{"uncordon selected", []string{"uncordon", "-l", "kubernetes.io/hostname=node-03", "--yes"}, exitDone, "node/node-03 uncordoned", "", ""},
 		{"past the budget, without the right", []string{"drain", "node-03", "--disable-eviction"}, exitFailed, "node/node-03 failed", "hint: allow this user", ""},
-		{"past the budget", []string{"drain", "node-03", "--disable-eviction", "--kubeconfig", tw.Kubeconfig()}, exitDone, "node/node-03 drained", "1 pod evicted", "node-03"},
+		{"past the budget", []string{"drain", "node-03", "--disable-eviction", "--kubeconfig", tw.Kubeconfig()}, exitDone, "node/node-03 drained", "1 of 1 node drained", "node-03"},
 		{"with the flag", []string{"drain", "node-02", "--force"}, exitDone, "node/node-02 drained", "warning: ", "node-02 node-03"},
 		{"empty", []string{"drain", "-l", "kubernetes.io/hostname in (node-02, node-03)", "--yes"}, exitDone, "node/node-02 drained", "2 of 2 nodes", "node-02 node-03"},
 	}
@@ -79,10 +81,19 @@ func TestDrain(t *testing.T) {
 		out, errw, code := refit(t, "drain", "node-01", "-o", "json")
 		events := decodeEvents(t, out)
 		last := events[len(events)-1]
-		if code != exitDone || errw != "" || last.Type != event.Summary || last.Result != event.ResultDone || last.Counts == nil || last.Evicted != 3 || last.Seconds <= 0 {
+		// The three pods that stood there, and perhaps a replacement: a scheduler that has
+		// not seen the cordon yet puts it on the node, too.
+		evicted := map[string]bool{}
+		for _, e := range events {
+			if e.Type == event.PodEvicted {
+				evicted[e.Pod.UID] = true
+			}
+		}
+		if code != exitDone || errw != "" || last.Type != event.Summary || last.Result != event.ResultDone || last.Counts == nil ||
+			len(evicted) < 3 || last.Evicted != len(evicted) || last.Seconds <= 0 {
 			t.Errorf("exit %d, stderr %s:\n%s", code, errw, out)
 		}
-		for _, field := range []string{`"evicted":3`, `"skipped":0`, `"blocked":0`, `"seconds":`} {
+		for _, field := range []string{fmt.Sprintf(`"evicted":%d`, len(evicted)), `"skipped":0`, `"blocked":0`, `"seconds":`} {
 			if !strings.Contains(out, field) {
 				t.Errorf("no %s in:\n%s", field, out)
 			}
@@ -93,6 +104,7 @@ func TestDrain(t *testing.T) {
 		if _, errw, code := refit(t, "uncordon", "node-01", "node-02", "node-03"); code != exitDone {
 			t.Fatal(errw)
 		}
+		awaitBudgets(t, client, full) // the pod that was drained past its budget has its place again
 		ctx, interrupt := context.WithCancelCause(t.Context())
 		defer interrupt(nil)
 		out := &notify{is: `"type":"pod-blocked"`, then: func() { interrupt(errors.New("interrupt signal received")) }}

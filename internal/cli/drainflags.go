@@ -6,6 +6,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -68,6 +69,36 @@ func (f *drainFlags) options() (drain.Options, error) {
 func dryRunFlag(flags *pflag.FlagSet, value *string) {
 	flags.StringVar(value, "dry-run", "none", "none, client (show what would be asked for) or server (ask the API server, which changes nothing)")
 	flags.Lookup("dry-run").NoOptDefVal = string(drain.DryRunClient)
+}
+
+// lookFlag adds the --dry-run of a verb that shows its plan, for which there is no
+// asking the API server: who is used to kubectl says client and none as well.
+func lookFlag(flags *pflag.FlagSet, look *bool) {
+	flags.Var((*lookValue)(look), "dry-run", "show the plan, and change nothing")
+	flags.Lookup("dry-run").NoOptDefVal = "true"
+}
+
+type lookValue bool
+
+func (v *lookValue) String() string { return strconv.FormatBool(bool(*v)) }
+func (v *lookValue) Type() string   { return "bool" }
+
+func (v *lookValue) Set(s string) error {
+	switch s {
+	case string(drain.DryRunClient):
+		*v = true
+	case "none": // which drain.DryRunNone does not spell
+		*v = false
+	case string(drain.DryRunServer):
+		return errors.New("a plan is not made by the API server: --dry-run shows it, and refit drain NODE --dry-run=server asks about each pod of a node")
+	default:
+		look, err := strconv.ParseBool(s)
+		if err != nil {
+			return errors.New("want client or none, or no value: --dry-run shows the plan and changes nothing")
+		}
+		*v = lookValue(look)
+	}
+	return nil
 }
 
 func parseDryRun(value string) (drain.DryRun, error) {

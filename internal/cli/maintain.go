@@ -94,7 +94,7 @@ func (f *maintainFlags) add(flags *pflag.FlagSet) {
 	flags.Float64Var(&r.MaxMoves, "max-moves", run.DefaultMaxMoves, "how many moves per pod the order of the nodes may cost, 1 or more")
 	flags.DurationVar(&r.WorkEstimate, "work-estimate", 0, "how long the work on one node is expected to take, for estimates only (default 2m for --reboot, 1m for --command)")
 	flags.IntVar(&r.MaxFailures, "max-failures", 0, "how many nodes may fail before no new ones are started")
-	flags.BoolVar(&f.dryRun, "dry-run", false, "show the plan, and change nothing")
+	lookFlag(flags, &f.dryRun)
 	flags.StringVar(&f.out, "out", "", "save the plan to this file (- is the standard output), show it, and change nothing")
 	flags.StringVar(&f.plan, "plan", "", "carry out the plan that was saved in this file (- is the standard input)")
 

@@ -27,6 +27,7 @@ func TestSavedPlan(t *testing.T) {
 	t.Setenv("KUBECONFIG", tw.Kubeconfig())
 	t.Setenv(statedir.Env, t.TempDir())
 	client := twintest.Client(t, tw)
+	awaitBudgets(t, client, full)
 	file := filepath.Join(t.TempDir(), "plan.yaml")
 	allow := []string{"--force", "--delete-emptydir-data"}
 	must := func(code int, args ...string) (out, errw string) {

@@ -161,7 +161,9 @@ func estimates(p *plan.Plan) []string {
 		return []string{phrase.Count(p.Pods, "pod") + " to move"}
 	}
 	took := "predicted " + rounded(p.PredictedSeconds)
-	if len(p.Bounds) > 0 && p.LowerBoundSeconds > 0 {
+	if never := neverDone(p); never > 0 { // the bounds are about all nodes
+		took += fmt.Sprintf(", after which %d of %s %s not done", never, phrase.Count(len(p.Nodes), "node"), phrase.Plural(never, "is", "are"))
+	} else if len(p.Bounds) > 0 && p.LowerBoundSeconds > 0 {
 		took += fmt.Sprintf(", at least %s (%s): %.2f x the lower bound", rounded(p.LowerBoundSeconds), boundName(p.Bounds[0]), p.PredictedSeconds/p.LowerBoundSeconds)
 	}
 	moves := "no pods to move"
@@ -169,6 +171,17 @@ func estimates(p *plan.Plan) []string {
 		moves = fmt.Sprintf("%s to move, %s: %.2f per pod", phrase.Count(p.Pods, "pod"), phrase.Count(p.Moves, "move"), p.MovesPerPod())
 	}
 	return []string{took, fmt.Sprintf("%s; %s out at the peak", moves, phrase.Count(p.Peak, "node"))}
+}
+
+// neverDone is how many nodes the plan does not finish.
+func neverDone(p *plan.Plan) int {
+	never := 0
+	for i := range p.Nodes {
+		if p.Nodes[i].Done == nil {
+			never++
+		}
+	}
+	return never
 }
 
 // boundName names what bounds the time: slots, budget shop/web.

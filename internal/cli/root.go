@@ -87,8 +87,26 @@ func newRootCommand(a *app, argv0 string) *cobra.Command {
 		root.AddCommand(add(a))
 	}
 	root.AddCommand(newOptionsCommand(a))
+	strictHelp(root)
+	a.offerContexts(root)
 	hideGlobalFlags(root)
 	return root
+}
+
+// strictHelp makes `refit help NONSENSE` fail instead of showing the help of refit.
+func strictHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, help := range root.Commands() {
+		if help.Name() != "help" {
+			continue
+		}
+		help.PreRunE = func(_ *cobra.Command, args []string) error {
+			if found, rest, err := root.Find(args); err == nil && found.HasSubCommands() && len(rest) > 0 {
+				return usageArgs(cobra.NoArgs)(found, rest)
+			}
+			return nil
+		}
+	}
 }
 
 // verbs makes the commands, in the order of the help.
@@ -121,6 +139,7 @@ func (a *app) outputFlag(cmd *cobra.Command, formats ...string) {
 		}
 		return usageError(fmt.Errorf("--output %q: want one of %s", a.output, strings.Join(formats, ", ")))
 	}
+	offer(cmd, "output", formats...)
 }
 
 // yesFlag adds --yes to a command that changes something.
@@ -166,7 +185,16 @@ func usageError(err error) error {
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		err := usageError(check(cmd, args))
-		if err == nil || !cmd.HasSubCommands() || len(args) == 0 {
+		if err == nil {
+			return nil
+		}
+		if !cmd.HasSubCommands() {
+			if none := cobra.NoArgs(cmd, args); none != nil && none.Error() == err.Error() { // it calls them commands
+				err = usageError(fmt.Errorf("%s takes no arguments: %s", cmd.CommandPath(), strings.Join(args, " ")))
+			}
+			return hint.Wrap(err, "%s --help shows how it is used", cmd.CommandPath())
+		}
+		if len(args) == 0 {
 			return err
 		}
 		if cmd.SuggestionsMinimumDistance == 0 {

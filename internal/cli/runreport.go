@@ -29,7 +29,7 @@ func newRunsReportCommand(a *app) *cobra.Command {
 		Example: "  refit runs report\n" +
 			"  refit runs report 20261122-150405-abcd --out maintenance.html\n" +
 			"  refit runs report --out - > report.html",
-		Args: usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns,
+		Args: usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns(false),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.writeReport(args, out)
 		},

@@ -70,7 +70,7 @@ func newRunsShowCommand(a *app) *cobra.Command {
 		Short:   "Show where the nodes of a run stand",
 		Long:    "Show a run as its journal has it: what it was to do, and where each node stands.\nWithout a name it is the newest run.",
 		Example: "  refit runs show\n  refit runs show 20261122-150405-abcd -o yaml",
-		Args:    usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns,
+		Args:    usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns(false),
 		RunE: func(_ *cobra.Command, args []string) error {
 			store, err := run.DefaultStore(clock.RealClock{})
 			if err != nil {
@@ -84,7 +84,13 @@ func newRunsShowCommand(a *app) *cobra.Command {
 			if err != nil {
 				return runError(err)
 			}
-			return writeRun(a.Out, a.output, status)
+			if err := writeRun(a.Out, a.output, status); err != nil {
+				return err
+			}
+			if a.output == "text" && !status.Closed() && status.Phase != run.PhaseRunning {
+				a.say(fmt.Sprintf("hint: carry on: refit runs resume %s; give up and uncordon: refit runs abort %s", id, id))
+			}
+			return nil
 		},
 	}
 	a.outputFlag(cmd, "text", "json", "yaml")
@@ -102,7 +108,7 @@ func newRunsResumeCommand(a *app) *cobra.Command {
 			"--on-unknown-command=stop its node fails, so that a person looks; rerun runs the command\n" +
 			"again, for commands that may be repeated; done takes it for done.",
 		Example: "  refit runs resume\n  refit runs resume 20261122-150405-abcd --on-unknown-command=rerun",
-		Args:    usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns,
+		Args:    usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			policy := run.UnknownCommand(unknown)
 			switch policy {
@@ -114,6 +120,7 @@ func newRunsResumeCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&unknown, "on-unknown-command", unknown, "what to do about a command of which nobody knows how far it got: stop, rerun or done")
+	offer(cmd, "on-unknown-command", string(run.UnknownStop), string(run.UnknownRerun), string(run.UnknownDone))
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")
 	return cmd
 }
@@ -147,7 +154,7 @@ func newRunsAbortCommand(a *app) *cobra.Command {
 			"so -, remove its soft taints, release the lock and close the journal. What was done to the\n" +
 			"machines is not undone. Without a name it is the only run that is not finished.",
 		Example: "  refit runs abort 20261122-150405-abcd",
-		Args:    usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns,
+		Args:    usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.abort(cmd.Context(), args)
 		},
@@ -196,22 +203,28 @@ func (a *app) abortWith(ctx context.Context, operator *run.Operator, args []stri
 	return nil
 }
 
-// completeRuns offers the runs of this machine, the newest first.
-func completeRuns(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	directive := cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
-	store, err := run.DefaultStore(clock.RealClock{})
-	if err != nil || len(args) > 0 {
-		return nil, directive
+// completeRuns offers the runs of this machine, the newest first: all of them, or
+// those that are not finished.
+func completeRuns(open bool) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		directive := cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+		store, err := run.DefaultStore(clock.RealClock{})
+		if err != nil || len(args) > 0 {
+			return nil, directive
+		}
+		entries, err := store.List()
+		if err != nil {
+			return nil, directive
+		}
+		var names []string
+		for _, e := range slices.Backward(entries) {
+			if open && e.Err == nil && e.Status.Closed() {
+				continue
+			}
+			names = append(names, e.Run)
+		}
+		return names, directive
 	}
-	entries, err := store.List()
-	if err != nil {
-		return nil, directive
-	}
-	var names []string
-	for _, e := range slices.Backward(entries) {
-		names = append(names, e.Run)
-	}
-	return names, directive
 }
 
 // named returns the argument, or what there is without one.

@@ -259,6 +259,14 @@ func newTwinMachineCommand(a *app, verb, short, done string, do func(*twin.Twin,
 			}
 			return nil
 		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			tw, err := twin.Open(name)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			*a.kube.KubeConfig = tw.Kubeconfig()
+			return a.completeNodes(cmd, args, "")
+		},
 	}
 	nameFlag(cmd, &name)
 	return cmd

@@ -76,7 +76,7 @@ func TestTwinWrongUse(t *testing.T) {
 		{"up --node-cpu lots", "want a quantity"},
 		{"up --pod-ready -1s", "cannot be negative"},
 		{"up --timeout 0s", "--timeout"},
-		{"up extra", "unknown command"},
+		{"up extra", "takes no arguments"},
 		{"up -o xml", "want one of"},
 		{"down --name none", "there is no such twin"},
 		{"down --name x --all", "do not go together"},

@@ -4,8 +4,14 @@
 package cli
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
+
+	"refit.dev/refit/internal/statedir"
 )
 
 // TestWrongUse is about what can be seen without a cluster: there is none here.
@@ -82,12 +88,54 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"outage", "a", "--node-monitor-grace-period", "0s"}, "want more than nothing"},
 		{[]string{"outage", "a", "--default-unreachable-toleration-seconds", "-1"}, "want whole seconds from 0"},
 		{[]string{"outage", "a", "-o", "xml"}, "want one of"},
+		{[]string{"maintain", "a", "--reboot", "--dry-run=server"}, "a plan is not made by the API server"},
+		{[]string{"maintain", "a", "--reboot", "--dry-run=maybe"}, "want client or none, or no value"},
 		{[]string{"check"}, "names no cluster"},
+		{[]string{"check", "node-01"}, "refit check takes no arguments: node-01\nhint: refit check --help"},
+		{[]string{"runs", "show", "a", "b"}, "hint: refit runs show --help"},
 		{[]string{"nonsense"}, "unknown command"},
+		{[]string{"help", "nonsense"}, `unknown command "nonsense" for "refit"`},
+		{[]string{"help", "runs", "nonsense"}, `unknown command "nonsense" for "refit runs"`},
 	} {
 		out, errw, code := refit(t, tc.args...)
 		if code != exitUsage || out != "" || !strings.Contains(errw, tc.says) {
 			t.Errorf("%q: exit %d, stdout %q, stderr %q; want exit %d and %q", tc.args, code, out, errw, exitUsage, tc.says)
+		}
+	}
+}
+
+// TestDryRunOfKubectl: maintain takes what kubectl's users write, where it means the same.
+func TestDryRunOfKubectl(t *testing.T) {
+	for value, want := range map[string]bool{"--dry-run": true, "--dry-run=client": true, "--dry-run=true": true, "--dry-run=1": true, "--dry-run=none": false, "--dry-run=false": false} {
+		var f maintainFlags
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		f.add(flags)
+		if err := flags.Parse([]string{value}); err != nil || f.dryRun != want {
+			t.Errorf("%s: %t, %v", value, f.dryRun, err)
+		}
+	}
+}
+
+// TestComplete is what a shell offers that asks no cluster.
+func TestComplete(t *testing.T) {
+	kubeconfig := filepath.Join(t.TempDir(), "config")
+	text := "apiVersion: v1\nkind: Config\ncontexts: [{name: east, context: {cluster: e, user: jane}}]\nclusters: [{name: e, cluster: {server: https://east}}]\nusers: [{name: jane, user: {}}]\n"
+	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KUBECONFIG", kubeconfig)
+	t.Setenv(statedir.Env, t.TempDir())
+	for want, args := range map[string][]string{
+		"text\nwide\njson\nyaml\n": {"check", "-o", ""},
+		"stop\nrerun\ndone\n":      {"runs", "resume", "--on-unknown-command", ""},
+		"east\n":                   {"drain", "--context", ""},
+		"e\n":                      {"--cluster", ""},
+		"jane\n":                   {"maintain", "--user", ""},
+		":4\n":                     {"twin", "node", "fail", ""}, // there is no twin, and no file is a node
+	} {
+		out, _, code := refit(t, append([]string{"__complete"}, args...)...)
+		if code != exitDone || !strings.HasPrefix(out, want) {
+			t.Errorf("%q: exit %d, offers\n%s", args, code, out)
 		}
 	}
 }

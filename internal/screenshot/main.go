@@ -60,12 +60,9 @@ func convert(in io.Reader, out io.Writer, title string) error {
 		fmt.Fprintf(w, `<circle cx="%d" cy="%d" r="5" fill="%s"/>`+"\n", margin+6+i*18, bar/2+4, color)
 	}
 	fmt.Fprintf(w, `<text x="50%%" y="%d" fill="#8b93a3" text-anchor="middle" font-family="sans-serif" font-size="12">%s</text>`+"\n", bar/2+8, escape(title))
-	fmt.Fprintln(w, `<g font-family="ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace" font-size="14" fill="#d7dce5" xml:space="preserve">`)
+	fmt.Fprintln(w, `<g font-family="ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace" font-size="14" fill="#d7dce5">`)
 	for i, spans := range lines {
-		for _, s := range spans {
-			if strings.TrimSpace(s.text) == "" {
-				continue
-			}
+		for _, s := range words(spans) {
 			n := utf8.RuneCountInString(s.text)
 			// textLength keeps columns aligned whatever font there is.
 			fmt.Fprintf(w, `<text x="%.1f" y="%d" textLength="%.1f"%s>%s</text>`+"\n",
@@ -74,6 +71,23 @@ func convert(in io.Reader, out io.Writer, title string) error {
 	}
 	fmt.Fprintln(w, "</g>\n</svg>")
 	return w.Flush()
+}
+
+// words parts spans at their gaps, so that each part stands where it stood on the
+// screen: browsers draw several blanks as one, some of them whatever xml:space says.
+func words(spans []span) []span {
+	var list []span
+	for _, s := range spans {
+		column := s.column
+		for text := range strings.SplitSeq(s.text, "  ") {
+			trimmed := strings.Trim(text, " ")
+			if trimmed != "" {
+				list = append(list, span{column + len(text) - len(strings.TrimLeft(text, " ")), trimmed, s.style})
+			}
+			column += utf8.RuneCountInString(text) + len("  ")
+		}
+	}
+	return list
 }
 
 // parse splits a line at its SGR sequences (ECMA-48, CSI ... m); refit uses but few.

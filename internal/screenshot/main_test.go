@@ -11,6 +11,23 @@ import (
 	"testing"
 )
 
+// Gaps are not left to the browser, which would close them.
+func TestGaps(t *testing.T) {
+	var out strings.Builder
+	if err := convert(strings.NewReader("  ä  b c   d \n"), &out, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`<text x="30.8" y="53" textLength="8.4">ä</text>`,
+		`<text x="56.0" y="53" textLength="25.2">b c</text>`,
+		`<text x="106.4" y="53" textLength="8.4">d</text>`,
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
 func TestConvert(t *testing.T) {
 	screen := "plain <a> & b\n\x1b[1mbold\x1b[0m  \x1b[1;31mred\x1b[0m rest\n\n\n"
 	var out strings.Builder

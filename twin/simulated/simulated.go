@@ -33,7 +33,8 @@ const (
 	DownSinceAnnotation = Prefix + "down-since"
 
 	// ReadyAfterAnnotation on a Pod is the time from scheduled to Ready, a Go
-	// duration; with Never the pod runs and does not become Ready.
+	// duration; with Never the pod runs and does not become Ready. A pod runs from
+	// when it is Ready on, and one with a readiness probe from when it is scheduled.
 	ReadyAfterAnnotation = Prefix + "ready-after"
 	// TerminateAfterAnnotation on a Pod is the time from its deletion to the
 	// end of its containers, a Go duration; with Never it stays Terminating.

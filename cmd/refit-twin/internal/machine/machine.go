@@ -164,6 +164,17 @@ func (m *controller) reconcile(ctx context.Context, name string) (time.Duration,
 	if err != nil {
 		return 0, err
 	}
+	if node.Labels[m.KubeletLabel] == m.Rebooting {
+		// The cache may not show yet what was done a moment ago, and containers must
+		// not be started twice.
+		node, err = m.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return 0, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
 	want := node.Annotations[m.RebootAnnotation]
 	rebooting := node.Labels[m.KubeletLabel] == m.Rebooting
 	switch {

@@ -163,6 +163,26 @@ func TestRebootIsResumed(t *testing.T) {
 	want(t, "restarts", w.pod().Status.ContainerStatuses[0].RestartCount, 3)
 }
 
+// TestRebootSeenLate: the cache still shows the machine down when it is up. The API
+// keeps times to the second, so those of a short reboot do not tell.
+func TestRebootSeenLate(t *testing.T) {
+	w := newWorld(t)
+	w.annotate("reboot-time", "200ms")
+	w.annotate("reboot", "boot-2")
+	w.step()
+	down, _ := w.step()
+	w.clock.Step(200 * time.Millisecond)
+	w.step()
+	if err := w.store.Update(down); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.reconcile(w.ctx, "node-01"); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "restarts", w.pod().Status.ContainerStatuses[0].RestartCount, 3)
+	want(t, "label", w.node().Labels["kubelet"], "running")
+}
+
 func TestRebootTimes(t *testing.T) {
 	for _, tc := range []struct {
 		annotation string

@@ -115,7 +115,11 @@ func supervised(t *testing.T, dir string) *exec.Cmd {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	t.Cleanup(func() { // before the directory is removed: nobody must write there any more
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		runLockIsFree(t, dir)
+	})
 	return cmd
 }
 
@@ -131,6 +135,17 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		case <-tick.C:
 		}
 	}
+}
+
+func runLockIsFree(t *testing.T, dir string) {
+	t.Helper()
+	eventually(t, "the run lock is free: no child is left", func() bool {
+		f, err := lock(filepath.Join(dir, "run.lock"), syscall.LOCK_EX)
+		if err == nil {
+			_ = f.Close()
+		}
+		return err == nil
+	})
 }
 
 func readBoard(t *testing.T, dir string) status {
@@ -217,13 +232,7 @@ func TestKilledSupervisorLeavesNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	eventually(t, "the run lock is free: no child is left", func() bool {
-		f, err := lock(filepath.Join(dir, "run.lock"), syscall.LOCK_EX)
-		if err == nil {
-			_ = f.Close()
-		}
-		return err == nil
-	})
+	runLockIsFree(t, dir)
 	if got := len(diary()); got != 2 {
 		t.Errorf("%q: a child ended in order, although nobody was there to ask it", diary())
 	}
