@@ -89,7 +89,7 @@ func (o *operation) refusals() error {
 	var errs []error
 	for _, n := range o.nodes {
 		selection := o.Select(n.Name)
-		errs = append(errs, selection.Err(), o.options.impasse(n, len(selection.Leave)))
+		errs = append(errs, selection.Err(), o.options.Impasse(n, len(selection.Leave)))
 	}
 	return errors.Join(errs...)
 }

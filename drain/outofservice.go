@@ -124,9 +124,10 @@ type LostError struct {
 
 func (e *LostError) Error() string { return "node " + e.Node + " " + e.Reason }
 
-// impasse is the reason not to begin with a node: a drain of it would not end, or
-// what the operator says of it is not so. nil if there is none.
-func (o Options) impasse(n *corev1.Node, leave int) error {
+// Impasse is the reason not to begin with a node, of which leave pods have to go: a
+// drain of it would not end, or what the operator says of it is not so. It is a
+// *LostError with a hint for who drains; nil if there is no reason.
+func (o Options) Impasse(n *corev1.Node, leave int) error {
 	lost := cluster.Lost(n)
 	switch {
 	case o.ConfirmNodeIsOff && !lost:

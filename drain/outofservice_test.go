@@ -59,7 +59,7 @@ func TestImpasse(t *testing.T) {
 		{"of unknown health", confirmed, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, 3, "its kubelet answers"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := tc.options.impasse(tc.node, tc.leave)
+			err := tc.options.Impasse(tc.node, tc.leave)
 			if (err == nil) != (tc.says == "") || err != nil && (!strings.Contains(err.Error(), tc.says) || !strings.Contains(hint.Of(err), "--confirm-node-is-off")) {
 				t.Errorf("got %v (hint: %s), want %q", err, hint.Of(err), tc.says)
 			}

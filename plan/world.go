@@ -312,6 +312,9 @@ func (w *World) Staying(node int) int {
 	return n
 }
 
+// Holding returns how many pods have to leave a node, with those that are leaving already.
+func (w *World) Holding(node int) int { return len(w.nodes[node].pods) }
+
 // clone returns a World that may be changed: nothing of this one is.
 func (w *World) clone() *World {
 	c := *w

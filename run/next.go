@@ -95,6 +95,10 @@ func Next(v View, spec *Spec, p Progress) Decision {
 			d.Held = append(d.Held, NodeReason{target.Name, reason})
 			continue
 		}
+		if i, known := v.World.Node(target.Name); known && status.Standing == Waiting && spec.whyLost(node, v.World.Holding(i)) != "" {
+			d.Waits = append(d.Waits, NodeReason{target.Name, "its kubelet does not answer, so that its drain would not end"})
+			continue
+		}
 		candidates = append(candidates, node)
 	}
 	if failures > spec.MaxFailures {

@@ -68,6 +68,11 @@ func parseCluster(t *testing.T, input string, spec *Spec) (*cluster.Snapshot, Pr
 				node.Labels = map[string]string{"node-role.kubernetes.io/control-plane": ""}
 			case "not-ready":
 				node.Status.Conditions[0].Status = corev1.ConditionUnknown
+			case "holds-pod":
+				objs = append(objs, &corev1.Pod{
+					ObjectMeta: metav1.ObjectMeta{Name: "on-" + name, Namespace: "shop", UID: testUID("on-" + name)},
+					Spec:       corev1.PodSpec{NodeName: name},
+				})
 			case "cordoned":
 				node.Spec.Unschedulable = true
 			case "cordoned-by":

@@ -38,8 +38,8 @@ const (
 	reasonReplaced = "the node was replaced by another one of the same name, which is not touched"
 )
 
-// errForeignCordon says that somebody else has just cordoned a node that was not begun.
-var errForeignCordon = errors.New("somebody else has cordoned the node")
+// errPutAside says that a node that was not begun has just become one that may not be.
+var errPutAside = errors.New("the node may not be begun with")
 
 // worker takes one node through its steps.
 type worker struct {
@@ -71,7 +71,7 @@ func (e *engine) node(ctx context.Context, name string) {
 	switch {
 	case err == nil:
 		w.finish(ctx)
-	case ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, ctx.Err())), errors.Is(err, errForeignCordon):
+	case ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, ctx.Err())), errors.Is(err, errPutAside):
 		// It stays as it is, and is carried on or looked at again.
 	case errors.As(err, &failed):
 		w.fail(ctx, failed)
@@ -176,20 +176,38 @@ func (w *worker) recheck(ctx context.Context) (*corev1.Node, error) {
 	return node, w.recognise(node)
 }
 
+// whyNot says why the node may not be cordoned now, or "". One that was begun is
+// carried on with even if it is lost: its drain has a time limit.
+func (w *worker) whyNot(node *corev1.Node) string {
+	if held := whyHeld(node, w.target, w.spec.Run); held != "" || w.status.Standing != Waiting {
+		return held
+	}
+	leave := 0
+	if around := w.cluster.Around(w.target.Name); around != nil {
+		rules := w.spec.drainRules(w.clock.Now)
+		for _, p := range around.Pods {
+			if rules.Leaves(p) {
+				leave++
+			}
+		}
+	}
+	return w.spec.whyLost(node, leave)
+}
+
 func (w *worker) cordon(ctx context.Context) error {
 	node, err := w.recheck(ctx)
 	if err != nil {
 		return err
 	}
-	if held := whyHeld(node, w.target, w.spec.Run); held != "" {
+	if held := w.whyNot(node); held != "" {
 		if w.status.Standing == Waiting {
 			// Let the caches see it too, so that the node is not started again.
 			_ = w.lookout.await(ctx, callLimit, []topic{nodeTopic(w.target.Name)}, func() (bool, error) {
 				seen, err := w.seen()
-				return err == nil && whyHeld(seen, w.target, w.spec.Run) != "", err
+				return err == nil && w.whyNot(seen) != "", err
 			})
 			w.picture.note(cluster.Change{Kind: cluster.KindNode, Name: w.target.Name})
-			return errForeignCordon
+			return errPutAside
 		}
 		return &failure{reason: held, hint: "find out who did, and resume the run when the node is free"}
 	}

@@ -109,7 +109,7 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot, v View) er
 		return &InputError{err}
 	}
 	drainer := drain.New(p.operator.Client, p.watcher, options, event.Discard)
-	var refused []string
+	var refused, lost []string
 	var stuck []event.Remaining
 	for _, target := range p.Spec.Nodes {
 		selection := drainer.Select(target.Name)
@@ -122,12 +122,18 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot, v View) er
 			})
 		}
 		p.Pods += len(selection.Leave)
+		if n := s.Node(target.Name); n != nil && p.refuseLost(n.Node, len(selection.Leave)) {
+			lost = append(lost, target.Name)
+		}
 		stuck = append(stuck, p.singletons(s, target.Name, selection.Leave)...)
 		for _, w := range selection.Warnings {
 			p.Warnings = append(p.Warnings, "node "+target.Name+": "+w)
 		}
 	}
 	p.Warnings = append(p.Warnings, leftCordoned(s, p.Spec)...)
+	if len(lost) > 0 {
+		return p.lostError(lost)
+	}
 	if len(refused) > 0 {
 		return hint.Wrap(&BlockedError{errors.New(strings.Join(refused, "\n"))},
 			"add the flags named there if those pods may go, or leave them out with --pod-selector; nothing was changed")

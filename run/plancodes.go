@@ -12,6 +12,8 @@ import (
 const (
 	// FlagMissing: a drain would refuse the pods of a node without one more flag.
 	FlagMissing = "drain-flag-missing"
+	// NodeLost: the kubelet of a node does not answer, so that its drain would not end.
+	NodeLost = "node-lost"
 	// CannotBegin: something else is in the way of the run as a whole.
 	CannotBegin = "run-cannot-begin"
 )
@@ -28,6 +30,8 @@ func PlanCodes() []cluster.Code {
 			Do: "Repair what the message names."},
 		{Name: FlagMissing, Severity: cluster.Blocker, Meaning: "A drain refuses pods of the node: local data would be lost, or nobody would replace them.",
 			Do: "Allow it with the flag that the message names, or leave the pods out with --pod-selector."},
+		{Name: NodeLost, Severity: cluster.Blocker, Meaning: "The kubelet of a node does not answer, and the node holds pods that would have to leave: they would be deleted, and stay Terminating.",
+			Do: "Leave the node out, or bring it back. If its machine is off for certain: refit drain with --confirm-node-is-off first."},
 		{Name: CannotBegin, Severity: cluster.Blocker, Meaning: "The run as a whole cannot begin: as many nodes are out already as may be, for example.", Do: "See the message."},
 		{Name: plan.NoPlace, Severity: cluster.Warning, Meaning: "Pods that have to leave a node will find no place at that time, and wait until there is one.",
 			Do: "Add room where the pods may run, take fewer nodes at once, or accept that they wait."},

@@ -136,7 +136,7 @@ func stuckText(stuck []event.Remaining) string {
 // stuckHint says what can be done about them; total is how many nodes the
 // cluster has.
 func stuckHint(stuck []event.Remaining, spec *Spec, total int) string {
-	var ways, blocked, others []string
+	var ways, blocked []string
 	for _, r := range stuck {
 		if !slices.Contains(ways, r.Blocker.Hint) {
 			ways = append(ways, r.Blocker.Hint)
@@ -145,27 +145,31 @@ func stuckHint(stuck []event.Remaining, spec *Spec, total int) string {
 			blocked = append(blocked, r.Node)
 		}
 	}
+	const few = 3
+	if more := len(ways) - few; more > 0 {
+		ways = append(ways[:few], fmt.Sprintf("%d more likewise", more))
+	}
+	return strings.Join(ways, "; ") + leaveOut(blocked, spec, total) + "; nothing was changed"
+}
+
+// leaveOut says how to ask for the same without some nodes; "" if they are all there are.
+func leaveOut(blocked []string, spec *Spec, total int) string {
+	var others []string
 	for _, t := range spec.Nodes {
 		if !slices.Contains(blocked, t.Name) {
 			others = append(others, t.Name)
 		}
 	}
-	const few = 3
-	if more := len(ways) - few; more > 0 {
-		ways = append(ways[:few], fmt.Sprintf("%d more likewise", more))
-	}
-	text := strings.Join(ways, "; ")
 	which := phrase.Plural(len(blocked), "that node", "those nodes")
 	switch {
 	case len(others) == 0:
+		return ""
 	case len(others) <= 5:
-		text += fmt.Sprintf("; or leave %s out: refit maintain %s", which, strings.Join(others, " "))
+		return fmt.Sprintf("; or leave %s out: refit maintain %s", which, strings.Join(others, " "))
 	case len(spec.Nodes) == total:
-		text += fmt.Sprintf("; or leave %s out: refit maintain $(kubectl get nodes -o name | grep -vxE 'node/(%s)')", which, strings.Join(blocked, "|"))
-	default:
-		text += fmt.Sprintf("; or leave %s out: give the names of the others", which)
+		return fmt.Sprintf("; or leave %s out: refit maintain $(kubectl get nodes -o name | grep -vxE 'node/(%s)')", which, strings.Join(blocked, "|"))
 	}
-	return text + "; nothing was changed"
+	return fmt.Sprintf("; or leave %s out: give the names of the others", which)
 }
 
 // singletons returns those of the pods that are to leave a node that will never

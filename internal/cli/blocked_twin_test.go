@@ -24,6 +24,7 @@ import (
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/internal/statedir"
 	"refit.dev/refit/plan"
+	"refit.dev/refit/run"
 	"refit.dev/refit/twin"
 	"refit.dev/refit/twin/twintest"
 )
@@ -31,7 +32,7 @@ import (
 // TestMaintainThatCannotWork: what waiting does not help is said before anything is
 // touched, by maintain as by its dry run.
 func TestMaintainThatCannotWork(t *testing.T) {
-	tw := twintest.Start(t, twin.Options{Nodes: 3})
+	tw := twintest.Start(t, twin.Options{Nodes: 3, NodeLease: 8 * time.Second, NodeMonitorGracePeriod: 10 * time.Second})
 	t.Setenv("KUBECONFIG", tw.MaintainerKubeconfig())
 	t.Setenv(statedir.Env, t.TempDir())
 	client := twintest.Client(t, tw)
@@ -86,6 +87,17 @@ func TestMaintainThatCannotWork(t *testing.T) {
 		}
 		patch("node-03", `{"spec":{"unschedulable":true}}`)
 		refused(t, plan.NodeNeverEmptied, "node node-01 cannot be emptied, and waiting does not help: control-plane nodes go one at a time", "bring back the control-plane node", "node-01", "--max-unavailable", "2")
+	})
+	t.Run("a dead node", func(t *testing.T) {
+		if err := tw.FailNode(t.Context(), "node-02"); err != nil {
+			t.Fatal(err)
+		}
+		untilNode(t, client, "node-02", cluster.Lost)
+		refused(t, run.NodeLost, "node node-02 is lost: its kubelet does not answer", "refit drain node-02 --confirm-node-is-off", "node-02")
+		refused(t, run.NodeLost, "1 pod would stay Terminating", "or leave that node out: refit maintain node-01 node-03", "--all")
+		if out, _, code := refit(t, "maintain", "node-02", "--reboot", "--dry-run", "--grace-period", "0"); code != exitDone {
+			t.Errorf("pods that are deleted at once: exit %d\n%s", code, out)
+		}
 	})
 }
 
