@@ -9,6 +9,7 @@ import "refit.dev/refit/cluster"
 const (
 	NodeNotReady      = "node-not-ready"
 	NodeNotReadyEmpty = "node-not-ready-empty"
+	NodeOutOfService  = "node-out-of-service"
 	NodeCordoned      = "node-cordoned"
 	NodeTainted       = "node-tainted"
 	NodePressure      = "node-pressure"
@@ -53,6 +54,8 @@ func Codes() []cluster.Code {
 			Do: "Bring the node back; or delete the Node object if the machine is gone for good; or, if it is off for certain, refit drain with --confirm-node-is-off."},
 		{Name: NodeNotReadyEmpty, Severity: cluster.Warning, Meaning: "A node is not Ready and holds nothing that would have to leave. It counts as unavailable.",
 			Do: "Bring the node back, or delete the Node object if the machine is gone for good."},
+		{Name: NodeOutOfService, Severity: cluster.Warning, Meaning: "A node has the taint node.kubernetes.io/out-of-service, as refit drain --confirm-node-is-off sets it: pods are deleted and kept away, also when the machine is back.",
+			Do: "When the node is Ready again: refit uncordon NODE takes off the taint that refit has set; kubectl taint nodes NODE node.kubernetes.io/out-of-service- any other."},
 		{Name: NodeTainted, Severity: cluster.Info, Meaning: "A run of refit has still to maintain the node, so that pods are placed elsewhere first; or it was killed.",
 			Do: "If no run is at work: refit runs resume RUN, or refit runs abort RUN; refit uncordon NODE removes the taint of one node."},
 		{Name: NodeCordoned, Severity: cluster.Warning, Meaning: "A node takes no new pods. It counts as unavailable, and evicted pods find less room.",

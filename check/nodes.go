@@ -22,6 +22,7 @@ func checkNodes(c *checker) {
 		c.checkReady(n)
 		c.checkCordon(n)
 		c.checkTaint(n)
+		c.checkService(n)
 		c.checkPressure(n)
 	}
 }
@@ -71,6 +72,29 @@ func (c *checker) checkTaint(n *cluster.Node) {
 	if run := cluster.TaintedBy(n.Node); run != "" {
 		c.add(NodeTainted, nodeObject(n), "has the soft taint %s of run %s: the scheduler prefers other nodes", cluster.TaintKey, run)
 	}
+}
+
+// checkService tells of the taint that declares a machine to be off. Nobody takes it
+// away by itself when the machine is back.
+func (c *checker) checkService(n *cluster.Node) {
+	if !slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService }) {
+		return
+	}
+	mark, marked := cluster.OutOfServiceMarkOf(n.Node)
+	who, takesOff := "not by refit", ": kubectl taint nodes "+n.Name+" "+corev1.TaintNodeOutOfService+"-"
+	if marked {
+		who, takesOff = "by refit drain", ": refit uncordon "+n.Name
+		if age := c.age(metav1.Time{Time: mark.Since}); age > 0 {
+			who += ", " + duration.HumanDuration(age) + " ago"
+		}
+	}
+	if cluster.Ready(n.Node) {
+		c.add(NodeOutOfService, nodeObject(n), "is Ready, and still declared out of service (%s): nothing runs there that does not tolerate the taint %s", who, corev1.TaintNodeOutOfService)
+		c.findings[len(c.findings)-1].Hint = "If the machine is well again, take the taint off" + takesOff
+		return
+	}
+	c.add(NodeOutOfService, nodeObject(n), "is declared out of service (%s): its pods are removed, and nothing can run there before the taint %s is taken off", who, corev1.TaintNodeOutOfService)
+	c.findings[len(c.findings)-1].Hint = "When it is Ready again, take the taint off" + takesOff
 }
 
 func (c *checker) checkPressure(n *cluster.Node) {

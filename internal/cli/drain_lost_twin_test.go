@@ -50,7 +50,9 @@ func TestDrainLostNode(t *testing.T) {
 				t.Fatal(err)
 			}
 			untilNode(t, client, "node-03", cluster.Ready)
-		}, []string{"uncordon", "node-03"}, exitDone, "node/node-03 already uncordoned\nnode/node-03 in-service\n", "", 0},
+		}, []string{"check"}, exitDone, "take the taint off: refit uncordon node-03", "", 1},
+		{"dry run", nil, []string{"uncordon", "node-03", "--dry-run"}, exitDone, "node/node-03 in-service (dry run)\n", "", 1},
+		{"uncordoned", nil, []string{"uncordon", "node-03"}, exitDone, "node/node-03 already uncordoned\nnode/node-03 in-service\n", "", 0},
 	}
 	for _, s := range steps {
 		if !t.Run(s.name, func(t *testing.T) {
