@@ -26,8 +26,8 @@ type ControlPlaneProcess struct {
 	Component string // APIServer or ControllerManager
 	Pod       *Pod
 	// Flags maps the name of each flag, without dashes in front and with - for _,
-	// to its value as text: the last one if it is given more than once, "true" if
-	// it has none. What the text means, and whether it means anything, is not judged.
+	// to its value as text: the last one if it is given more than once (all of them, with
+	// commas between, for lists of admission plugins), "true" if it has none. What the text means, and whether it means anything, is not judged.
 	Flags map[string]string
 }
 
@@ -108,7 +108,35 @@ func readFlags(words []string) map[string]string {
 				value = words[i]
 			}
 		}
-		flags[strings.ReplaceAll(name, "_", "-")] = strings.Trim(value, `"'`)
+		name, value = strings.ReplaceAll(name, "_", "-"), strings.Trim(value, `"'`)
+		if before, given := flags[name]; given && slices.Contains([]string{pluginsOff, pluginsOnly}, name) {
+			value = before + "," + value
+		}
+		flags[name] = value
 	}
 	return flags
+}
+
+// The flags of kube-apiserver that decide which admission plugins run, beside the one
+// that switches on those that are off by default.
+const (
+	pluginsOff = "disable-admission-plugins"
+	// pluginsOnly lists all that run; it is deprecated, and excludes the other flags.
+	pluginsOnly = "admission-control"
+)
+
+// PluginOff tells whether an admission plugin of an API server that is on by default was
+// switched off, and by which flag (AddFlags in pkg/kubeapiserver/options/admission.go and
+// in k8s.io/apiserver/pkg/server/options/admission.go).
+func (p ControlPlaneProcess) PluginOff(plugin string) (off bool, flag string) {
+	lists := func(names string) bool {
+		return slices.ContainsFunc(strings.Split(names, ","), func(name string) bool { return strings.TrimSpace(name) == plugin })
+	}
+	if lists(p.Flags[pluginsOff]) {
+		return true, "--" + pluginsOff
+	}
+	if only, given := p.Flags[pluginsOnly]; given && !lists(only) {
+		return true, "--" + pluginsOnly
+	}
+	return false, ""
 }

@@ -31,6 +31,7 @@ func TestControlPlaneFlags(t *testing.T) {
 		{"go-runner", "x", []string{"/go-runner", "--log-file=/var/log/kube-apiserver.log", "--also-stdout", "/usr/local/bin/kube-apiserver", "--a=1"}, nil, "kube-apiserver a=1"},
 		{"hyperkube", "x", []string{"/hyperkube", "kube-controller-manager", "--a=1"}, nil, "kube-controller-manager a=1"},
 		{"the last one counts", "kube-apiserver", []string{"kube-apiserver", "--a=1", "--a=2"}, nil, "kube-apiserver a=2"},
+		{"lists of plugins add up", "kube-apiserver", []string{"kube-apiserver", "--disable-admission-plugins=A", "--disable_admission_plugins", "B,C"}, nil, "kube-apiserver disable-admission-plugins=A,B,C"},
 		{"underscores", "kube-apiserver", []string{"kube-apiserver", "--a_b=c_d"}, nil, "kube-apiserver a-b=c_d"},
 		{"nothing after the end of flags", "kube-apiserver", []string{"kube-apiserver", "--a=1", "--", "--b=2"}, nil, "kube-apiserver a=1"},
 		{"negative number", "kube-apiserver", []string{"kube-apiserver", "--a", "-5"}, nil, "kube-apiserver a=-5"},
@@ -100,4 +101,22 @@ func drawProcesses(processes []ControlPlaneProcess) string {
 		all = append(all, strings.Join(words, " "))
 	}
 	return strings.Join(all, "; ")
+}
+
+func TestPluginOff(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                    "",
+		"--disable-admission-plugins=A,B":     "--disable-admission-plugins",
+		"--disable-admission-plugins=A2":      "",
+		"--disable-admission-plugins=B, A":     "--disable-admission-plugins",
+		"--enable-admission-plugins=A":        "",
+		"--admission-control=B":               "--admission-control",
+		"--admission-control=B,A":             "",
+		"--admission-control-config-file=B":   "",
+	} {
+		off, by := ControlPlaneProcess{Flags: readFlags([]string{text})}.PluginOff("A")
+		if off != (want != "") || by != want {
+			t.Errorf("%s: off %v by %q, want %q", text, off, by, want)
+		}
+	}
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/utils/ptr"
+
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/skew"
 )
@@ -59,8 +61,38 @@ func ReadParameters(s *cluster.Snapshot) (p Parameters, remarks []string) {
 			remarks = append(remarks, p.readOld(of)...)
 		}
 	}
-	p.inForce = p.Unreachable.Value
-	return p, remarks
+	p.inForce = ptr.To(p.Unreachable.Value)
+	return p, append(remarks, p.withoutPlugin(processes)...)
+}
+
+// tolerationPlugin is the admission plugin of kube-apiserver that adds the tolerations.
+const tolerationPlugin = "DefaultTolerationSeconds"
+
+// withoutPlugin takes down that pods which say nothing are given nothing, if the first
+// API server was started so.
+func (p *Parameters) withoutPlugin(processes []cluster.ControlPlaneProcess) (remarks []string) {
+	servers, without, by := 0, 0, ""
+	for _, process := range processes {
+		if process.Component != cluster.APIServer {
+			continue
+		}
+		if off, flag := process.PluginOff(tolerationPlugin); off {
+			if without++; servers == 0 {
+				by = "flag " + flag + " of " + source(process)
+			}
+		}
+		servers++
+	}
+	if without > 0 && without < servers {
+		remarks = append(remarks, fmt.Sprintf("the admission plugin %s runs in %d of %d instances of %s: it depends on which one creates a pod whether that is given tolerations",
+			tolerationPlugin, servers-without, servers, cluster.APIServer))
+	}
+	if by == "" {
+		return remarks
+	}
+	p.NotReady, p.Unreachable = Setting[time.Duration]{Source: by}, Setting[time.Duration]{Source: by}
+	p.inForce = nil
+	return append(remarks, fmt.Sprintf("the admission plugin %s is off: pods that say nothing are deleted as soon as their node is tainted", tolerationPlugin))
 }
 
 // read takes a flag from the first process that has it.
@@ -166,6 +198,6 @@ func defaults(minor int, of string) Parameters {
 		LargeZone:     Setting[int]{Value: 50, Source: of},
 		UnhealthyZone: Setting[float64]{Value: 0.55, Source: of},
 		KeepAttached:  Setting[bool]{Value: false, Source: of},
-		inForce:       300 * time.Second,
+		inForce:       ptr.To(300 * time.Second),
 	}
 }

@@ -56,8 +56,9 @@ type Parameters struct {
 	EvictionTimeout *Setting[time.Duration]
 
 	// inForce is what Unreachable was before Set gave another one: pods that carry
-	// it are taken to be those that said nothing.
-	inForce time.Duration
+	// it are taken to be those that said nothing. nil: the API server adds nothing to
+	// such pods, so that those without a toleration are they.
+	inForce *time.Duration
 }
 
 // Row is a parameter for people and for JSON.

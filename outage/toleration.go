@@ -47,11 +47,15 @@ func (g *ground) patienceOf(p *cluster.Pod, taint string) patience {
 		first := slices.IndexFunc(p.Spec.Tolerations, func(t corev1.Toleration) bool {
 			return t.ToleratesTaint(klog.Logger{}, &taints[i], true)
 		})
+		if first < 0 && g.wouldAdd(taints[i].Key) {
+			shortest = shorter(shortest, int64(g.p.Unreachable.Value.Seconds()))
+			continue
+		}
 		if first < 0 {
 			return patience{ptr.To[int64](0), fmt.Sprintf("it does not tolerate the taint %s:NoExecute", taints[i].Key)}
 		}
-		if seconds := g.seconds(&p.Spec.Tolerations[first]); seconds != nil && (shortest == nil || *seconds < *shortest) {
-			shortest = ptr.To(max(0, *seconds))
+		if seconds := g.seconds(&p.Spec.Tolerations[first]); seconds != nil {
+			shortest = shorter(shortest, *seconds)
 		}
 	}
 	if shortest == nil {
@@ -60,11 +64,24 @@ func (g *ground) patienceOf(p *cluster.Pod, taint string) patience {
 	return patience{shortest, fmt.Sprintf("it tolerates the taint for %s", span(time.Duration(*shortest)*time.Second))}
 }
 
+func shorter(shortest *int64, seconds int64) *int64 {
+	if shortest == nil || seconds < *shortest {
+		return ptr.To(max(0, seconds))
+	}
+	return shortest
+}
+
+// wouldAdd tells whether the API server gives nothing to pods that say nothing of a
+// taint, but would with the default that was given.
+func (g *ground) wouldAdd(taint string) bool {
+	return g.p.inForce == nil && taint == corev1.TaintNodeUnreachable && g.p.Unreachable.Value > 0
+}
+
 // seconds is what a toleration says, or would say if the default in force were the
 // one that was given: whoever said nothing has exactly what admission adds.
 func (g *ground) seconds(t *corev1.Toleration) *int64 {
 	added := t.Key == corev1.TaintNodeUnreachable && t.Operator == corev1.TolerationOpExists && t.Effect == corev1.TaintEffectNoExecute
-	if added && t.TolerationSeconds != nil && *t.TolerationSeconds == int64(g.p.inForce.Seconds()) {
+	if g.p.inForce != nil && added && t.TolerationSeconds != nil && *t.TolerationSeconds == int64(g.p.inForce.Seconds()) {
 		return ptr.To(int64(g.p.Unreachable.Value.Seconds()))
 	}
 	return t.TolerationSeconds

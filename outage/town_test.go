@@ -121,7 +121,7 @@ func (t *town) plane(node string, o map[string]string) {
 	flags := map[string][]string{}
 	for name, value := range o {
 		component := cluster.ControllerManager
-		if strings.HasPrefix(name, "default-") {
+		if strings.HasPrefix(name, "default-") || strings.HasSuffix(name, "admission-plugins") {
 			component = cluster.APIServer
 		}
 		flags[component] = append(flags[component], "--"+name+"="+value)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
@@ -36,8 +35,7 @@ const (
 	builtIn = 300
 	// plugin is the admission plugin that adds the defaults; it is on unless it is
 	// switched off.
-	plugin      = "DefaultTolerationSeconds"
-	disableFlag = "disable-admission-plugins"
+	plugin = "DefaultTolerationSeconds"
 )
 
 // Default is how long pods tolerate one of the Taints whose template says nothing.
@@ -97,8 +95,8 @@ func Defaults(s *cluster.Snapshot) [2]Default {
 // that is no number, so that such a one was not read right: the default is assumed.
 func read(p cluster.ControlPlaneProcess, flag, otherwise string) (*int64, string) {
 	where := " of kube-apiserver on " + p.Where().Name
-	if slices.Contains(strings.Split(p.Flags[disableFlag], ","), plugin) {
-		return nil, "flag --" + disableFlag + where
+	if off, by := p.PluginOff(plugin); off {
+		return nil, "flag " + by + where
 	}
 	text, given := p.Flags[flag]
 	if !given {

@@ -161,6 +161,19 @@ func List(ctx context.Context, client kubernetes.Interface, namespace string, se
 	return sorted(targets), nil
 }
 
+// CronJobs reads all CronJobs of the cluster, sorted, for Survey.
+func CronJobs(ctx context.Context, client kubernetes.Interface) ([]*Target, error) {
+	list, err := client.BatchV1().CronJobs(metav1.NamespaceAll).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, cluster.Explain(err, "cronjobs")
+	}
+	targets := make([]*Target, len(list.Items))
+	for i := range list.Items {
+		targets[i] = target(&list.Items[i])
+	}
+	return sorted(targets), nil
+}
+
 func sorted(targets []*Target) []*Target {
 	slices.SortFunc(targets, func(a, b *Target) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))

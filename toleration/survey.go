@@ -26,7 +26,7 @@ type Report struct {
 	// Older are pods that have other times than a new pod of the same workload
 	// would get: times are written into a pod when it is created.
 	Older []Older `json:"olderPods"`
-	// Same is how many workloads take the defaults, DaemonSets how many there are:
+	// Same is how many workloads take the defaults, CronJobs included, DaemonSets how many there are:
 	// their pods tolerate both taints for ever, whatever the template says
 	// (AddOrUpdateDaemonPodTolerations in pkg/controller/daemon/util).
 	Same       int `json:"workloadsWithDefaults"`
@@ -65,20 +65,32 @@ type times [2]Patience
 
 func (t times) same(u times) bool { return t[0].Same(u[0]) && t[1].Same(u[1]) }
 
-// Survey looks at every workload of a Snapshot.
-func Survey(s *cluster.Snapshot) *Report {
+// Survey looks at every workload of a Snapshot, and at CronJobs, which are not in it.
+// Of a CronJob that is left out only the pods that it has now are looked at.
+func Survey(s *cluster.Snapshot, cronJobs []*Target) *Report {
 	r := &Report{Defaults: Defaults(s), Workloads: []Workload{}, Older: []Older{}}
+	seen := map[string]*cluster.Workload{} // CronJobs that have Jobs
 	for _, w := range s.Workloads {
+		cronJob := w.Kind == "CronJob" && slices.ContainsFunc(cronJobs, func(t *Target) bool { return t.Namespace == w.Namespace && t.Name == w.Name })
 		switch {
 		case w.Top() != w: // what is above decides
+		case cronJob:
+			seen[w.Namespace+"/"+w.Name] = w
 		case w.Kind == "DaemonSet":
 			r.DaemonSets++
 		case w.Kind == "Job" && len(living(w)) == 0: // it has ended
 		case w.PodSpec != nil:
-			r.workload(w)
+			r.template(w, w.PodSpec.Tolerations)
 		default:
 			r.unknown(w)
 		}
+	}
+	for _, t := range cronJobs {
+		w := seen[t.Namespace+"/"+t.Name]
+		if w == nil {
+			w = &cluster.Workload{Kind: t.Kind, Namespace: t.Namespace, Name: t.Name}
+		}
+		r.template(w, t.Tolerations)
 	}
 	for _, p := range s.Pods {
 		if len(p.Controllers) == 0 && !p.Mirror() && !budget.Finished(p.Pod) {
@@ -98,9 +110,9 @@ func (r *Report) of(tolerations []corev1.Toleration) times {
 	}
 }
 
-// workload is one whose template is known.
-func (r *Report) workload(w *cluster.Workload) {
-	fresh := r.of(w.PodSpec.Tolerations)
+// template is a workload whose template is known to have these tolerations.
+func (r *Report) template(w *cluster.Workload, tolerations []corev1.Toleration) {
+	fresh := r.of(tolerations)
 	if fresh.same(r.defaults()) {
 		r.Same++
 	} else {

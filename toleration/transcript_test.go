@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"refit.dev/refit/cluster"
@@ -31,13 +32,21 @@ func TestTranscripts(t *testing.T) {
 			}
 			switch d.Cmd {
 			case "survey":
-				s, err := cluster.FromObjects(time.Time{}, objs...)
+				var cronJobs []*Target
+				others := slices.DeleteFunc(slices.Clone(objs), func(obj runtime.Object) bool {
+					_, is := obj.(*batchv1.CronJob)
+					if is && !d.HasArg("cronjobs-forbidden") {
+						cronJobs = append(cronJobs, target(obj))
+					}
+					return is
+				})
+				s, err := cluster.FromObjects(time.Time{}, others...)
 				if err != nil {
 					return "error: " + err.Error()
 				}
 				s.Server = "v1.37.2"
 				d.MaybeScanArgs(t, "server", &s.Server)
-				return drawReport(Survey(s))
+				return drawReport(Survey(s, cronJobs))
 			case "plan":
 				var seconds int64
 				d.ScanArgs(t, "seconds", &seconds)

@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/toleration"
@@ -64,7 +65,14 @@ func (a *app) evictionTimeout(ctx context.Context) error {
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	survey := toleration.Survey(snapshot)
+	cronJobs, err := toleration.CronJobs(ctx, client)
+	if err != nil && !apierrors.IsForbidden(err) {
+		return interrupted(ctx, err)
+	}
+	survey := toleration.Survey(snapshot, cronJobs)
+	if err != nil {
+		survey.Remarks = append(survey.Remarks, "CronJobs may not be read by this user, so what their templates say is not known (allow list of cronjobs.batch)")
+	}
 	if a.output != "text" {
 		return writeData(a.Out, a.output, survey)
 	}

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -11,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -37,11 +40,20 @@ func TestEvictionTimeout(t *testing.T) {
 			"node.kubernetes.io/unreachable  1m10s          flag of kube-apiserver on node-01\n",
 			"shop       Deployment/hardy  for ever         for ever     1     it tolerates every taint\n",
 			"shop       StatefulSet/db    1m10s (default)  10s          2     it has a time of its own for unreachable alone\n",
+			"shop       CronJob/weekly    1m10s (default)  20s          0     it has a time of its own for unreachable alone\n",
 			"The pods of 1 DaemonSet stay on a lost node for ever",
 		} {
 			if !strings.Contains(out, want) {
 				t.Errorf("exit %d, %s: no %q in:\n%s", code, errw, want, out)
 			}
+		}
+	})
+
+	t.Run("get without the right to read CronJobs", func(t *testing.T) {
+		withoutCronJobs(t, client, "half")
+		out, errw, code := refit(t, "eviction-timeout", "get", "--kubeconfig", tw.Kubeconfig(), "--as", "half")
+		if code != exitDone || !strings.Contains(out, "Note: CronJobs may not be read by this user") || strings.Contains(out, "CronJob/weekly") {
+			t.Errorf("exit %d, %s:\n%s", code, errw, out)
 		}
 	})
 
@@ -116,7 +128,7 @@ func TestEvictionTimeout(t *testing.T) {
 		for _, w := range report.Workloads {
 			names = append(names, fmt.Sprintf("%s/%s %s", w.Kind, w.Name, w.Unreachable))
 		}
-		if got, want := strings.Join(names, ", "), "Deployment/hardy 40s, Deployment/web 1m, Pod/bare 0s, StatefulSet/db 30s"; got != want || len(report.Older) != 0 || report.Defaults[1].Assumed {
+		if got, want := strings.Join(names, ", "), "CronJob/nightly 1m, CronJob/weekly 20s, Deployment/hardy 40s, Deployment/web 1m, Pod/bare 0s, StatefulSet/db 30s"; got != want || len(report.Older) != 0 || report.Defaults[1].Assumed {
 			t.Errorf("%s, want %s:\n%s", got, want, out)
 		}
 	})
@@ -147,6 +159,47 @@ func TestEvictionTimeout(t *testing.T) {
 			t.Error("it was not set")
 		}
 	})
+}
+
+// withoutCronJobs lets a user do what the maintainer may, but for reading CronJobs, and
+// waits until that is so.
+func withoutCronJobs(t *testing.T, client kubernetes.Interface, user string) {
+	t.Helper()
+	role, err := client.RbacV1().ClusterRoles().Get(t.Context(), "refit-maintainer", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: user}, Rules: role.Rules}
+	for i := range half.Rules {
+		half.Rules[i].Resources = slices.DeleteFunc(half.Rules[i].Resources, func(r string) bool { return r == "cronjobs" })
+	}
+	if _, err := client.RbacV1().ClusterRoles().Create(t.Context(), half, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: user},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for _, resource := range role.Rules[1].Resources {
+		for allowed := false; !allowed; {
+			review, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+				User: user, ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "list", Resource: resource},
+			}}, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if allowed = review.Status.Allowed; !allowed {
+				<-ticker.C
+			}
+		}
+	}
 }
 
 // waitForPodChange waits until a pod of the shop is other than at that version.
@@ -193,8 +246,19 @@ func tolerated(t *testing.T, client kubernetes.Interface) []string {
 // TestEvictionTimeoutAdvice: where the control plane is not to be seen, and how an
 // older kubeadm writes it.
 func TestEvictionTimeoutAdvice(t *testing.T) {
-	s, err := cluster.FromObjects(time.Time{})
+	s, err := cluster.FromObjects(time.Time{}, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "server", Namespace: metav1.NamespaceSystem, Annotations: map[string]string{corev1.MirrorPodAnnotationKey: "x"}},
+		Spec: corev1.PodSpec{NodeName: "cp-1", Containers: []corev1.Container{{
+			Name: cluster.APIServer, Args: []string{"--disable-admission-plugins=DefaultTolerationSeconds"},
+		}}},
+	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if text, want := evictionTimeoutAdvice(s, 120), "by flag --disable-admission-plugins of kube-apiserver on cp-1. Take it out"; !strings.Contains(text, want) {
+		t.Errorf("no %q in:\n%s", want, text)
+	}
+	if s, err = cluster.FromObjects(time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	s.Server = "v1.30.4"

@@ -41,6 +41,12 @@ func evictionTimeoutAdvice(s *cluster.Snapshot, seconds int64) string {
 	for _, d := range defaults {
 		fmt.Fprintf(&b, "     - %s=%d    # now %s: %s\n", d.Flag, seconds, d.Patience(), oneLine(d.Source))
 	}
+	for _, server := range defaults[0].Servers {
+		if server.Seconds == nil { // the same for both taints
+			fmt.Fprintf(&b, "\n   That does nothing as long as the admission plugin is off that reads them: DefaultTolerationSeconds,\n"+
+				"   by %s. Take it out of there as well.\n", oneLine(server.Source))
+		}
+	}
 	b.WriteString("\n   The kubelet starts the API server again when the file is saved. Wait until it answers before\n" +
 		"   you go on with the next one: kubectl get --raw /readyz\n\n" +
 		"2. So that the next kubeadm upgrade keeps it, in ClusterConfiguration of ConfigMap kubeadm-config\n" +
