@@ -105,14 +105,14 @@ func drawProcesses(processes []ControlPlaneProcess) string {
 
 func TestPluginOff(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                    "",
-		"--disable-admission-plugins=A,B":     "--disable-admission-plugins",
-		"--disable-admission-plugins=A2":      "",
-		"--disable-admission-plugins=B, A":     "--disable-admission-plugins",
-		"--enable-admission-plugins=A":        "",
-		"--admission-control=B":               "--admission-control",
-		"--admission-control=B,A":             "",
-		"--admission-control-config-file=B":   "",
+		"":                                  "",
+		"--disable-admission-plugins=A,B":   "--disable-admission-plugins",
+		"--disable-admission-plugins=A2":    "",
+		"--disable-admission-plugins=B, A":  "--disable-admission-plugins",
+		"--enable-admission-plugins=A":      "",
+		"--admission-control=B":             "--admission-control",
+		"--admission-control=B,A":           "",
+		"--admission-control-config-file=B": "",
 	} {
 		off, by := ControlPlaneProcess{Flags: readFlags([]string{text})}.PluginOff("A")
 		if off != (want != "") || by != want {
