@@ -4,6 +4,7 @@
 package run
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -178,12 +180,23 @@ func TestTwinSingletons(t *testing.T) {
 	})
 
 	t.Run("without the right to", func(t *testing.T) {
-		if err := s.admin.RbacV1().ClusterRoleBindings().Delete(t.Context(), "refit-maintainer-surge", metav1.DeleteOptions{}); err != nil {
-			t.Fatal(err)
+		// Who may set eviction timeouts may patch Deployments, too.
+		for _, role := range []string{"refit-maintainer-surge", "refit-maintainer-eviction-timeout"} {
+			if err := s.admin.RbacV1().ClusterRoleBindings().Delete(t.Context(), role, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		r := all
 		r.SurgeSingletons = true
-		s.awaitDenied(t, r)
+		ctx := deadline(t)
+		s.awaitMay(ctx, t, false)
+		p, err := s.operator.Prepare(ctx, r)
+		if err == nil {
+			p.Close()
+		}
+		if _, blocked := errors.AsType[*BlockedError](err); !blocked || !contains(err.Error(), "try to restart Deployment small/") || !contains(hint.Of(err), "patch deployments") {
+			t.Errorf("%v; hint: %s", err, hint.Of(err))
+		}
 		s.allowSurge(t)
 	})
 
@@ -243,20 +256,25 @@ func (s *site) patchDeployment(t *testing.T, name, patch string) {
 	}
 }
 
-// awaitDenied prepares the run until the API server knows that its right is gone.
-func (s *site) awaitDenied(t *testing.T, r Request) {
+// awaitMay waits until the API server knows that the operator may restart Deployments, or
+// may not.
+func (s *site) awaitMay(ctx context.Context, t *testing.T, may bool) {
 	t.Helper()
-	ctx := deadline(t)
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
 	for {
-		p, err := s.operator.Prepare(ctx, r)
-		if err == nil {
-			p.Close()
-			continue
+		review, err := s.operator.Client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+				Verb: "patch", Group: "apps", Resource: "deployments", Namespace: singletonsNamespace,
+			}},
+		}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
 		}
-		if _, blocked := errors.AsType[*BlockedError](err); !blocked || !contains(err.Error(), "try to restart Deployment small/") || !contains(hint.Of(err), "patch deployments") {
-			t.Errorf("%v; hint: %s", err, hint.Of(err))
+		if review.Status.Allowed == may {
+			return
 		}
-		return
+		<-ticker.C
 	}
 }
 
@@ -271,17 +289,7 @@ func (s *site) allowSurge(t *testing.T) {
 	if _, err := s.admin.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	ctx := deadline(t)
-	d := s.deployment(t, "solo")
-	for {
-		err := restart(ctx, s.operator.Client, Surge{Namespace: d.Namespace, Name: d.Name, UID: d.UID, RestartedAt: "x"}, true)
-		if err == nil {
-			return
-		}
-		if ctx.Err() != nil {
-			t.Fatal(err)
-		}
-	}
+	s.awaitMay(deadline(t), t, true)
 }
 
 // TestKilledWhileSurging kills a run at every record that it writes while it
