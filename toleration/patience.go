@@ -71,9 +71,7 @@ func Of(tolerations []corev1.Toleration, taint string, def *int64) Patience {
 		if t.Key == "" {
 			p.Source = SourceAny
 		}
-		if t.TolerationSeconds != nil {
-			p.Seconds = ptr.To(max(0, *t.TolerationSeconds))
-		}
+		p.Seconds = Limit(t.TolerationSeconds)
 		return p
 	}
 	if slices.ContainsFunc(tolerations, func(t corev1.Toleration) bool { return covers(&t, taint) }) {
@@ -82,7 +80,22 @@ func Of(tolerations []corev1.Toleration, taint string, def *int64) Patience {
 	if def == nil {
 		return Patience{Seconds: ptr.To[int64](0), Source: SourceDefault}
 	}
-	return Patience{Seconds: ptr.To(max(0, *def)), Source: SourceDefault}
+	return Patience{Seconds: Limit(def), Source: SourceDefault}
+}
+
+// Limit is for how many seconds a toleration holds that says so many; nil is for ever.
+// Less than nothing is nothing. What a duration of 64 bits cannot hold overflows, as it
+// does in getMinTolerationTime (pkg/controller/tainteviction/taint_eviction.go): more
+// than about 292 years are mostly for ever, but may be any time.
+func Limit(seconds *int64) *int64 {
+	if seconds == nil {
+		return nil
+	}
+	d := time.Duration(max(0, *seconds)) * time.Second
+	if d < 0 {
+		return nil
+	}
+	return ptr.To(int64(d / time.Second))
 }
 
 // first is the index of the toleration that counts: the first one that matches; -1

@@ -4,6 +4,7 @@
 package toleration
 
 import (
+	"math"
 	"reflect"
 	"slices"
 	"testing"
@@ -19,6 +20,31 @@ func TestDuration(t *testing.T) {
 		if got := Duration(seconds); got != want {
 			t.Errorf("%d: %s, want %s", seconds, got, want)
 		}
+	}
+}
+
+// The controller multiplies seconds by a billion, in 64 bits.
+func TestLimit(t *testing.T) {
+	for _, tc := range []struct{ seconds, want *int64 }{
+		{nil, nil},
+		{ptr.To[int64](-5), ptr.To[int64](0)},
+		{ptr.To[int64](0), ptr.To[int64](0)},
+		{ptr.To[int64](300), ptr.To[int64](300)},
+		{ptr.To[int64](9_223_372_036), ptr.To[int64](9_223_372_036)},
+		{ptr.To[int64](9_223_372_037), nil},
+		{ptr.To[int64](18_446_744_074), ptr.To[int64](0)},
+		{ptr.To[int64](math.MaxInt64), nil},
+	} {
+		if got := Limit(tc.seconds); !ptr.Equal(got, tc.want) {
+			t.Errorf("%v: %v, want %v", ptr.Deref(tc.seconds, -1), ptr.Deref(got, -1), ptr.Deref(tc.want, -1))
+		}
+		own := []corev1.Toleration{{Key: corev1.TaintNodeUnreachable, Operator: corev1.TolerationOpExists, TolerationSeconds: tc.seconds}}
+		if p := Of(own, corev1.TaintNodeUnreachable, nil); !ptr.Equal(p.Seconds, tc.want) {
+			t.Errorf("a toleration of %v s: %s", ptr.Deref(tc.seconds, -1), p)
+		}
+	}
+	if p := (Default{Taint: corev1.TaintNodeUnreachable, Seconds: ptr.To[int64](math.MaxInt64)}).Patience(); p.String() != "for ever" {
+		t.Errorf("a default of MaxInt64: %s", p)
 	}
 }
 
