@@ -48,6 +48,8 @@ func (l *loss) decide(j *judged, jobs map[*cluster.Workload]*tries) {
 	case w.Kind == "StatefulSet" && known:
 		j.fate, j.renewed = FateReplaced, true
 		j.why = fmt.Sprintf("its grace period is 0, so it is gone at once, and %s makes it anew", name)
+	case w.Kind == "DaemonSet" && known: // wants a pod on this very node (nodeShouldRunDaemonPod in pkg/controller/daemon)
+		j.fate, j.why = FateStuck, fmt.Sprintf("%s makes another one there when the taint is gone", name)
 	case known:
 		j.fate, j.renewed = FateReplaced, true
 		j.why = fmt.Sprintf("%s makes another one", name)

@@ -6,13 +6,13 @@ package outage
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/ptr"
 
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/toleration"
 )
 
 // patience is how long a pod tolerates the taints of its node.
@@ -26,17 +26,21 @@ type patience struct {
 // matches counts, and of those the shortest; one without seconds is for ever, one of
 // 0 or less is none. A taint that is not tolerated means at once.
 //
-// Two kinds of pods are tolerant whatever their spec says here: the DaemonSet
-// controller (AddOrUpdateDaemonPodTolerations in pkg/controller/daemon/util) and the
-// kubelet, for static pods, add what is needed.
+// Two kinds of pods are tolerant whatever their spec says here: the kubelet has static
+// pods tolerate every taint (applyDefaults in pkg/kubelet/config/common.go), and the
+// DaemonSet controller has its pods tolerate these two, but no other one, such as
+// out-of-service (AddOrUpdateDaemonPodTolerations in pkg/controller/daemon/util).
 func (g *ground) patienceOf(p *cluster.Pod, taint string) patience {
-	switch {
-	case p.Mirror():
+	if p.Mirror() {
 		return patience{why: "it is a static pod, which only its kubelet ends"}
-	case p.DaemonSet():
-		return patience{why: "pods of DaemonSets tolerate the taint for ever"}
 	}
-	taints := []corev1.Taint{{Key: taint, Effect: corev1.TaintEffectNoExecute}}
+	forever := patience{why: "it tolerates the taint for ever"}
+	var taints []corev1.Taint
+	if p.DaemonSet() {
+		forever.why = "pods of DaemonSets tolerate the taint for ever"
+	} else {
+		taints = append(taints, corev1.Taint{Key: taint, Effect: corev1.TaintEffectNoExecute})
+	}
 	for _, t := range p.Host.Spec.Taints {
 		if t.Effect == corev1.TaintEffectNoExecute && t.Key != corev1.TaintNodeUnreachable && t.Key != corev1.TaintNodeNotReady {
 			taints = append(taints, t)
@@ -58,10 +62,10 @@ func (g *ground) patienceOf(p *cluster.Pod, taint string) patience {
 			shortest = shorter(shortest, *seconds)
 		}
 	}
-	if shortest == nil {
-		return patience{why: "it tolerates the taint for ever"}
+	if shortest = toleration.Limit(shortest); shortest == nil {
+		return forever
 	}
-	return patience{shortest, fmt.Sprintf("it tolerates the taint for %s", span(time.Duration(*shortest)*time.Second))}
+	return patience{shortest, fmt.Sprintf("it tolerates the taint for %s", toleration.Duration(*shortest))}
 }
 
 func shorter(shortest *int64, seconds int64) *int64 {
