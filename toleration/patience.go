@@ -50,10 +50,12 @@ func (p Patience) String() string {
 // Same tells whether two of them are equally long.
 func (p Patience) Same(q Patience) bool { return ptr.Equal(p.Seconds, q.Seconds) }
 
-// Duration writes seconds as Go writes durations, without parts that are zero:
-// 5m, 1h, 1m30s.
-func Duration(seconds int64) string {
-	text := (time.Duration(seconds) * time.Second).String()
+// Duration writes seconds as Span does.
+func Duration(seconds int64) string { return Span(time.Duration(seconds) * time.Second) }
+
+// Span writes a duration as Go does, without parts that are zero: 5m, 1h, 1m30s.
+func Span(d time.Duration) string {
+	text := d.String()
 	for _, zero := range []string{"m0s", "h0m"} {
 		if n := len(text) - len(zero); n > 0 && text[n:] == zero {
 			text = text[:n+1]
