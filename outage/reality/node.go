@@ -112,10 +112,14 @@ func (h *History) Unreachable(name string) bool {
 	return l != nil && l.back == 0 && !l.unreachable.IsZero()
 }
 
-// Tainted says whether the node has, or had in its present loss, the taint of a lost node.
-func (h *History) Tainted(name string) bool {
+// Tainted is when the node got the taint of a lost node that it has, or had, in its
+// present loss; zero if it got none.
+func (h *History) Tainted(name string) time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l := h.nodes[name].last()
-	return l != nil && l.back == 0 && !l.tainted.IsZero()
+	if l == nil || l.back > 0 {
+		return time.Time{}
+	}
+	return l.tainted
 }
