@@ -117,7 +117,7 @@ func (a *app) twinUp(ctx context.Context, opts twin.Options, timeout time.Durati
 		if err != nil {
 			return err
 		}
-		return writeData(a.Out, a.output, status)
+		return report.WriteData(a.Out, a.output, status)
 	}
 	a.say(fmt.Sprintf("twin %s is up after %s", tw.Name(), time.Since(began).Round(100*time.Millisecond)))
 	_, err = fmt.Fprintf(a.Out, "export KUBECONFIG=%s\n", shellQuote(tw.Kubeconfig()))
