@@ -59,7 +59,7 @@ func (t *Twin) Status(ctx context.Context) (*Status, error) {
 	s.Created, s.Server, s.Options = rec.Created, serverURL(rec.Ports.API), &rec.Options
 	pid, err := t.supervisorPID()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("twin %s: %w", t.name, err)
 	}
 	if pid == 0 {
 		s.State = Stopped

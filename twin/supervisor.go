@@ -251,11 +251,11 @@ func lastLines(path string, n int) []string {
 // the supervisor, which ends the components in order; if that takes too long,
 // or ctx has little left to give, it is killed, and the components with it.
 func (t *Twin) stop(ctx context.Context) error {
-	starting, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopDeadline)
-	pid, err := t.settledPID(starting)
+	starting, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), stopDeadline, fmt.Errorf("not done after %s", stopDeadline))
+	pid, err := t.settledPID(starting, nil)
 	cancel()
 	if err != nil {
-		return err
+		return fmt.Errorf("twin %s: %w", t.name, err)
 	}
 	if pid != 0 {
 		if err := terminate(pid); err != nil {

@@ -128,7 +128,9 @@ func (t *Twin) resume(ctx context.Context, bin string, rec *record, want Options
 		return hint.Wrap(invalidError{fmt.Errorf("it exists with other options: %s", strings.Join(diff, ", "))},
 			"give the same options, another --name, or remove it first with `refit twin down --name %s`", t.name)
 	}
-	pid, err := t.settledPID(ctx)
+	pid, err := t.settledPID(ctx, func() {
+		progress.say("waiting: a supervisor of twin %s is starting, or processes that one left are ending", t.name)
+	})
 	if err != nil {
 		return err
 	}
@@ -195,6 +197,11 @@ func (t *Twin) startAt(ctx context.Context, bin string, o Options, p ports) erro
 		}
 	}
 	if err := os.Mkdir(t.path("logs"), 0o700); err != nil {
+		return err
+	}
+	// Nor an old process id for that of the new supervisor, which locks the file
+	// before it writes to it.
+	if err := os.Truncate(t.path("supervisor.lock"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := t.spawn(ctx, bin, o.Tied); err != nil {
