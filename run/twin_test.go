@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -230,7 +231,9 @@ func (b *boots) of(t *testing.T, n *corev1.Node) int {
 
 // together keeps machines down, when they are rebooted, until two nodes are out at
 // once; but for the first node, which goes alone. Otherwise there is such a moment
-// only if the pods that the next node waits for are back sooner than the machine.
+// only if the pods that the next node waits for are back sooner than the machine. If
+// there is none, the run fails because a machine does not come back: then what
+// happened instead is told at the end of the test.
 func (s *site) together(t *testing.T, names []string) event.Sink {
 	reboots := func(last string) {
 		merge := fmt.Sprintf(`{"metadata":{"annotations":{%q:%s}}}`, simulated.RebootTimeAnnotation, last)
@@ -241,18 +244,32 @@ func (s *site) together(t *testing.T, names []string) event.Sink {
 		}
 	}
 	var mu sync.Mutex
-	out, back := 0, 0
+	var seen []string
+	out, back, down := 0, 0, false
+	t.Cleanup(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if t.Failed() && down {
+			t.Logf("every machine that is rebooted stays down until two nodes are out at once, which they were not after the first one was back: %d cordoned, %d uncordoned; %s",
+				out, back, strings.Join(seen, ", "))
+		}
+	})
 	return event.SinkFunc(func(e event.Event) {
 		mu.Lock()
 		defer mu.Unlock()
+		if e.Type == event.NodePhase || e.Type == event.NodeCordoned || e.Type == event.NodeUncordoned {
+			seen = append(seen, strings.TrimSpace(fmt.Sprintf("%s %s %s %s", e.Time.Format("15:04:05.000"), e.Node, e.Type, e.Phase)))
+		}
 		switch e.Type {
 		case event.NodeCordoned:
 			if out++; out-back == 2 {
 				reboots("null")
+				down = false
 			}
 		case event.NodeUncordoned:
 			if back++; back == 1 {
 				reboots(`"never"`)
+				down = true
 			}
 		}
 	})
