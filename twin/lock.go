@@ -114,7 +114,7 @@ func (t *Twin) supervisorPID() (int, error) {
 		return 0, nil
 	}
 	pid, err := strconv.Atoi(text)
-	if err != nil || pid <= 0 { // the kernel takes 0 and less for many processes at once
+	if err != nil || pid <= 1 { // it gets signals; the kernel takes 0 and less for many processes at once
 		return fail(hint.Wrap(fmt.Errorf("%s holds %.40q, no process id", path, text),
 			"something else than refit-twin wrote to it; end the process that `fuser %s` names, then try again", path))
 	}
