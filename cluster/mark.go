@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // CordonAnnotation is the node annotation that holds a Mark, as JSON.
@@ -17,7 +18,8 @@ const CordonAnnotation = "refit.dev/cordon"
 // Mark says who of refit cordoned a node, so that it is undone by nobody else.
 type Mark struct {
 	// Run is the id of the run that cordoned the node, DrainPrefix and more for a
-	// plain drain; "" is `refit cordon` by hand.
+	// plain drain; "" is `refit cordon` by hand. It is a value that a label could
+	// have, as it is that of the taint with TaintKey, too.
 	Run string `json:"run"`
 	// Since is when.
 	Since time.Time `json:"since"`
@@ -45,7 +47,7 @@ func (m Mark) By() string {
 }
 
 // MarkOf returns the mark on a node; false if there is none. An annotation that
-// cannot be read counts as none: it is nobody's claim.
+// refit cannot have written counts as none: it is nobody's claim.
 func MarkOf(node *corev1.Node) (Mark, bool) {
 	text, found := node.Annotations[CordonAnnotation]
 	if !found {
@@ -53,6 +55,9 @@ func MarkOf(node *corev1.Node) (Mark, bool) {
 	}
 	var mark Mark
 	if err := json.Unmarshal([]byte(text), &mark); err != nil {
+		return Mark{}, false
+	}
+	if len(validation.IsValidLabelValue(mark.Run)) > 0 { // it is shown, and in commands to copy
 		return Mark{}, false
 	}
 	return mark, true
@@ -96,8 +101,8 @@ type OutOfServiceMark struct {
 	Since time.Time `json:"since"`
 }
 
-// OutOfServiceMarkOf returns the mark on a node; false if there is none, or none
-// that can be read.
+// OutOfServiceMarkOf returns the mark on a node; false if there is none, or none that
+// refit can have written.
 func OutOfServiceMarkOf(node *corev1.Node) (OutOfServiceMark, bool) {
 	text, found := node.Annotations[OutOfServiceAnnotation]
 	if !found {
@@ -105,6 +110,9 @@ func OutOfServiceMarkOf(node *corev1.Node) (OutOfServiceMark, bool) {
 	}
 	var mark OutOfServiceMark
 	if err := json.Unmarshal([]byte(text), &mark); err != nil {
+		return OutOfServiceMark{}, false
+	}
+	if len(validation.IsValidLabelValue(mark.Run)) > 0 {
 		return OutOfServiceMark{}, false
 	}
 	return mark, true

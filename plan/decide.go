@@ -6,6 +6,7 @@ package plan
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"refit.dev/refit/internal/phrase"
@@ -135,6 +136,8 @@ func (l *ledger) decide(in *Intent, order *Order, s *State) Verdict {
 				spare -= c.again
 				t.start(&l.nodes[n], s.Out[n])
 				v.Start = append(v.Start, n)
+				// One that has to go although there is no room may have been put off before.
+				v.Waits = slices.DeleteFunc(v.Waits, func(x Wait) bool { return x.Node == n })
 				return true
 			}
 			l.withdraw(n, tierOf(s, n))

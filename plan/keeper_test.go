@@ -408,7 +408,7 @@ func (l *lively) compare(t *rapid.T, k *plan.Keeper, after string) {
 	order := anew.ByName(&in)
 	order.Eager = l.IntN(3)
 	l.Shuffle(len(order.Nodes), func(i, j int) { order.Nodes[i], order.Nodes[j] = order.Nodes[j], order.Nodes[i] })
-	if got, want := verdictOf(kept, &in, order, state), verdictOf(anew, &in, order, state); got != want {
+	if got, want := verdictOf(t, kept, &in, order, state), verdictOf(t, anew, &in, order, state); got != want {
 		t.Fatalf("kept decides\n%s\nanew\n%s\nin\n%s\nafter %s", got, want, anew.Draw(), after)
 	}
 	if got, want := kept.Draw(), anew.Draw(); got != want {
@@ -416,8 +416,12 @@ func (l *lively) compare(t *rapid.T, k *plan.Keeper, after string) {
 	}
 }
 
-func verdictOf(w *plan.World, in *plan.Intent, order *plan.Order, state *plan.State) string {
+func verdictOf(t *rapid.T, w *plan.World, in *plan.Intent, order *plan.Order, state *plan.State) string {
+	t.Helper()
 	v := w.Decide(in, order, state)
+	if i := slices.IndexFunc(v.Waits, func(x plan.Wait) bool { return slices.Contains(v.Start, x.Node) }); i >= 0 {
+		t.Fatalf("%s is started, and waits: %s", w.Name(v.Waits[i].Node), w.Reason(in, v.Waits[i]))
+	}
 	var b strings.Builder
 	for _, n := range v.Start {
 		b.WriteString("start " + w.Name(n) + "\n")

@@ -23,7 +23,7 @@ import (
 // the run still has it, and closes the journal. It returns the nodes that were
 // uncordoned. What was done to machines is not undone.
 func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, err error) {
-	journal, status, _, err := o.Store.open(run)
+	journal, status, _, err := o.Store.open(ctx, run)
 	if err != nil {
 		return nil, err
 	}

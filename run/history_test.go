@@ -66,7 +66,7 @@ func TestEvictionsOfUnfinishedDrains(t *testing.T) {
 		}
 	}
 	h.Close()
-	j, status, _, err := s.open(id)
+	j, status, _, err := s.open(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,13 +4,14 @@
 package run
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"k8s.io/utils/clock"
@@ -49,7 +50,7 @@ const journalName = "journal.ndjson"
 
 // createJournal makes the journal of a new run in dir, which must not exist,
 // with spec as its first record. Nothing was recorded if it fails.
-func createJournal(dir string, spec *Spec, clk clock.PassiveClock, wrap func(file) file) (*Journal, error) {
+func createJournal(ctx context.Context, dir string, spec *Spec, clk clock.PassiveClock, wrap func(file) file) (*Journal, error) {
 	fail := func(err error) (*Journal, error) {
 		return nil, hint.Wrap(fmt.Errorf("create the journal of run %s: %w", spec.Run, err),
 			"nothing was changed; make room for the journal, or set REFIT_STATE_DIR to a directory that can be written")
@@ -69,7 +70,7 @@ func createJournal(dir string, spec *Spec, clk clock.PassiveClock, wrap func(fil
 		return fail(errors.Join(err, os.Remove(dir)))
 	}
 	j := newJournal(f, clk, wrap)
-	if err = lockFile(f); err == nil {
+	if err = lockFile(ctx, f); err == nil {
 		err = j.Append(Record{Kind: KindCreated, Spec: spec})
 	}
 	for d := dir; err == nil && d != filepath.Dir(filepath.Dir(filepath.Dir(dir))); d = filepath.Dir(d) {
@@ -92,7 +93,7 @@ func newJournal(f *os.File, clk clock.PassiveClock, wrap func(file) file) *Journ
 // openJournal takes up the journal in dir. It fails with errHeld while another
 // process has it. The last record may be half written, because its process was
 // killed: then torn is how many bytes were cut off.
-func openJournal(dir string, clk clock.PassiveClock, wrap func(file) file) (j *Journal, records []Record, torn int, err error) {
+func openJournal(ctx context.Context, dir string, clk clock.PassiveClock, wrap func(file) file) (j *Journal, records []Record, torn int, err error) {
 	path := filepath.Join(dir, journalName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
 	if err != nil {
@@ -103,7 +104,7 @@ func openJournal(dir string, clk clock.PassiveClock, wrap func(file) file) (j *J
 			err = errors.Join(err, f.Close())
 		}
 	}()
-	if err := lockFile(f); err != nil {
+	if err := lockFile(ctx, f); err != nil {
 		return nil, nil, 0, fmt.Errorf("%s: %w", path, err)
 	}
 	data, err := io.ReadAll(f)
@@ -213,11 +214,17 @@ func (e *JournalError) Unwrap() error { return e.Err }
 // errHeld says that a living process has the run.
 var errHeld = errors.New("another process is working on this run")
 
-// lockFile takes the lock on f, which ends with the process. Those who only look
-// whether somebody holds it share it for an instant; they are not in the way.
-func lockFile(f *os.File) error {
-	const attempts = 1000
-	for range attempts {
+// lockPoll is how often a lock is tried again; the system offers no wait that a
+// context could end.
+const lockPoll = 5 * time.Millisecond
+
+// lockFile takes the lock on f, which ends with the process. It fails with errHeld
+// if somebody works on the run. Those who only look whether somebody does share the
+// lock for an instant: it waits for them until ctx ends.
+func lockFile(ctx context.Context, f *os.File) error {
+	tick := clock.RealClock{}.NewTicker(lockPoll) // the system's locks know no other
+	defer tick.Stop()
+	for {
 		err := flock(f, unix.LOCK_EX)
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return err
@@ -230,9 +237,12 @@ func lockFile(f *os.File) error {
 		if err := flock(f, unix.LOCK_UN); err != nil {
 			return err
 		}
-		runtime.Gosched()
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for a process that looks at it: %w", context.Cause(ctx))
+		case <-tick.C():
+		}
 	}
-	return errHeld
 }
 
 func flock(f *os.File, how int) error {

@@ -5,6 +5,7 @@ package run
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -44,7 +45,7 @@ func testStore(t *testing.T) *Store {
 // writeJournal makes a journal with some records of every shape and returns its path.
 func writeJournal(t *testing.T, s *Store) (path string, records []Record) {
 	t.Helper()
-	j, err := s.create(testSpec("a", "b"))
+	j, err := s.create(t.Context(), testSpec("a", "b"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +86,7 @@ func TestJournalRoundTrip(t *testing.T) {
 			t.Errorf("record %d: seq %d, time %s", i, r.Seq, r.Time)
 		}
 	}
-	j, status, torn, err := s.open(testSpec().Run)
+	j, status, torn, err := s.open(t.Context(), testSpec().Run)
 	if err != nil || torn != 0 {
 		t.Fatal(err, torn)
 	}
@@ -121,7 +122,7 @@ func TestJournalTornAtEveryOffset(t *testing.T) {
 		if err := os.WriteFile(path, whole[:n], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		j, status, torn, err := origin.open(testSpec().Run)
+		j, status, torn, err := origin.open(t.Context(), testSpec().Run)
 		if complete == 0 {
 			if err == nil || hint.Of(err) == "" {
 				t.Fatalf("%d bytes hold no record, and were taken: %v", n, err)
@@ -155,7 +156,7 @@ func TestJournalTailOfZeros(t *testing.T) {
 	if err := os.WriteFile(path, append(whole, make([]byte, 512)...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	j, _, torn, err := s.open(testSpec().Run)
+	j, _, torn, err := s.open(t.Context(), testSpec().Run)
 	if err != nil || torn != 512 {
 		t.Fatal(torn, err)
 	}
@@ -175,7 +176,7 @@ func TestJournalDamage(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, _, _, err := s.open(testSpec().Run)
+		_, _, _, err := s.open(t.Context(), testSpec().Run)
 		if err == nil || hint.Of(err) == "" || !strings.Contains(err.Error(), path) {
 			t.Fatalf("%s: got %v", what, err)
 		}
@@ -195,11 +196,11 @@ func TestJournalDamage(t *testing.T) {
 
 func TestJournalIsHeld(t *testing.T) {
 	s := testStore(t)
-	j, err := s.create(testSpec("a"))
+	j, err := s.create(t.Context(), testSpec("a"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, _, err = s.open(testSpec().Run)
+	_, _, _, err = s.open(t.Context(), testSpec().Run)
 	if _, held := errors.AsType[*HeldError](err); !held {
 		t.Errorf("got %v", err)
 	}
@@ -214,6 +215,40 @@ func TestJournalIsHeld(t *testing.T) {
 	}
 	if err := j.Append(Record{Kind: KindStopped}); err == nil {
 		t.Error("a closed journal takes records")
+	}
+}
+
+// Whoever looks at a journal is waited for, not taken for somebody who works on
+// the run; and not longer than is wanted.
+func TestJournalIsLookedAt(t *testing.T) {
+	s := testStore(t)
+	path, _ := writeJournal(t, s)
+	looker, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer looker.Close()
+	if err := flock(looker, unix.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*lockPoll)
+	defer cancel()
+	if _, _, _, err := s.open(ctx, testSpec().Run); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v", err)
+	}
+	opened := make(chan error, 1)
+	go func() {
+		j, _, _, err := s.open(t.Context(), testSpec().Run)
+		if err == nil {
+			err = j.Close()
+		}
+		opened <- err
+	}()
+	if err := flock(looker, unix.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Error(err)
 	}
 }
 
@@ -280,7 +315,7 @@ func TestStoreThatCannotBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := NewStore(filepath.Join(blocked, "runs"), clock.RealClock{})
-	if _, err := s.create(testSpec("a")); err == nil || !strings.Contains(hint.Of(err), "REFIT_STATE_DIR") {
+	if _, err := s.create(t.Context(), testSpec("a")); err == nil || !strings.Contains(hint.Of(err), "REFIT_STATE_DIR") {
 		t.Errorf("got %v, hint %q", err, hint.Of(err))
 	}
 }
@@ -297,7 +332,7 @@ func TestStoreLists(t *testing.T) {
 		t.Helper()
 		spec := testSpec("a")
 		spec.Run = id
-		j, err := s.create(spec)
+		j, err := s.create(t.Context(), spec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -347,7 +382,7 @@ func TestStoreLists(t *testing.T) {
 func TestJournalOfAnotherRun(t *testing.T) {
 	dir := t.TempDir()
 	store := NewStore(dir, clock.RealClock{})
-	j, err := store.create(testSpec("a"))
+	j, err := store.create(t.Context(), testSpec("a"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +396,7 @@ func TestJournalOfAnotherRun(t *testing.T) {
 	if _, err := store.Read(other); err == nil || !strings.Contains(err.Error(), "it is the journal of run") {
 		t.Errorf("read: %v", err)
 	}
-	if _, _, _, err := store.open(other); err == nil {
+	if _, _, _, err := store.open(t.Context(), other); err == nil {
 		t.Error("it is taken up")
 	}
 }

@@ -182,7 +182,7 @@ func (p *Prepared) Run(ctx context.Context) (Outcome, error) {
 	if err := p.Spec.validate(); err != nil {
 		return Outcome{}, &InputError{err}
 	}
-	journal, err := o.Store.create(p.Spec)
+	journal, err := o.Store.create(ctx, p.Spec)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -199,7 +199,7 @@ func (p *Prepared) Run(ctx context.Context) (Outcome, error) {
 // which are tried again. A run that is closed has nothing left to do: its
 // Outcome says so.
 func (o *Operator) Resume(ctx context.Context, run string, unknown UnknownCommand) (Outcome, error) {
-	journal, status, torn, err := o.Store.open(run)
+	journal, status, torn, err := o.Store.open(ctx, run)
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -4,6 +4,7 @@
 package run
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -180,8 +181,8 @@ func (s *Store) path(run string) (string, error) {
 }
 
 // create makes the journal of a new run.
-func (s *Store) create(spec *Spec) (*Journal, error) {
-	return createJournal(filepath.Join(s.dir, spec.Run), spec, s.clock, s.wrap)
+func (s *Store) create(ctx context.Context, spec *Spec) (*Journal, error) {
+	return createJournal(ctx, filepath.Join(s.dir, spec.Run), spec, s.clock, s.wrap)
 }
 
 // remove takes away a run that was created and never begun.
@@ -202,12 +203,12 @@ func (e *HeldError) Error() string {
 }
 
 // open takes a run up. torn is how many bytes of an incomplete last record were cut off.
-func (s *Store) open(run string) (j *Journal, status *Status, torn int, err error) {
+func (s *Store) open(ctx context.Context, run string) (j *Journal, status *Status, torn int, err error) {
 	dir, err := s.path(run)
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	j, records, torn, err := openJournal(dir, s.clock, s.wrap)
+	j, records, torn, err := openJournal(ctx, dir, s.clock, s.wrap)
 	if errors.Is(err, errHeld) {
 		e := &HeldError{Run: run}
 		if status, err := s.read(run); err == nil {

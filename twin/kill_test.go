@@ -95,6 +95,41 @@ func TestKilledSupervisor(t *testing.T) {
 	})
 }
 
+// TestUpWhileItEnds: whoever finds a supervisor that is just ending starts the twin
+// again when it is gone.
+func TestUpWhileItEnds(t *testing.T) {
+	ctx := testContext(t)
+	opts := twin.Options{Name: "ending", Nodes: 1, StateDir: t.TempDir()}
+	tw := twintest.Start(t, opts)
+	pids := processes(t, ctx, tw)
+	server := pids[2] // which is ended after what depends on it
+	if err := errors.Join(syscall.Kill(server, syscall.SIGSTOP), syscall.Kill(pids[0], syscall.SIGTERM)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, ctx, "it is being ended", func() bool { // status waits for the server to answer
+		text, err := os.ReadFile(filepath.Join(tw.Dir(), "status.json"))
+		return err == nil && strings.Contains(string(text), `"stopped"`)
+	})
+	opts.Tied = true
+	found := false // it is not, if the server is killed before, because it does not end
+	again, err := twin.Up(ctx, opts, func(line string) {
+		t.Log(line)
+		if !found && strings.Contains(line, "runs already") {
+			found = true
+			if err := syscall.Kill(server, syscall.SIGCONT); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := status(t, ctx, again); st.State != twin.Running || supervisor(t, again) == pids[0] {
+		t.Errorf("it is %s, its supervisor %d, was %d", st.State, supervisor(t, again), pids[0])
+	}
+	wantGone(t, pids)
+}
+
 func podReady(p *corev1.Pod) bool {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodReady {

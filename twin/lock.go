@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"refit.dev/refit/internal/hint"
 )
 
 // lockPoll is how often a lock that somebody else holds is tried again; the
@@ -82,50 +84,72 @@ func (t *Twin) lockName(ctx context.Context, progress Progress) (func(), error) 
 }
 
 // supervisorPID returns the process id of the twin's supervisor, 0 if none
-// runs. A supervisor holds the lock while it lives and writes its id into it,
-// so this is never a process that merely got the same number later.
+// runs or if it has not written its id yet. A supervisor holds the lock while it
+// lives and writes its id into it, so this is never a process that merely got the
+// same number later.
 func (t *Twin) supervisorPID() (int, error) {
 	path := t.path("supervisor.lock")
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return 0, nil
+	fail := func(err error) (int, error) {
+		return 0, fmt.Errorf("look for the twin's supervisor: %w", err)
+	}
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(data) == 0 {
+		return 0, nil // without trying the lock, which would be in the way of a supervisor that takes it just now
+	}
+	if err != nil {
+		return fail(err)
 	}
 	f, err := tryLock(path)
 	if err != nil {
-		return 0, err
+		return fail(err)
 	}
 	if f != nil {
-		_ = f.Close()
+		return 0, f.Close()
+	}
+	if data, err = os.ReadFile(path); err != nil { // again: what was there before may be from an earlier supervisor
+		return fail(err)
+	}
+	text := strings.TrimSpace(string(data))
+	if text == "" {
 		return 0, nil
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return 0, err
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-	if err != nil {
-		return 0, fmt.Errorf("twin %s: the supervisor has not written its process id yet", t.name)
+	pid, err := strconv.Atoi(text)
+	if err != nil || pid <= 1 { // it gets signals; the kernel takes 0 and less for many processes at once
+		return fail(hint.Wrap(fmt.Errorf("%s holds %.40q, no process id", path, text),
+			"something else than refit-twin wrote to it; end the process that `fuser %s` names, then try again", path))
 	}
 	return pid, nil
 }
 
 // settledPID is supervisorPID, but waits for a supervisor that is just starting: it
 // holds the run lock from the beginning and its own only a moment later. The same
-// goes for the components of one that was killed, which end by themselves.
-func (t *Twin) settledPID(ctx context.Context) (int, error) {
+// goes for the components of one that was killed, which end by themselves. waiting,
+// if there is one, is called once if that is not done soon.
+func (t *Twin) settledPID(ctx context.Context, waiting func()) (int, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, startDeadline, fmt.Errorf("not done after %s", startDeadline))
+	defer cancel()
 	tick := time.NewTicker(lockPoll)
 	defer tick.Stop()
+	soon := time.NewTimer(time.Second)
+	defer soon.Stop()
+	path := t.path("run.lock")
 	for {
-		if pid, err := t.supervisorPID(); err == nil && pid != 0 { // an error: it has not written its id yet
-			return pid, nil
+		if pid, err := t.supervisorPID(); err != nil || pid != 0 {
+			return pid, err
 		}
-		if f, err := tryLock(t.path("run.lock")); f != nil {
+		if f, err := tryLock(path); f != nil {
 			return 0, f.Close()
 		} else if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("look for the twin's processes: %w", err)
 		}
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("twin %s: wait for a supervisor that is starting: %w", t.name, context.Cause(ctx))
+			return 0, hint.Wrap(fmt.Errorf("wait for a supervisor that is starting, or for the end of processes that one left: %w",
+				context.Cause(ctx)), "`fuser %s` names the processes; end what hangs, then try again", path)
+		case <-soon.C:
+			if waiting != nil {
+				waiting()
+			}
 		case <-tick.C:
 		}
 	}

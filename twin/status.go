@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 )
 
 // State is how a twin is as a whole.
@@ -56,10 +57,16 @@ func (t *Twin) Status(ctx context.Context) (*Status, error) {
 		return nil, err
 	}
 	s.Version = releaseOf(rec.Options.Kubernetes).Kubelet
-	s.Created, s.Server, s.Options = rec.Created, serverURL(rec.Ports.API), &rec.Options
-	pid, err := t.supervisorPID()
+	s.Created, s.Options = rec.Created, &rec.Options
+	// The record may tell of ports that were taken when the twin was started again.
+	cfg, err := t.RESTConfig()
 	if err != nil {
 		return nil, err
+	}
+	s.Server = cfg.Host
+	pid, err := t.supervisorPID()
+	if err != nil {
+		return nil, fmt.Errorf("twin %s: %w", t.name, err)
 	}
 	if pid == 0 {
 		s.State = Stopped
@@ -69,18 +76,14 @@ func (t *Twin) Status(ctx context.Context) (*Status, error) {
 	if st, err := t.readStatus(); err == nil {
 		s.Parts = st.Children
 	}
-	if err := t.count(ctx, s); err == nil {
+	if err := count(ctx, cfg, s); err == nil {
 		s.State = Running
 	}
 	return s, nil
 }
 
 // count fills in the numbers.
-func (t *Twin) count(ctx context.Context, s *Status) error {
-	cfg, err := t.RESTConfig()
-	if err != nil {
-		return err
-	}
+func count(ctx context.Context, cfg *rest.Config, s *Status) error {
 	cfg.Timeout = statusDeadline
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {

@@ -33,7 +33,11 @@ const (
 // BinaryEnv names the environment variable that says where refit-twin is.
 const BinaryEnv = "REFIT_TWIN"
 
-var errPortTaken = errors.New("a port of the twin was taken")
+var (
+	errPortTaken = errors.New("a port of the twin was taken")
+	// errEnded says that a supervisor that somebody else has started is no more.
+	errEnded = errors.New("the twin's supervisor ended meanwhile")
+)
 
 // supervisorStatus is status.json.
 type supervisorStatus struct {
@@ -148,8 +152,8 @@ func (t *Twin) awaitReady(ctx context.Context, cfg *rest.Config) error {
 }
 
 // watchOver returns a context that ends, with the reason, when a component of
-// the twin turns out not to start or the supervisor ends; call stop when the
-// twin is up.
+// the twin turns out not to start or the supervisor ends, whoever has started it; call
+// stop when the twin is up.
 func (t *Twin) watchOver(ctx context.Context) (context.Context, func()) {
 	ctx, cancelDeadline := context.WithTimeoutCause(ctx, startDeadline, fmt.Errorf("not done after %s", startDeadline))
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -165,6 +169,9 @@ func (t *Twin) watchOver(ctx context.Context) (context.Context, func()) {
 			case <-t.ended:
 				cancel(fmt.Errorf("the twin's supervisor ended:\n%s", t.tail("supervisor")))
 			case <-tick.C:
+				if pid, err := t.supervisorPID(); t.ended == nil && pid == 0 && err == nil {
+					cancel(errEnded)
+				}
 				if st, err := t.readStatus(); err == nil {
 					if err := t.startProblem(st); err != nil {
 						cancel(err)
@@ -251,11 +258,11 @@ func lastLines(path string, n int) []string {
 // the supervisor, which ends the components in order; if that takes too long,
 // or ctx has little left to give, it is killed, and the components with it.
 func (t *Twin) stop(ctx context.Context) error {
-	starting, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopDeadline)
-	pid, err := t.settledPID(starting)
+	starting, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), stopDeadline, fmt.Errorf("not done after %s", stopDeadline))
+	pid, err := t.settledPID(starting, nil)
 	cancel()
 	if err != nil {
-		return err
+		return fmt.Errorf("twin %s: %w", t.name, err)
 	}
 	if pid != 0 {
 		if err := terminate(pid); err != nil {

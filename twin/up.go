@@ -128,7 +128,20 @@ func (t *Twin) resume(ctx context.Context, bin string, rec *record, want Options
 		return hint.Wrap(invalidError{fmt.Errorf("it exists with other options: %s", strings.Join(diff, ", "))},
 			"give the same options, another --name, or remove it first with `refit twin down --name %s`", t.name)
 	}
-	pid, err := t.settledPID(ctx)
+	for {
+		err := t.join(ctx, bin, rec, want, progress)
+		if !errors.Is(err, errEnded) {
+			return err
+		}
+		// It was being ended when it was found: now it has to be started.
+	}
+}
+
+// join waits until the twin is up, and starts it before if it does not run.
+func (t *Twin) join(ctx context.Context, bin string, rec *record, want Options, progress Progress) error {
+	pid, err := t.settledPID(ctx, func() {
+		progress.say("waiting: a supervisor of twin %s is starting, or processes that one left are ending", t.name)
+	})
 	if err != nil {
 		return err
 	}
@@ -144,6 +157,8 @@ func (t *Twin) resume(ctx context.Context, bin string, rec *record, want Options
 				return err
 			}
 		}
+	} else {
+		progress.say("twin %s runs already: waiting until it is ready", t.name)
 	}
 	cfg, err := t.RESTConfig()
 	if err != nil {
@@ -195,6 +210,11 @@ func (t *Twin) startAt(ctx context.Context, bin string, o Options, p ports) erro
 		}
 	}
 	if err := os.Mkdir(t.path("logs"), 0o700); err != nil {
+		return err
+	}
+	// Nor an old process id for that of the new supervisor, which locks the file
+	// before it writes to it.
+	if err := os.Truncate(t.path("supervisor.lock"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := t.spawn(ctx, bin, o.Tied); err != nil {

@@ -59,7 +59,8 @@ type deleteOptions struct {
 	Preconditions *struct {
 		UID types.UID `json:"uid"`
 	} `json:"preconditions"`
-	DryRun []string `json:"dryRun"`
+	DryRun             []string `json:"dryRun"`
+	GracePeriodSeconds *int64   `json:"gracePeriodSeconds"`
 }
 
 // ask is a request to end pods, as the audit log tells it.
@@ -72,6 +73,7 @@ type ask struct {
 	code            int
 	namespace, name string
 	uids            []types.UID // of the pods it was about; empty if the log does not say
+	grace           *int64      // the grace period that it asked for; nil if it left that to the pod
 }
 
 // ask makes an ask of e, if it is one.
@@ -94,6 +96,9 @@ func (e *entry) ask(controlPlane func(user string, groups []string) bool) (ask, 
 	for _, o := range e.options() {
 		if o.Preconditions != nil {
 			add(o.Preconditions.UID)
+		}
+		if o.GracePeriodSeconds != nil {
+			a.grace = o.GracePeriodSeconds
 		}
 	}
 	if deletion {

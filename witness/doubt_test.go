@@ -4,6 +4,7 @@
 package witness
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 )
 
 // These tests take something away from what the witness sees. Each time it has
@@ -131,6 +134,51 @@ func TestDeletionToldAfterTheKubelets(t *testing.T) {
 	h.logReceived(epoch, "delete", "", a, "somebody", 200)
 	if v := h.mustJudge(); len(v.Deletions) != 1 || v.Deletions[0].By != "somebody" || len(v.Broken) != 1 {
 		t.Errorf("deletions %v, broken %v", v.Deletions, v.Broken)
+	}
+}
+
+// A request's line may come after that of a kubelet which follows it: the kubelet's
+// explains nothing, and the witness waits for the other one.
+func TestDeletionNotToldYet(t *testing.T) {
+	h := newHistory(t, unavailable(0))
+	a := h.modifyPod(h.pod("a"), func(p *corev1.Pod) {
+		p.DeletionTimestamp, p.DeletionGracePeriodSeconds = &metav1.Time{Time: epoch}, ptr.To[int64](30)
+	})
+	line := func(user, options string) string {
+		return fmt.Sprintf(`{"stage":"ResponseComplete","verb":"delete","user":{"username":%q},"objectRef":{"resource":"pods","namespace":"shop","name":"a"},`+
+			`"responseStatus":{"code":200},"requestObject":{%s},"responseObject":{"metadata":{"uid":%q}}}`, user, options, a.UID) + "\n"
+	}
+	path := filepath.Join(t.TempDir(), "audit.log")
+	write := func(lines ...string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	log, err := openAudit(path, h.audit.controlPlane)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.file.Close()
+	r, err := h.play()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	early := line("system:node:n1", `"gracePeriodSeconds":0`) + line("somebody in a hurry", `"gracePeriodSeconds":-1`)
+	write(early)
+	if err := log.read(); err != nil {
+		t.Fatal(err)
+	}
+	if by, open := explain(r.disruptions, log.asks); len(log.asks) != 2 || len(open) != 1 {
+		t.Errorf("%d requests, %s is blamed", len(log.asks), by[r.disruptions[0]].user)
+	}
+	write(early, line("somebody", ""))
+	w := &Witness{audit: log, clock: clock.RealClock{}}
+	by, err := w.blame(t.Context(), r)
+	if err != nil || by[r.disruptions[0]].user != "somebody" {
+		t.Errorf("blamed %v, %v", by, err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 )
 
 // explain finds for each disruption the request that caused it. The disruptions
@@ -31,6 +32,9 @@ func explain(disruptions []*disruption, asks []ask) (by map[*disruption]*ask, op
 			continue
 		}
 		for _, d := range a.targets(ofUID, ofName, by) {
+			if a.hurries(d) {
+				continue
+			}
 			// An accepted eviction marks its pod before it begins to end. Among
 			// requests that fit the mark the first one began it: later ones hurry
 			// what goes on, as a kubelet does that deletes a pod which has ended.
@@ -45,6 +49,24 @@ func explain(disruptions []*disruption, asks []ask) (by map[*disruption]*ask, op
 		}
 	}
 	return by, open
+}
+
+// hurries tells whether a came when the pod was ending already: it asks for another
+// grace period than that with which the pod began to end, as a kubelet does (with
+// 0) once the containers have ended. Its line may be in the log before that of the
+// request that began it all. A pod that runs nowhere gets 0, whatever was asked
+// for, and one less than 0 counts as 1 (CheckGracefulDelete in
+// pkg/registry/core/pod/strategy.go of Kubernetes).
+func (a *ask) hurries(d *disruption) bool {
+	began := ptr.Deref(d.pod.DeletionGracePeriodSeconds, 0)
+	if a.grace == nil || began == 0 {
+		return false
+	}
+	asked := *a.grace
+	if asked < 0 {
+		asked = 1
+	}
+	return asked != began
 }
 
 // targets are the disruptions that a may have caused. Only an eviction without

@@ -174,7 +174,8 @@ func (w *Witness) complete(ctx context.Context) (uint64, error) {
 }
 
 // blame reads the audit log until it explains every disruption. The line of a
-// request may be written a moment after its answer was sent.
+// request may be written a moment after others have seen what it did: a kubelet's,
+// which follows it, explains nothing.
 func (w *Witness) blame(ctx context.Context, r *replay) (map[*disruption]*ask, error) {
 	ctx, cancel := context.WithTimeout(ctx, auditDeadline)
 	defer cancel()

@@ -146,12 +146,16 @@ func (h *history) logReceived(at time.Time, verb, subresource string, p *corev1.
 	}
 }
 
-func (h *history) judge() (*Verdict, error) {
+func (h *history) play() (*replay, error) {
 	var ledgers []*ledger
 	for _, l := range h.ledgers {
 		ledgers = append(ledgers, l)
 	}
-	r, err := play(ledgers, epoch, h.revision)
+	return play(ledgers, epoch, h.revision)
+}
+
+func (h *history) judge() (*Verdict, error) {
+	r, err := h.play()
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/report"
 	"refit.dev/refit/toleration"
 )
 
@@ -74,7 +75,7 @@ func (a *app) evictionTimeout(ctx context.Context) error {
 		survey.Remarks = append(survey.Remarks, "CronJobs may not be read by this user, so what their templates say is not known (allow list of cronjobs.batch)")
 	}
 	if a.output != "text" {
-		return writeData(a.Out, a.output, survey)
+		return report.WriteData(a.Out, a.output, survey)
 	}
 	return writeEvictionTimeouts(a.Out, survey)
 }

@@ -24,7 +24,7 @@ type findings struct {
 func (f findings) write(w io.Writer, format string, color bool) error {
 	switch format {
 	case "json", "yaml":
-		return writeData(w, format, f.data())
+		return report.WriteData(w, format, f.data())
 	case "wide":
 		return f.table(w)
 	}

@@ -31,7 +31,7 @@ type basis struct {
 
 func (v outageView) writeForecast(w io.Writer, format string, f *outage.Forecast) error {
 	if format == "json" || format == "yaml" {
-		return writeData(w, format, struct {
+		return report.WriteData(w, format, struct {
 			*outage.Forecast
 			basis
 		}{f, v.basis})
@@ -52,7 +52,7 @@ func (v outageView) writeForecast(w io.Writer, format string, f *outage.Forecast
 // writeRanks shows what the loss of each node would do.
 func (v outageView) writeRanks(w io.Writer, format string, hurts []outage.Hurt) error {
 	if format == "json" || format == "yaml" {
-		return writeData(w, format, struct {
+		return report.WriteData(w, format, struct {
 			Nodes []outage.Hurt `json:"nodes"`
 			basis
 		}{hurts, v.basis})

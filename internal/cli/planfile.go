@@ -157,7 +157,7 @@ func (a *app) showPlan(p *run.Prepared, aside bool) error {
 		if aside && p.Blocked == nil {
 			return nil // it is the same
 		}
-		return writeData(w, a.output, p.Save())
+		return report.WriteData(w, a.output, p.Save())
 	}
 	if aside {
 		w = a.ErrOut
@@ -179,14 +179,14 @@ func (a *app) savePlan(name string, p run.SavedPlan) error {
 		if a.output == "json" {
 			format = "json"
 		}
-		return writeData(a.Out, format, p)
+		return report.WriteData(a.Out, format, p)
 	}
 	format := "yaml"
 	if strings.EqualFold(filepath.Ext(name), ".json") {
 		format = "json"
 	}
 	var b bytes.Buffer
-	if err := writeData(&b, format, p); err != nil {
+	if err := report.WriteData(&b, format, p); err != nil {
 		return err
 	}
 	if err := writeAside(name, b.Bytes()); err != nil {

@@ -4,14 +4,11 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"sigs.k8s.io/yaml"
 
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
@@ -36,7 +33,7 @@ func writeRuns(w io.Writer, format string, entries []run.Entry) error {
 			}
 			list.Runs = append(list.Runs, e.Status)
 		}
-		return writeData(w, format, list)
+		return report.WriteData(w, format, list)
 	}
 	return writeTable(w, func(row func(cells ...any)) {
 		row("RUN", "PHASE", "NODES", "DONE", "FAILED", "WHAT", "MESSAGE")
@@ -53,7 +50,7 @@ func writeRuns(w io.Writer, format string, entries []run.Entry) error {
 
 func writeRun(w io.Writer, format string, s *run.Status) error {
 	if format != "text" {
-		return writeData(w, format, s)
+		return report.WriteData(w, format, s)
 	}
 	head := []string{
 		"run:              " + s.Spec.Run,
@@ -123,19 +120,4 @@ func writeTable(w io.Writer, rows func(row func(cells ...any))) error {
 		fmt.Fprintln(t, strings.TrimRight(strings.Join(texts, "\t"), "\t"))
 	})
 	return t.Flush()
-}
-
-// writeData writes one JSON or YAML document.
-func writeData(w io.Writer, format string, v any) error {
-	if format == "yaml" {
-		text, err := yaml.Marshal(v)
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(text)
-		return err
-	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }

@@ -73,5 +73,5 @@ func (a *app) writeReport(args []string, out string) error {
 		_, err := fmt.Fprintln(a.Out, report.Printable(path))
 		return err
 	}
-	return writeData(a.Out, a.output, map[string]string{"run": id, "path": path})
+	return report.WriteData(a.Out, a.output, map[string]string{"run": id, "path": path})
 }

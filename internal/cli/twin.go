@@ -27,13 +27,18 @@ func newTwinCommand(a *app) *cobra.Command {
 		Short: "Run embedded clusters to try things on",
 		Long: "A twin is a cluster on this machine: a real API server, controller manager, scheduler and\n" +
 			"etcd, with nodes whose kubelets are simulated. It needs no container, no root and about\n" +
-			"five seconds. Budgets, admission, scheduling and taints are the real thing.\n\n" +
+			"five seconds. Budgets, admission, scheduling and taints are the real thing. The processes\n" +
+			"of the shop's 12 nodes took 1.2 GiB of memory, and 1.35 GiB once all nodes had been\n" +
+			"maintained (the sum of RSS in ps, which counts what they share for each of them).\n\n" +
 			"Labels and annotations tell its machines and pods what to do, in manifests or at any time:\n" +
 			"  " + simulated.ReadyAfterAnnotation + "=30s|never        pod: from scheduled to Ready\n" +
 			"  " + simulated.TerminateAfterAnnotation + "=30s|never    pod: from deleted to gone\n" +
 			"  " + simulated.CompleteAfterAnnotation + "=30s|never     pod of a Job: from Ready to Succeeded\n" +
-			"  " + simulated.RebootAnnotation + "=BOOT-ID              node: reboot, to come back with this boot ID\n" +
-			"  " + simulated.RebootTimeAnnotation + "=30s|never        node: how long that takes",
+			"  " + simulated.RebootAnnotation + "=BOOT-ID               node: reboot, to come back with this boot ID\n" +
+			"  " + simulated.RebootTimeAnnotation + "=30s|never        node: how long that takes\n\n" +
+			"A pod without a readiness probe is Pending until ready-after is over, and then Running and\n" +
+			"Ready at once. One with a readiness probe is Running at once, and Ready when the time is\n" +
+			"over. With never, both are Running at once and not Ready.",
 		Example: "  # Twelve nodes with a web shop on them\n" +
 			"  eval $(refit twin up --scenario shop)\n\n" +
 			"  # One that gives lost machines up within half a minute\n" +
@@ -123,7 +128,7 @@ func (a *app) twinUp(ctx context.Context, opts twin.Options, timeout time.Durati
 		if err != nil {
 			return err
 		}
-		return writeData(a.Out, a.output, status)
+		return report.WriteData(a.Out, a.output, status)
 	}
 	a.say(fmt.Sprintf("twin %s is up after %s", tw.Name(), time.Since(began).Round(100*time.Millisecond)))
 	_, err = fmt.Fprintf(a.Out, "export KUBECONFIG=%s\n", shellQuote(tw.Kubeconfig()))

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"refit.dev/refit/report"
 	"refit.dev/refit/twin"
 )
 
@@ -51,7 +52,7 @@ func (a *app) twinList(ctx context.Context) error {
 		list.Twins = append(list.Twins, status)
 	}
 	if a.output == "json" || a.output == "yaml" {
-		return writeData(a.Out, a.output, list)
+		return report.WriteData(a.Out, a.output, list)
 	}
 	if len(list.Twins) == 0 {
 		a.say("there is no twin; `refit twin up` makes one")
@@ -94,7 +95,7 @@ func (a *app) twinStatus(ctx context.Context, name string) error {
 		return err
 	}
 	if a.output == "json" || a.output == "yaml" {
-		return writeData(a.Out, a.output, status)
+		return report.WriteData(a.Out, a.output, status)
 	}
 	if err := a.twinTable([]*twin.Status{status}); err != nil || len(status.Parts) == 0 {
 		return err

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"refit.dev/refit/report"
 )
 
 // version is the module's version as the build recorded it, or "devel".
@@ -26,7 +28,7 @@ func newVersionCommand(a *app) *cobra.Command {
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			if a.output != "text" {
-				return writeData(a.Out, a.output, map[string]string{"version": version()})
+				return report.WriteData(a.Out, a.output, map[string]string{"version": version()})
 			}
 			_, err := fmt.Fprintln(a.Out, "refit", version())
 			return err

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/cdp"
@@ -295,6 +296,7 @@ var hostile = []string{
 	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='alert(1)`, `</style><script>alert(1)</script>`,
 	`</title><svg onload=alert(1)>`, `javascript:alert(1)`, `{{.}}`, `<!--`, `&lt;b&gt;`, "\u202egnp.exe\u202c", "שלום עולם", "a\x00b\xff\u2028c",
 	strings.Repeat("x", 253), strings.Repeat("long-name.", 25) + "end", "]]>", "`${alert(1)}`",
+	"\x1b[31mred\u009b0m",
 }
 
 // TestHostileNames: whatever stands in a cluster is text on the page, and text alone.
@@ -309,7 +311,11 @@ func TestHostileNames(t *testing.T) {
 	for _, h := range hostile {
 		s.emit(begin.Add(time.Second), event.Event{Type: event.Warning, Node: h, Message: h, Hint: h})
 	}
-	v := open(t, s.write(t))
+	page := s.write(t)
+	if i := strings.IndexFunc(page, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }); i >= 0 {
+		t.Errorf("a control character is at %d: %q", i, page[max(0, i-20):i+20])
+	}
+	v := open(t, page)
 	v.as(360, "light")
 	if got := eval[int64](v, `document.documentElement.scrollWidth`); got > 360 {
 		t.Errorf("the page is %d wide, want 360", got)
@@ -324,7 +330,7 @@ func TestHostileNames(t *testing.T) {
 	}
 	names := eval[[]string](v, `[...document.querySelectorAll(".rows .name > bdi")].map(e => e.textContent)`)
 	for _, h := range hostile {
-		shown := strings.NewReplacer("\x00", "\ufffd").Replace(strings.ToValidUTF8(h, "\ufffd"))
+		shown := strings.NewReplacer("\x00", "\ufffd", "\x1b", `\u001b`, "\u009b", `\u009b`).Replace(strings.ToValidUTF8(h, "\ufffd"))
 		if !slices.Contains(names, shown) {
 			t.Errorf("%q is not shown as it is: %q", h, names)
 		}

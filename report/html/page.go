@@ -4,7 +4,6 @@
 package html
 
 import (
-	"bufio"
 	"embed"
 	"fmt"
 	"html/template"
@@ -12,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/phrase"
@@ -86,11 +87,31 @@ func Write(w io.Writer, r *Run) error {
 	r.finish()
 	p := r.page()
 	p.Style = template.CSS(style) //nolint:gosec // it is the program's own
-	buffered := bufio.NewWriterSize(w, 1<<16)
-	if err := t.Execute(buffered, p); err != nil {
+	var b strings.Builder
+	if err := t.Execute(&b, p); err != nil {
 		return err
 	}
-	return buffered.Flush()
+	_, err = io.WriteString(w, withoutControls(b.String()))
+	return err
+}
+
+// withoutControls escapes control characters, but for line feeds and tabs, and
+// replaces what is no UTF-8: a page may be written to a terminal, too.
+func withoutControls(page string) string {
+	control := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+	page = strings.ToValidUTF8(page, string(utf8.RuneError))
+	if !strings.ContainsFunc(page, control) {
+		return page
+	}
+	var b strings.Builder
+	for _, r := range page {
+		if control(r) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 func (r *Run) page() *page {
