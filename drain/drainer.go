@@ -103,7 +103,11 @@ func (d *Drainer) facts(pod *corev1.Pod) podFacts {
 		return podFacts{}
 	}
 	chain := d.watcher.Controllers(pod)
-	return podFacts{daemonSetMissing: len(chain) > 0 && !chain[0].Found}
+	facts := podFacts{daemonSetMissing: len(chain) > 0 && !chain[0].Found}
+	if n := d.watcher.Node(pod.Spec.NodeName); n != nil {
+		facts.removed, facts.byDrain = d.options.removes(n, pod)
+	}
+	return facts
 }
 
 // Drain evicts what has to leave the node and waits until those pods, and their

@@ -41,8 +41,10 @@ func (d *Drainer) rehearse(ctx context.Context, node string) (Result, error) {
 	for _, s := range selection.Skip {
 		name := nameOf(s.Pod)
 		d.tell(event.Event{Type: event.PodSkipped, Node: node, Pod: &name, Reason: s.Reason, Message: s.Message})
+		if !s.Removed {
+			result.Skipped++
+		}
 	}
-	result.Skipped = len(selection.Skip)
 
 	refusals := make([]*event.Blocker, len(selection.Leave))
 	group, groupCtx := errgroup.WithContext(ctx)

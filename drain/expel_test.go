@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -119,5 +120,57 @@ func TestTheTaintIsQuicker(t *testing.T) {
 	}
 	if got := x.wait(done); got.err != nil || got.Evicted != 3 || got.Gone != 3 || len(x.asked) != 0 {
 		t.Errorf("%+v, asked %v, told:\n%s", got, x.asked, x.log())
+	}
+}
+
+// daemonSet is the one of the pods that are ofDaemon.
+func daemonSet() *appsv1.DaemonSet {
+	return &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "ds", UID: "ds"}}
+}
+
+// Pods of DaemonSets are not evicted. Whether they stay on a node that is out of service
+// is up to their tolerations.
+func TestDaemonSetsOutOfService(t *testing.T) {
+	x := newWorld(t, daemonSet(), node("n1"), pod("agent", "n1", ofDaemon), pod("proxy", "n1", ofDaemon, tolerant), pod("web", "n1"))
+	x.lose("n1")
+	done := x.drain(t.Context(), x.drainer(), "n1")
+	x.until("the drain to begin", func() bool { return x.count(event.PodSkipped) == 2 })
+	x.delete(podsResource, "shop", "agent")
+	x.delete(podsResource, "shop", "web")
+	got := x.wait(done)
+	if got.err != nil || got.Evicted != 1 || got.Skipped != 1 || len(x.asked) != 0 {
+		t.Errorf("%+v, asked %v, told:\n%s", got, x.asked, x.log())
+	}
+	for _, e := range x.events {
+		if e.Type == event.PodSkipped && strings.Contains(e.Message, "deleted until its node is back") != (e.Pod.Name == "agent") {
+			t.Errorf("%s %s", e.Pod, e.Message)
+		}
+	}
+}
+
+// What a DaemonSet's pod has in emptyDirs is asked for only if it is this drain that
+// would have the pod deleted.
+func TestLocalDataOfDaemonSetsOutOfService(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		edit    func(*Options)
+		taints  bool // of somebody else
+		refused int
+	}{
+		{"not declared", func(*Options) {}, false, 0},
+		{"by this drain", func(o *Options) { o.ConfirmNodeIsOff = true }, false, 1},
+		{"by this drain, allowed", func(o *Options) { o.ConfirmNodeIsOff, o.DeleteEmptyDirData = true, true }, false, 0},
+		{"by somebody else", func(o *Options) { o.ConfirmNodeIsOff = true }, true, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			x := newWorld(t, daemonSet(), node("n1"), pod("agent", "n1", ofDaemon, emptyDir), pod("proxy", "n1", ofDaemon, emptyDir, tolerant))
+			x.lose("n1")
+			if !tt.taints {
+				change(x, &corev1.Node{}, "", "n1", func(n *corev1.Node) { n.Spec.Taints = nil })
+			}
+			if s := x.drainer(tt.edit).Select("n1"); len(s.Refused) != tt.refused || len(s.Skip) != 2-tt.refused {
+				t.Errorf("refused %d, skipped %d: %v", len(s.Refused), len(s.Skip), s.Err())
+			}
+		})
 	}
 }

@@ -35,6 +35,7 @@ const (
 	warnUnmanaged   = "deleting Pods that declare no controller"
 
 	daemonSetMessage  = "belongs to a DaemonSet, which would put it back"
+	removedMessage    = "belongs to a DaemonSet: it is not evicted, but deleted until its node is back, because it does not tolerate the taint " + corev1.TaintNodeOutOfService
 	mirrorMessage     = "is the mirror of a static pod, which only its kubelet can stop"
 	selectorMessage   = "does not match the pod selector"
 	terminatingFormat = "was deleted more than %s ago and is not waited for"
@@ -58,12 +59,17 @@ type judgement struct {
 	fate            fate
 	reason, message string
 	warnings        []string
+	// removed: it does not stay, although this is a skip.
+	removed bool
 }
 
 // podFacts is what a rule has to know of a pod beyond the pod.
 type podFacts struct {
 	// daemonSetMissing: the DaemonSet that the pod names as its controller does not exist.
 	daemonSetMissing bool
+	// removed: the pod is deleted whatever a drain does, because its node is out of
+	// service, or is about to be declared so by the drain itself: byDrain.
+	removed, byDrain bool
 }
 
 // judge passes a pod through the filters in kubectl's order
@@ -119,6 +125,12 @@ func (o Options) filterDaemonSet(pod *corev1.Pod, _ time.Time, facts podFacts) j
 		return judgement{fate: refuse, message: refuseOrphan}
 	case !o.IgnoreDaemonSets:
 		return judgement{fate: refuse, message: refuseDaemonSet}
+	}
+	if facts.removed {
+		if facts.byDrain && hasLocalData(pod) && !o.DeleteEmptyDirData {
+			return judgement{fate: refuse, message: refuseLocalData}
+		}
+		return judgement{fate: skip, reason: SkipDaemonSet, message: removedMessage, removed: true}
 	}
 	return judgement{fate: skip, reason: SkipDaemonSet, message: daemonSetMessage}
 }

@@ -29,7 +29,7 @@ type nodeDrain struct {
 	ended   bool
 
 	pods    map[types.UID]*podDrain
-	skipped map[types.UID]bool
+	skipped map[types.UID]bool // whether it stays
 	// outOfService is the node while its taint has pods deleted, with nobody asking
 	// for it; nil otherwise.
 	outOfService *corev1.Node
@@ -96,7 +96,7 @@ func (d *Drainer) begin(n *nodeDrain) {
 }
 
 func (d *Drainer) skip(n *nodeDrain, s Skipped) {
-	n.skipped[s.Pod.UID] = true
+	n.skipped[s.Pod.UID] = !s.Removed
 	name := nameOf(s.Pod)
 	d.tell(event.Event{Type: event.PodSkipped, Node: n.name, Pod: &name, Reason: s.Reason, Message: s.Message})
 }
@@ -132,7 +132,7 @@ func (d *Drainer) forget(p *podDrain) {
 // cameLate takes in a pod that appeared on a node while it was being drained:
 // its controller tolerates the cordon, or somebody bound it by hand.
 func (d *Drainer) cameLate(n *nodeDrain, pod *corev1.Pod) {
-	if n.skipped[pod.UID] {
+	if _, known := n.skipped[pod.UID]; known {
 		return
 	}
 	d.touched[n] = true
@@ -140,7 +140,7 @@ func (d *Drainer) cameLate(n *nodeDrain, pod *corev1.Pod) {
 	j := d.options.judge(pod, d.clock.Now(), d.facts(pod))
 	switch j.fate {
 	case skip:
-		d.skip(n, Skipped{pod, j.reason, j.message})
+		d.skip(n, Skipped{pod, j.reason, j.message, j.removed})
 	case refuse:
 		p := &podDrain{name: nameOf(pod), node: n, pod: pod, stage: barred, barredBy: j.message}
 		n.pods[pod.UID], d.pods[pod.UID] = p, p
@@ -247,7 +247,12 @@ func (d *Drainer) finish(n *nodeDrain, err error) {
 	n.cancel()
 	r := &n.result
 	r.Node, r.Elapsed = n.name, d.clock.Since(n.started)
-	r.Skipped, r.Blocked = len(n.skipped), len(r.Remaining)
+	r.Blocked = len(r.Remaining)
+	for _, stays := range n.skipped {
+		if stays {
+			r.Skipped++
+		}
+	}
 	n.err = err
 	if err == nil {
 		counts := r.Counts

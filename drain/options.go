@@ -26,7 +26,8 @@ type Options struct {
 	// GracePeriod is what each pod gets to terminate, in seconds; nil is what the pod says.
 	GracePeriod *int64
 	// ConfirmNodeIsOff says that somebody has made sure that the machines of lost
-	// nodes are off: they may be tainted as out of service.
+	// nodes are off: they may be tainted as out of service. That is of no use together
+	// with a PodSelector, because the taint takes all pods away: no node is then drained.
 	ConfirmNodeIsOff bool
 	// PodSelector restricts the drain to pods that match; nil matches all.
 	PodSelector labels.Selector

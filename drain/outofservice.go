@@ -110,9 +110,25 @@ func expels(n *corev1.Node, pod *corev1.Pod) bool {
 		return false
 	}
 	return slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool {
-		return t.Key == corev1.TaintNodeOutOfService && t.Effect == corev1.TaintEffectNoExecute &&
-			!slices.ContainsFunc(pod.Spec.Tolerations, func(x corev1.Toleration) bool { return x.ToleratesTaint(klog.Logger{}, &t, true) })
+		return t.Key == corev1.TaintNodeOutOfService && t.Effect == corev1.TaintEffectNoExecute && !tolerates(pod, &t)
 	})
+}
+
+func tolerates(pod *corev1.Pod, taint *corev1.Taint) bool {
+	return slices.ContainsFunc(pod.Spec.Tolerations, func(t corev1.Toleration) bool { return t.ToleratesTaint(klog.Logger{}, taint, true) })
+}
+
+// removes tells whether the pod is deleted because its node is out of service, or will be
+// once the drain has declared it so, which it does not need to if it is. That is true of
+// pods of DaemonSets as well, unless they tolerate every taint: their controller adds no
+// toleration of this one (AddOrUpdateDaemonPodTolerations in
+// pkg/controller/daemon/util/daemonset_util.go).
+func (o Options) removes(n *corev1.Node, pod *corev1.Pod) (removed, byDrain bool) {
+	if cluster.OutOfService(n) {
+		return expels(n, pod), false
+	}
+	byDrain = o.ConfirmNodeIsOff && cluster.Lost(n) && !tolerates(pod, ptr.To(outOfService()))
+	return byDrain, byDrain
 }
 
 // LostError says that a node is not drained because its kubelet does not answer, or
@@ -130,6 +146,9 @@ func (e *LostError) Error() string { return "node " + e.Node + " " + e.Reason }
 func (o Options) Impasse(n *corev1.Node, leave int) error {
 	lost := cluster.Lost(n)
 	switch {
+	case o.ConfirmNodeIsOff && o.PodSelector != nil:
+		return hint.Wrap(&LostError{n.Name, "cannot be declared out of service for some of its pods: the taint takes all of them away"},
+			"leave out --pod-selector, or --confirm-node-is-off")
 	case o.ConfirmNodeIsOff && !lost:
 		reason := "is Ready: its kubelet answers, so the machine is not off"
 		if !cluster.Ready(n) {

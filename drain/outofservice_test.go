@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/utils/ptr"
 
@@ -56,6 +57,7 @@ func TestImpasse(t *testing.T) {
 		{"lost and confirmed", confirmed, machine(corev1.ConditionUnknown), 3, ""},
 		{"ready, and said to be off", confirmed, machine(corev1.ConditionTrue), 0, "is Ready: its kubelet answers"},
 		{"not ready, and said to be off", confirmed, machine(corev1.ConditionFalse), 3, "is not Ready, but its kubelet answers"},
+		{"lost and confirmed, with a selector of pods", Options{ConfirmNodeIsOff: true, PodSelector: labels.Everything()}, machine(corev1.ConditionUnknown), 3, "the taint takes all of them away"},
 		{"of unknown health", confirmed, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, 3, "its kubelet answers"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -20,7 +20,7 @@ type Selection struct {
 	Node string
 	// Leave are the pods to evict, in that order: pods with a critical priority last.
 	Leave []*corev1.Pod
-	// Skip are the pods that stay by rule.
+	// Skip are the pods that are not evicted, by rule.
 	Skip []Skipped
 	// Refused are the pods that may be neither evicted nor left without one more
 	// flag. If there are any, the node is not drained at all.
@@ -29,11 +29,14 @@ type Selection struct {
 	Warnings []string
 }
 
-// Skipped is a pod that stays by rule. Reason is a word for programs, Message a
+// Skipped is a pod that is not evicted, by rule. Reason is a word for programs, Message a
 // sentence for people.
 type Skipped struct {
 	Pod             *corev1.Pod
 	Reason, Message string
+	// Removed: it is not evicted, and does not stay either. The taint that declares its
+	// node out of service has it deleted.
+	Removed bool
 }
 
 // Refused is a pod that needs one more flag, which Message names.
@@ -86,7 +89,7 @@ func (o Options) selectPods(node string, pods []*corev1.Pod, now time.Time, fact
 		j := o.judge(pod, now, facts(pod))
 		switch j.fate {
 		case skip:
-			s.Skip = append(s.Skip, Skipped{pod, j.reason, j.message})
+			s.Skip = append(s.Skip, Skipped{pod, j.reason, j.message, j.removed})
 		case refuse:
 			s.Refused = append(s.Refused, Refused{pod, j.message})
 		case leave:

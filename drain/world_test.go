@@ -294,6 +294,8 @@ func resourceOf(obj runtime.Object) schema.GroupVersionResource {
 		return attachmentsResource
 	case *appsv1.StatefulSet:
 		return setsResource
+	case *appsv1.DaemonSet:
+		return appsv1.SchemeGroupVersion.WithResource("daemonsets")
 	case *corev1.PersistentVolumeClaim:
 		return corev1.SchemeGroupVersion.WithResource("persistentvolumeclaims")
 	}

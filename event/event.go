@@ -25,9 +25,10 @@ const (
 	NodeInService    Type = "node-in-service"
 	// NodeFailed reports that a node could not be finished and stays cordoned: Node, Message, Hint.
 	NodeFailed Type = "node-failed"
-	// PodSkipped reports a pod that stays by rule: Node, Pod, Reason, Message.
+	// PodSkipped reports a pod that is not evicted, by rule: Node, Pod, Reason, Message. It stays, unless its node is out of service.
 	PodSkipped Type = "pod-skipped"
-	// PodEvicted reports an accepted eviction (or deletion, with --disable-eviction): Node, Pod.
+	// PodEvicted reports an accepted eviction (or deletion, with --disable-eviction): Node, Pod. With the Reason out-of-service
+	// nobody has asked the Eviction API: the taint of the node has the pod deleted. With dry-run nothing has happened.
 	PodEvicted Type = "pod-evicted"
 	// PodBlocked reports a pod that has to wait, once for each change of cause: Node, Pod, Blocker.
 	PodBlocked Type = "pod-blocked"

@@ -68,7 +68,9 @@ func newDrainCommand(a *app) *cobra.Command {
 			if options.DryRun, err = parseDryRun(dryRun); err != nil {
 				return err
 			}
-			options.ConfirmNodeIsOff = confirmOff
+			if options.ConfirmNodeIsOff = confirmOff; confirmOff && options.PodSelector != nil {
+				return usageError(errors.New("--confirm-node-is-off and --pod-selector exclude each other: the taint with which a node is declared out of service takes all of its pods away"))
+			}
 			return a.drain(cmd.Context(), names, selector, options, keepCordon)
 		},
 	}
