@@ -28,6 +28,10 @@ type loss struct {
 	halted  string
 	clocks  []clock // of the lost nodes
 	modes   []Zone  // by zone; those without a lost node have no Mode
+	looks   []look  // that find lost nodes silent, in their order
+	stuck   []bool  // zones in which nobody is tainted any more because of their rate: see swap
+	spared  []int   // by zone, how many keep their taint although all zones are lost
+	late    float64 // how much later than they are due some pods are deleted
 	queues  []bool  // zones in which more than one node waits for its taint
 	all     bool    // no zone has a node left
 	nowhere map[placement.Class][]string
@@ -45,6 +49,8 @@ type clock struct {
 	removed float64
 }
 
+func compareAt(a, b *Moment) int { return cmp.Compare(a.At, b.At) }
+
 func (m Moment) plus(seconds float64) Moment {
 	return Moment{max(0, m.At+seconds), max(0, m.Earliest+seconds), max(0, m.Latest+seconds)}
 }
@@ -57,6 +63,8 @@ func (l *loss) tell() {
 	l.clocks = make([]clock, len(l.lost))
 	l.modes = make([]Zone, len(l.zones))
 	l.queues = make([]bool, len(l.zones))
+	l.stuck = make([]bool, len(l.zones))
+	l.spared = make([]int, len(l.zones))
 	for i, z := range l.zones {
 		l.modes[i] = Zone{Name: z.name, Nodes: z.nodes, Unready: z.unready}
 	}
@@ -67,6 +75,7 @@ func (l *loss) tell() {
 		at := l.unknown(l.s.Nodes[node])
 		if at.At >= l.returns+l.p.MonitorPeriod.Value.Seconds()/2 {
 			c.untainted = "it is back before its silence is noticed"
+			c.before = l.taintedFor(node, corev1.TaintNodeNotReady)
 			continue
 		}
 		c.unknown = &at
@@ -79,6 +88,7 @@ func (l *loss) tell() {
 	for i := range l.modes {
 		l.all = l.all && (l.modes[i].Nodes == 0 || l.modes[i].Unready == l.modes[i].Nodes)
 	}
+	l.lookAll()
 	for z := range l.zones {
 		l.taint(z, inZone[z])
 	}
@@ -100,8 +110,18 @@ func (l *loss) unknown(n *cluster.Node) Moment {
 		first = min(0, l.since(heard))
 		last = first
 	}
-	return Moment{Earliest: first, Latest: last + period, At: (first + last + period) / 2}.plus(grace)
+	m := Moment{Earliest: first, Latest: last + period, At: (first + last + period) / 2}.plus(grace)
+	if l.plane.leaderless(l.names) {
+		m.Latest = max(m.Latest, takeover+period+grace)
+	}
+	return m
 }
+
+// takeover is how long it takes at the most until another leader has read everything and
+// counts the silence of all nodes from there on, as if it had just heard of them: 15 s for
+// the lease of the old one, 2 s to try again (leader election in
+// k8s.io/component-base/config/v1alpha1/defaults.go), and some to begin.
+const takeover = 20
 
 func readyCondition(n *corev1.Node) *corev1.NodeCondition {
 	for i := range n.Status.Conditions {
@@ -127,19 +147,21 @@ func (l *loss) taint(z int, members []int) {
 			waiting = append(waiting, i)
 		}
 	}
-	slices.SortStableFunc(waiting, func(a, b int) int { return cmp.Compare(l.clocks[a].unknown.At, l.clocks[b].unknown.At) })
-	known, counted := make([]float64, len(waiting)), make([]bool, len(waiting))
+	slices.SortStableFunc(waiting, func(a, b int) int { return compareAt(l.clocks[a].unknown, l.clocks[b].unknown) })
+	known := make([]float64, len(waiting))
 	delay := 0.0
 	if l.p.EvictionTimeout != nil { // a queue of nodes whose pods are deleted
 		delay = l.p.EvictionTimeout.Value.Seconds()
 	}
 	for k, i := range waiting {
-		node := l.lost[i]
 		known[k] = l.clocks[i].unknown.At + delay
-		counted[k] = !l.unready[node] && !excluded(l.s.Nodes[node].Node)
 	}
 	l.queues[z] = len(waiting) > 1
-	times := newQueue(&l.p, mode.Nodes, l.zones[z].unready).pass(known, counted)
+	q = newQueue(&l.p, mode.Nodes, l.zones[z].unready)
+	times := q.pass(known, l.verdicts(z))
+	if l.stuck[z] = q.stuck; q.stuck && !l.all {
+		mode.Rate = 0
+	}
 	last := 0.0
 	for _, at := range times {
 		if !math.IsInf(at, 1) {
@@ -149,7 +171,7 @@ func (l *loss) taint(z int, members []int) {
 	for k, i := range waiting {
 		c := &l.clocks[i]
 		if math.IsInf(times[k], 1) {
-			c.untainted = l.why(mode)
+			c.untainted = l.why(mode, z)
 			continue
 		}
 		// Which of those that wait is next is a matter of chance: they are put into
@@ -157,52 +179,83 @@ func (l *loss) taint(z int, members []int) {
 		spread := c.unknown.Latest - c.unknown.At
 		c.tainted = &Moment{At: times[k], Earliest: c.unknown.Earliest + delay, Latest: last + spread}
 	}
-	l.relent(mode, members)
+	l.relent(mode, z, members)
 }
 
-// tainted tells whether a node has its taint already, from which it then counts.
+// verdicts are when the mode of a zone may change: at the end of each look that finds
+// nodes silent that count for it. With the last node of all zones everything stops.
+func (l *loss) verdicts(z int) []verdict {
+	var list []verdict
+	for k := range l.looks {
+		v := verdict{at: l.looks[k].end, stop: l.all && k == len(l.looks)-1}
+		for _, i := range l.looks[k].found {
+			if node := l.lost[i]; l.zoneOf[node] == z && !l.unready[node] && !excluded(l.s.Nodes[node].Node) {
+				v.found++
+			}
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// taintedFor is since when a node has one of the two taints; nil: it has not.
+func (l *loss) taintedFor(node int, taint string) *float64 {
+	for _, t := range l.s.Nodes[node].Spec.Taints {
+		if t.Effect == corev1.TaintEffectNoExecute && t.Key == taint && t.TimeAdded != nil {
+			return ptr.To(l.since(t.TimeAdded.Time))
+		}
+	}
+	return nil
+}
+
+// tainted tells whether a node has its taint already, from which it then counts. A new
+// leader counts from when it begins.
 func (l *loss) tainted(i int) bool {
-	c := &l.clocks[i]
-	for _, t := range l.s.Nodes[l.lost[i]].Spec.Taints {
-		if t.Effect != corev1.TaintEffectNoExecute || t.Key != corev1.TaintNodeUnreachable && t.Key != corev1.TaintNodeNotReady || t.TimeAdded == nil {
-			continue
-		}
-		since := l.since(t.TimeAdded.Time)
-		if t.Key == corev1.TaintNodeNotReady { // exchanged for the other one, without waiting
-			c.before = &since
-			c.tainted = ptr.To(*c.unknown)
-		} else {
-			c.tainted = &Moment{since, since, since}
-		}
+	c, node := &l.clocks[i], l.lost[i]
+	latest := math.Inf(-1)
+	if l.plane.leaderless(l.names) {
+		latest = takeover
+	}
+	if since := l.taintedFor(node, corev1.TaintNodeUnreachable); since != nil {
+		c.tainted = &Moment{*since, *since, max(*since, latest)}
 		return true
 	}
-	return false
+	if c.before = l.taintedFor(node, corev1.TaintNodeNotReady); c.before != nil {
+		c.tainted = ptr.To(*c.unknown) // exchanged for the other one, without waiting
+	}
+	return c.before != nil
 }
 
-// relent takes the taints away again if all zones are lost (handleDisruption).
-func (l *loss) relent(mode *Zone, members []int) {
-	if mode.Mode != ModeAll {
+// relent takes the taints away again if all zones are lost (handleDisruption). It goes by
+// the list of nodes that was made before the last look, and RemoveTaintOffNode
+// (pkg/controller/controller_utils.go) leaves alone what has no taint in that: whoever is
+// tainted during that look keeps it. The first taint of a zone is there from its
+// beginning on, and taken for one of those before it.
+func (l *loss) relent(mode *Zone, z int, members []int) {
+	if mode.Mode != ModeAll || len(l.looks) == 0 {
 		return
 	}
-	last := 0.0
-	for i := range l.clocks {
-		if c := l.clocks[i].unknown; c != nil {
-			last = max(last, c.At)
-		}
-	}
+	last := l.looks[len(l.looks)-1]
 	for _, i := range members {
 		c := &l.clocks[i]
-		c.untainted, c.removed = l.why(mode), last
-		if c.tainted != nil && c.tainted.At > last {
+		if c.tainted != nil && c.tainted.At > last.start && c.before == nil {
+			l.spared[z]++
+			continue
+		}
+		if c.tainted != nil && c.tainted.At > last.end {
 			c.tainted = nil
 		}
+		c.untainted, c.removed = l.why(mode, z), last.end
 	}
 }
 
 // why says why nodes of a zone are not tainted.
-func (l *loss) why(mode *Zone) string {
+func (l *loss) why(mode *Zone, z int) string {
 	zone := "the zone " + mode.Name
-	if mode.Name == "" {
+	switch {
+	case mode.Name == "" && len(l.zones) > 1:
+		zone = "those without a zone"
+	case mode.Name == "":
 		zone = "the cluster, which has no zones,"
 	}
 	switch {
@@ -211,6 +264,8 @@ func (l *loss) why(mode *Zone) string {
 	case mode.Mode == ModePartial:
 		return fmt.Sprintf("%d of %s of %s are not Ready, which is a partial disruption; in a zone of up to %s (--%s) no pod is evicted then",
 			mode.Unready, phrase.Count(mode.Nodes, "node"), zone, phrase.Count(l.p.LargeZone.Value, "node"), flagLargeZone)
+	case l.stuck[z]:
+		return fmt.Sprintf("the evictions of %s stop while a part of it is not Ready, and with a rate of exactly 1 (--%s) they do not begin again", zone, flagEvictionRate)
 	}
 	return fmt.Sprintf("nodes of %s are tainted at a rate of %g per second, which is none", zone, mode.Rate)
 }

@@ -19,13 +19,20 @@ const (
 	etcd      = "etcd"
 )
 
-// controlPlane is where the components run that are to be seen as pods: instances
-// by component, as names of nodes. There is nothing in it for a managed cluster,
-// whose control plane is elsewhere.
-type controlPlane map[string][]string
+// controlPlane is where the components run that are to be seen as pods. There is nothing in
+// it for a managed cluster, whose control plane is elsewhere.
+type controlPlane struct {
+	// instances are those of each component, as names of nodes.
+	instances map[string][]string
+	// dead nodes are not Ready as it is, so that what is on them does not count.
+	dead map[string]bool
+}
 
 func newControlPlane(s *cluster.Snapshot) controlPlane {
-	plane := controlPlane{}
+	plane := controlPlane{map[string][]string{}, map[string]bool{}}
+	for _, n := range s.Nodes {
+		plane.dead[n.Name] = !cluster.Ready(n.Node)
+	}
 	for _, p := range s.Pods {
 		if p.Namespace != metav1.NamespaceSystem || p.Host == nil || p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded {
 			continue
@@ -34,7 +41,7 @@ func newControlPlane(s *cluster.Snapshot) controlPlane {
 		component := p.Labels["component"]
 		for _, name := range []string{cluster.APIServer, cluster.ControllerManager, scheduler, etcd} {
 			if component == name || p.Mirror() && slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool { return c.Name == name }) {
-				plane[name] = append(plane[name], p.Host.Name)
+				plane.instances[name] = append(plane.instances[name], p.Host.Name)
 			}
 		}
 	}
@@ -44,7 +51,7 @@ func newControlPlane(s *cluster.Snapshot) controlPlane {
 // on lists what runs on the node.
 func (c controlPlane) on(node string) []string {
 	var names []string
-	for name, nodes := range c {
+	for name, nodes := range c.instances {
 		if slices.Contains(nodes, node) {
 			names = append(names, name)
 		}
@@ -54,14 +61,42 @@ func (c controlPlane) on(node string) []string {
 }
 
 // left is how many of how many instances of a component remain without the lost nodes.
+// Those on nodes that are not Ready are gone already. But if too few would be left for the
+// cluster to work as it does, they are there after all, and it is their nodes' kubelets
+// alone that are not.
 func (c controlPlane) left(component string, lost map[string]bool) (left, of int) {
-	for _, node := range c[component] {
+	alive, kept := 0, 0
+	for _, node := range c.instances[component] {
 		of++
+		if !lost[node] {
+			kept++
+		}
+		if c.dead[node] {
+			continue
+		}
+		alive++
 		if !lost[node] {
 			left++
 		}
 	}
+	if enough := component != etcd && alive > 0 || component == etcd && alive > of/2; !enough {
+		return kept, of
+	}
 	return left, of
+}
+
+// leaderless tells whether the kube-controller-manager that works may be lost, and another
+// one is left to take over.
+func (c controlPlane) leaderless(lost map[string]bool) bool {
+	left, _ := c.left(cluster.ControllerManager, lost)
+	return left > 0 && c.gone(cluster.ControllerManager, lost) > 0
+}
+
+// gone is how many instances of a component go away with the lost nodes.
+func (c controlPlane) gone(component string, lost map[string]bool) (gone int) {
+	before, _ := c.left(component, nil)
+	after, _ := c.left(component, lost)
+	return before - after
 }
 
 // halted says why nothing happens to any pod when these nodes are gone: nobody is

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"k8s.io/utils/ptr"
-
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/skew"
 )
@@ -40,28 +38,29 @@ func ReadParameters(s *cluster.Snapshot) (p Parameters, remarks []string) {
 	}{
 		{cluster.APIServer, []string{flagNotReady, flagUnreachable}},
 		{cluster.ControllerManager, []string{
-			flagGracePeriod, flagMonitorPeriod, flagEvictionRate, flagSecondaryRate, flagUnhealthyZone, flagLargeZone, flagKeepAttached,
+			flagGracePeriod, flagMonitorPeriod, flagEvictionRate, flagSecondaryRate, flagUnhealthyZone, flagLargeZone,
+			flagClientRate, flagClientBurst, flagKeepAttached,
 		}},
 	} {
-		var of []cluster.ControlPlaneProcess
+		var instances []cluster.ControlPlaneProcess
 		for _, process := range processes {
 			if process.Component == x.component {
-				of = append(of, process)
+				instances = append(instances, process)
 			}
 		}
-		if len(of) == 0 {
+		if len(instances) == 0 {
 			p.assume(x.flags)
 			remarks = append(remarks, fmt.Sprintf("%s is not to be seen as a pod, so its flags are assumed to be the defaults", x.component))
 			continue
 		}
 		for _, flag := range x.flags {
-			remarks = append(remarks, p.read(of, flag)...)
+			remarks = append(remarks, p.read(instances, flag)...)
 		}
 		if x.component == cluster.ControllerManager && minor < tolerationsOnly {
-			remarks = append(remarks, p.readOld(of)...)
+			remarks = append(remarks, p.readOld(instances, of)...)
 		}
 	}
-	p.inForce = ptr.To(p.Unreachable.Value)
+	p.inForce = &inForce{p.NotReady.Value, p.Unreachable.Value}
 	return p, append(remarks, p.withoutPlugin(processes)...)
 }
 
@@ -95,29 +94,34 @@ func (p *Parameters) withoutPlugin(processes []cluster.ControlPlaneProcess) (rem
 	return append(remarks, fmt.Sprintf("the admission plugin %s is off: pods that say nothing are deleted as soon as their node is tainted", tolerationPlugin))
 }
 
-// read takes a flag from the first process that has it.
+// read takes a flag from the first process that has it and can be understood.
 func (p *Parameters) read(processes []cluster.ControlPlaneProcess, flag string) (remarks []string) {
-	set := false
+	set, given := false, false
+	values := map[string]bool{}
 	for _, process := range processes {
-		value, given := process.Flags[flag]
-		if !given {
+		value, has := process.Flags[flag]
+		values[value] = true
+		if given = given || has; !has || set {
 			continue
 		}
 		where := source(process)
-		if !set {
-			if err := p.set(flag, value, "flag of "+where); err != nil {
-				remarks = append(remarks, fmt.Sprintf("--%s=%s of %s is not understood (%s): the default is assumed", flag, value, where, err))
-				p.assume([]string{flag})
-			}
-			set = true
+		if err := p.set(flag, value, "flag of "+where, anything); err != nil {
+			remarks = append(remarks, fmt.Sprintf("--%s=%s of %s is not understood (%s)", flag, value, where, err))
+			continue
 		}
+		set = true
 	}
-	values := map[string]bool{}
-	for _, process := range processes {
-		values[process.Flags[flag]] = true
+	if given && !set {
+		last := len(remarks) - 1
+		remarks[last] += ": the default is assumed"
+		p.assume([]string{flag})
 	}
 	if len(values) > 1 {
-		remarks = append(remarks, fmt.Sprintf("the instances of %s do not agree on --%s: it depends on which one is the leader", processes[0].Component, flag))
+		which := "which one is the leader"
+		if processes[0].Component == cluster.APIServer {
+			which = "which one creates a pod, which is chance"
+		}
+		remarks = append(remarks, fmt.Sprintf("the instances of %s do not agree on --%s: it depends on %s", processes[0].Component, flag, which))
 	}
 	return remarks
 }
@@ -131,7 +135,7 @@ func source(process cluster.ControlPlaneProcess) string {
 }
 
 // readOld looks whether an old controller manager runs without the taint manager.
-func (p *Parameters) readOld(processes []cluster.ControlPlaneProcess) (remarks []string) {
+func (p *Parameters) readOld(processes []cluster.ControlPlaneProcess, of string) (remarks []string) {
 	i := slices.IndexFunc(processes, func(x cluster.ControlPlaneProcess) bool {
 		enabled, err := strconv.ParseBool(x.Flags["enable-taint-manager"])
 		return err == nil && !enabled
@@ -139,7 +143,7 @@ func (p *Parameters) readOld(processes []cluster.ControlPlaneProcess) (remarks [
 	if i < 0 {
 		return nil
 	}
-	p.EvictionTimeout = &Setting[time.Duration]{Value: 5 * time.Minute, Source: p.MonitorPeriod.Source}
+	p.EvictionTimeout = &Setting[time.Duration]{Value: 5 * time.Minute, Source: of}
 	return p.read(processes, flagEvictionTimeout)
 }
 
@@ -163,6 +167,12 @@ func (p *Parameters) assume(flags []string) {
 			p.UnhealthyZone.Assumed = true
 		case flagLargeZone:
 			p.LargeZone.Assumed = true
+		case flagClientRate:
+			p.ClientRate.Assumed = true
+		case flagClientBurst:
+			p.ClientBurst.Assumed = true
+		case flagEvictionTimeout:
+			p.EvictionTimeout.Assumed = true
 		case flagKeepAttached:
 			p.KeepAttached.Assumed = true
 		}
@@ -197,7 +207,9 @@ func defaults(minor int, of string) Parameters {
 		SecondaryRate: Setting[float64]{Value: 0.01, Source: of},
 		LargeZone:     Setting[int]{Value: 50, Source: of},
 		UnhealthyZone: Setting[float64]{Value: 0.55, Source: of},
+		ClientRate:    Setting[float64]{Value: 20, Source: of},
+		ClientBurst:   Setting[int]{Value: 30, Source: of},
 		KeepAttached:  Setting[bool]{Value: false, Source: of},
-		inForce:       ptr.To(300 * time.Second),
+		inForce:       &inForce{300 * time.Second, 300 * time.Second},
 	}
 }

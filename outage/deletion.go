@@ -26,13 +26,12 @@ func (l *loss) deletion(p *cluster.Pod, i int) deletion {
 	if p.DeletionTimestamp != nil {
 		return deletion{at: &Moment{}, why: "it was being deleted when its node went away"}
 	}
-	taint := corev1.TaintNodeUnreachable
-	if c.before != nil {
-		if earlier := l.patienceOf(p, corev1.TaintNodeNotReady); earlier.seconds != nil {
-			return l.expire(p, Moment{*c.before, *c.before, *c.before}, earlier, c)
+	if l.halted == "" && c.before != nil && l.p.EvictionTimeout == nil {
+		if d, known := l.exchanged(p, c); known {
+			return d
 		}
 	}
-	patient := l.patienceOf(p, taint)
+	patient := l.patienceOf(p, corev1.TaintNodeUnreachable)
 	if l.p.EvictionTimeout != nil && !p.Mirror() && !p.DaemonSet() {
 		patient = patience{new(int64), fmt.Sprintf("all pods of a node are deleted %s after it became Unknown (--%s)", span(l.p.EvictionTimeout.Value), flagEvictionTimeout)}
 	}
@@ -49,6 +48,33 @@ func (l *loss) deletion(p *cluster.Pod, i int) deletion {
 	return l.expire(p, *c.tainted, patient, c)
 }
 
+// exchanged is for a pod whose node has the taint not-ready, which is exchanged for the
+// other one when the node becomes Unknown. Whoever tolerates that for ever stays then,
+// whoever does not tolerate it goes; who tolerates both for a while goes when the first
+// one is over, and who tolerates the first for ever is like any other pod (processPodOnNode
+// in pkg/controller/tainteviction/taint_eviction.go).
+func (l *loss) exchanged(p *cluster.Pod, c *clock) (d deletion, known bool) {
+	first := l.patienceOf(p, corev1.TaintNodeNotReady)
+	if first.seconds == nil {
+		return d, false
+	}
+	since := Moment{*c.before, *c.before, *c.before}
+	if l.plane.leaderless(l.names) {
+		since.Latest = max(since.Latest, takeover) // a new leader counts anew
+	}
+	if c.unknown == nil || since.plus(float64(*first.seconds)).At <= c.unknown.At {
+		return l.expire(p, since, first, c), true
+	}
+	second := l.patienceOf(p, corev1.TaintNodeUnreachable)
+	switch {
+	case second.seconds == nil:
+		return d, false
+	case *second.seconds == 0:
+		return l.expire(p, *c.unknown, second, c), true
+	}
+	return l.expire(p, since, first, c), true
+}
+
 // kept is for a pod of a node that is not tainted.
 func (l *loss) kept(p *cluster.Pod, x patience, why string) deletion {
 	if l.returns < never {
@@ -59,7 +85,7 @@ func (l *loss) kept(p *cluster.Pod, x patience, why string) deletion {
 
 // expire compares the end of a pod's patience with what may come before it.
 func (l *loss) expire(p *cluster.Pod, tainted Moment, x patience, c *clock) deletion {
-	at := tainted.plus(float64(*x.seconds))
+	at := tainted.plus(float64(*x.seconds)) // not before the loss
 	if at.At > c.removed {
 		return l.kept(p, x, c.untainted)
 	}

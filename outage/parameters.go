@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/toleration"
 )
 
 // Setting is a value and where it is from: "flag of kube-controller-manager on
@@ -48,6 +49,11 @@ type Parameters struct {
 	// what a large part is, of 1.
 	LargeZone     Setting[int]
 	UnhealthyZone Setting[float64]
+	// ClientRate is how many calls per second each controller may make, ClientBurst how
+	// many at once after a rest (k8s.io/component-base/config/v1alpha1/defaults.go). A
+	// rate below 0 is no limit.
+	ClientRate  Setting[float64]
+	ClientBurst Setting[int]
 	// KeepAttached: volumes of a node that is not Ready are not detached by force.
 	KeepAttached Setting[bool]
 	// EvictionTimeout is set for servers before 1.27 that run without the taint
@@ -55,11 +61,13 @@ type Parameters struct {
 	// whatever they tolerate. nil: tolerations decide.
 	EvictionTimeout *Setting[time.Duration]
 
-	// inForce is what Unreachable was before Set gave another one: pods that carry
-	// it are taken to be those that said nothing. nil: the API server adds nothing to
-	// such pods, so that those without a toleration are they.
-	inForce *time.Duration
+	// inForce is what NotReady and Unreachable were before Set gave others: pods that
+	// carry them are taken to be those that said nothing. nil: the API server adds nothing
+	// to such pods, so that those without a toleration are they.
+	inForce *inForce
 }
+
+type inForce struct{ notReady, unreachable time.Duration }
 
 // Row is a parameter for people and for JSON.
 type Row struct {
@@ -80,6 +88,8 @@ const (
 	flagSecondaryRate   = "secondary-node-eviction-rate"
 	flagLargeZone       = "large-cluster-size-threshold"
 	flagUnhealthyZone   = "unhealthy-zone-threshold"
+	flagClientRate      = "kube-api-qps"
+	flagClientBurst     = "kube-api-burst"
 	flagKeepAttached    = "disable-force-detach-on-timeout"
 	flagEvictionTimeout = "pod-eviction-timeout"
 )
@@ -90,6 +100,7 @@ func (p *Parameters) Rows() []Row {
 		row(flagLeaseRenewal, p.LeaseRenewal), row(flagGracePeriod, p.GracePeriod), row(flagMonitorPeriod, p.MonitorPeriod),
 		row(flagEvictionRate, p.EvictionRate), row(flagSecondaryRate, p.SecondaryRate),
 		row(flagUnhealthyZone, p.UnhealthyZone), row(flagLargeZone, p.LargeZone),
+		row(flagClientRate, p.ClientRate), row(flagClientBurst, p.ClientBurst),
 		row(flagNotReady, p.NotReady), row(flagUnreachable, p.Unreachable), row(flagKeepAttached, p.KeepAttached),
 	}
 	if p.EvictionTimeout != nil {
@@ -101,57 +112,69 @@ func (p *Parameters) Rows() []Row {
 func row[T any](name string, s Setting[T]) Row {
 	value := fmt.Sprint(s.Value)
 	if d, ok := any(s.Value).(time.Duration); ok {
-		value = span(d)
+		if value = span(d); d == forEver {
+			value = "for ever"
+		}
 	}
 	return Row{Name: name, Value: value, Source: s.Source, Assumed: s.Assumed}
 }
 
-// Given are the names of the parameters that can be given: all but those that only
-// old servers have.
+// Given are the names of the parameters that can be given. The last one makes the
+// servers old ones: see EvictionTimeout.
 func Given() []string {
 	return []string{
-		flagGracePeriod, flagMonitorPeriod, flagLeaseRenewal, flagUnreachable, flagEvictionRate, flagSecondaryRate,
-		flagUnhealthyZone, flagLargeZone, flagKeepAttached,
+		flagGracePeriod, flagMonitorPeriod, flagLeaseRenewal, flagNotReady, flagUnreachable, flagEvictionRate, flagSecondaryRate,
+		flagUnhealthyZone, flagLargeZone, flagClientRate, flagClientBurst, flagKeepAttached, flagEvictionTimeout,
 	}
 }
 
 // Longest is how long a duration may be that is given: longer ones are mistakes.
 const Longest = 365 * 24 * time.Hour
 
-// Set gives a parameter by the name of its flag, which is one of Rows. A value
-// that cannot be read, or that makes no sense, is an error.
+// Set gives a parameter by the name of its flag, which is one of Given. A value
+// that cannot be read, or that makes no sense, is an error, and changes nothing.
 func (p *Parameters) Set(name, value string) error {
-	if err := p.set(name, value, "given with --"+name); err != nil {
+	if err := p.set(name, value, "given with --"+name, within); err != nil {
 		return hint.Wrap(fmt.Errorf("--%s %q: %w", name, value, err), "say a value that the component itself would take")
 	}
 	return nil
 }
 
+// bounds say whether a value may be anything that the component takes.
+type bounds bool
+
+const (
+	// within reason: what is given by a person may be a mistake.
+	within bounds = true
+	// anything: it is in force, whether it makes sense or not.
+	anything bounds = false
+)
+
 // set reads the value as the component does that has the flag.
-func (p *Parameters) set(name, value, source string) error {
+func (p *Parameters) set(name, value, source string, b bounds) error {
 	switch name {
 	case flagGracePeriod:
-		return setDuration(&p.GracePeriod, value, source)
+		return setDuration(&p.GracePeriod, value, source, b)
 	case flagMonitorPeriod:
-		return setDuration(&p.MonitorPeriod, value, source)
+		return setDuration(&p.MonitorPeriod, value, source, b)
 	case flagLeaseRenewal:
-		return setDuration(&p.LeaseRenewal, value, source)
+		return setDuration(&p.LeaseRenewal, value, source, b)
 	case flagNotReady:
-		return setSeconds(&p.NotReady, value, source)
+		return setSeconds(&p.NotReady, value, source, b)
 	case flagUnreachable:
-		return setSeconds(&p.Unreachable, value, source)
+		return setSeconds(&p.Unreachable, value, source, b)
 	case flagEvictionRate:
-		return setNumber(&p.EvictionRate, value, source, 1e6)
+		return setNumber(&p.EvictionRate, value, source, b)
 	case flagSecondaryRate:
-		return setNumber(&p.SecondaryRate, value, source, 1e6)
+		return setNumber(&p.SecondaryRate, value, source, b)
 	case flagUnhealthyZone:
-		return setNumber(&p.UnhealthyZone, value, source, 1e6)
+		return setNumber(&p.UnhealthyZone, value, source, b)
+	case flagClientRate:
+		return setClientRate(&p.ClientRate, value, source, b)
 	case flagLargeZone:
-		n, err := strconv.ParseInt(value, 0, 32)
-		if err != nil {
-			return errors.New("it is no whole number")
-		}
-		p.LargeZone = Setting[int]{Value: int(n), Source: source}
+		return setWhole(&p.LargeZone, value, source)
+	case flagClientBurst:
+		return setWhole(&p.ClientBurst, value, source)
 	case flagKeepAttached:
 		is, err := strconv.ParseBool(value)
 		if err != nil {
@@ -159,51 +182,99 @@ func (p *Parameters) set(name, value, source string) error {
 		}
 		p.KeepAttached = Setting[bool]{Value: is, Source: source}
 	case flagEvictionTimeout:
-		p.EvictionTimeout = &Setting[time.Duration]{}
-		return setDuration(p.EvictionTimeout, value, source)
+		var timeout Setting[time.Duration]
+		if err := setDuration(&timeout, value, source, b); err != nil {
+			return err
+		}
+		p.EvictionTimeout = &timeout
 	default:
 		return errors.New("there is no such parameter")
 	}
 	return nil
 }
 
-func setDuration(s *Setting[time.Duration], value, source string) error {
+func setDuration(s *Setting[time.Duration], value, source string, b bounds) error {
 	d, err := time.ParseDuration(value)
 	switch {
 	case err != nil:
 		return errors.New("it is no duration such as 50s or 5m")
-	case d <= 0 || d > Longest:
+	case b == within && (d <= 0 || d > Longest), d <= 0:
 		return fmt.Errorf("want more than nothing, and no more than %s", span(Longest))
 	}
 	*s = Setting[time.Duration]{Value: d, Source: source}
 	return nil
 }
 
-// setSeconds reads whole seconds, as kube-apiserver does; a duration is understood, too.
-func setSeconds(s *Setting[time.Duration], value, source string) error {
-	var d time.Duration
-	if n, err := strconv.ParseInt(value, 0, 64); err == nil {
-		if n > int64(Longest/time.Second) {
-			return fmt.Errorf("want no more than %.0f seconds", Longest.Seconds())
+// forEver is what seconds are taken for that no duration can hold: see Limit of
+// package toleration.
+const forEver = time.Duration(math.MaxInt64)
+
+// setSeconds reads whole seconds, as kube-apiserver does; of a person a duration is
+// understood, too.
+func setSeconds(s *Setting[time.Duration], value, source string, b bounds) error {
+	n, err := strconv.ParseInt(value, 0, 64)
+	if b == anything {
+		if err != nil {
+			return errors.New("it is no number of seconds")
 		}
-		d = time.Duration(n) * time.Second
-	} else if d, err = time.ParseDuration(value); err != nil {
-		return errors.New("it is no number of seconds")
+		d := forEver
+		if limited := toleration.Limit(&n); limited != nil {
+			d = time.Duration(*limited) * time.Second
+		}
+		*s = Setting[time.Duration]{Value: d, Source: source}
+		return nil
 	}
-	if d < 0 || d > Longest || d%time.Second != 0 {
+	d := time.Duration(n) * time.Second
+	if err != nil {
+		if d, err = time.ParseDuration(value); err != nil {
+			return errors.New("it is no number of seconds")
+		}
+		n = int64(d / time.Second)
+	}
+	if d < 0 || n < 0 || n > int64(Longest/time.Second) || d%time.Second != 0 {
 		return fmt.Errorf("want whole seconds from 0 to %.0f", Longest.Seconds())
 	}
 	*s = Setting[time.Duration]{Value: d, Source: source}
 	return nil
 }
 
-func setNumber(s *Setting[float64], value, source string, most float64) error {
+func setWhole(s *Setting[int], value, source string) error {
+	n, err := strconv.ParseInt(value, 0, 32)
+	if err != nil {
+		return errors.New("it is no whole number")
+	}
+	*s = Setting[int]{Value: int(n), Source: source}
+	return nil
+}
+
+// Rates that make sense: less than one node in eleven days is none.
+const (
+	lowest  = 1e-6
+	highest = 1e6
+)
+
+func setNumber(s *Setting[float64], value, source string, b bounds) error {
 	f, err := strconv.ParseFloat(value, 64)
 	switch {
 	case err != nil:
 		return errors.New("it is no number")
-	case math.IsNaN(f) || f < 0 || f > most:
+	case math.IsNaN(f) || f < 0 && b == within || f > highest:
 		return errors.New("want a number from 0 on")
+	case f < lowest && f > 0 && b == within:
+		return fmt.Errorf("want 0, or %g or more", lowest)
+	}
+	*s = Setting[float64]{Value: max(0, f), Source: source}
+	return nil
+}
+
+// setClientRate reads the rate of calls, which may be below 0: no limit.
+func setClientRate(s *Setting[float64], value, source string, b bounds) error {
+	f, err := strconv.ParseFloat(value, 64)
+	switch {
+	case err != nil:
+		return errors.New("it is no number")
+	case math.IsNaN(f) || math.Abs(f) > highest || b == within && (f == 0 || f > 0 && f < lowest):
+		return errors.New("want a number above 0, or one below 0 for no limit")
 	}
 	*s = Setting[float64]{Value: f, Source: source}
 	return nil

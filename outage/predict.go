@@ -79,9 +79,12 @@ func (l *loss) fates() []judged {
 			list = append(list, judged{pod: p, clock: i, when: l.deletion(p, i), place: -1})
 		}
 	}
-	slices.SortStableFunc(list, func(a, b judged) int {
+	byTime := func(a, b judged) int {
 		return cmp.Or(cmp.Compare(at(a.when.at), at(b.when.at)), cmp.Compare(a.pod.Namespace, b.pod.Namespace), cmp.Compare(a.pod.Name, b.pod.Name))
-	})
+	}
+	slices.SortStableFunc(list, byTime)
+	l.holdBack(list)
+	slices.SortStableFunc(list, byTime)
 	for _, node := range l.lost {
 		l.close(node)
 	}

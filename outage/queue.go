@@ -18,6 +18,8 @@ type queue struct {
 	size, unready int
 	rate          float64
 	next          float64 // when there is a token again
+	// stuck: it has no tokens any more, whatever its rate is to be.
+	stuck bool
 }
 
 func newQueue(p *Parameters, size, unready int) *queue {
@@ -51,17 +53,24 @@ func (q *queue) rateIn(m Mode) float64 {
 	return 0
 }
 
-// pass takes when it becomes known of each node that it is not Ready, in this
-// order, and returns when each of them is tainted. counted tells which ones count
-// for the mode of the zone.
-func (q *queue) pass(known []float64, counted []bool) []float64 {
+// verdict is the end of a look at all nodes, which found some more of the zone silent.
+type verdict struct {
+	at    float64
+	found int
+	// stop: all zones are lost, and no node is tainted any more.
+	stop bool
+}
+
+// pass takes when it becomes known of each node that it is not Ready, and the ends of
+// the looks, both in their order, and returns when each node is tainted.
+func (q *queue) pass(known []float64, verdicts []verdict) []float64 {
 	tainted := make([]float64, len(known))
 	for i := range tainted {
 		tainted[i] = never
 	}
 	waiting := 0 // the first that waits
-	serve := func(arrived int, until float64) {
-		for waiting < arrived {
+	serve := func(until float64) {
+		for waiting < len(known) {
 			at := max(q.next, known[waiting])
 			if at > until || math.IsInf(at, 1) {
 				return
@@ -71,22 +80,29 @@ func (q *queue) pass(known []float64, counted []bool) []float64 {
 			waiting++
 		}
 	}
-	for i, at := range known {
+	for _, v := range verdicts {
 		// The tainter looks every 100 ms, and the mode changes only at the end of a
 		// look at all nodes: a node for which there is a token gets its taint first.
-		serve(i+1, at)
-		if counted[i] {
-			q.unready++
-			q.swap(at, q.rateIn(q.mode()))
+		serve(v.at)
+		q.unready += v.found
+		if v.stop {
+			return tainted
 		}
+		q.swap(v.at, q.rateIn(q.mode()))
 	}
-	serve(len(known), never)
+	serve(never)
 	return tainted
 }
 
-// swap is SwapLimiter: the new bucket is as empty as the old one was.
+// swap is SwapLimiter: the new bucket is as empty as the old one was. One that never has
+// tokens says that its rate is 1 (fakeNeverRateLimiter in
+// k8s.io/client-go/util/flowcontrol/throttle.go), so that it is not swapped for one whose
+// rate is that.
 func (q *queue) swap(at, rate float64) {
 	if rate == q.rate {
+		return
+	}
+	if q.stuck = q.rate <= 0 && rate == 1; q.stuck {
 		return
 	}
 	full := q.rate > 0 && q.next <= at

@@ -17,9 +17,10 @@ func (l *loss) remarks(f *Forecast, list []judged) []string {
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	if l.halted != "" {
 		say("%s: until one is back nothing is deleted, replaced or scheduled anywhere in the cluster", l.halted)
-	} else if left, of := l.plane.left(cluster.ControllerManager, l.names); left < of {
-		say("%d of %d instances of %s %s lost: if the leader is among them another one takes over in about 15s, and counts the silence of nodes from there on",
-			of-left, of, cluster.ControllerManager, phrase.Plural(of-left, "is", "are"))
+	} else if gone := l.plane.gone(cluster.ControllerManager, l.names); gone > 0 {
+		left, _ := l.plane.left(cluster.ControllerManager, l.names)
+		say("%d of %d instances of %s %s lost: if the leader is among them another one takes over in about 15s, and counts the silence of nodes from there on, "+
+			"which makes everything as late as the latest times say", gone, left+gone, cluster.ControllerManager, phrase.Plural(gone, "is", "are"))
 	}
 	if l.plane.unscheduled(l.names) {
 		say("no %s is left: new pods are Pending until one is back", scheduler)
@@ -95,29 +96,13 @@ func earliestUnknown(f *Forecast) float64 {
 func (l *loss) chance(f *Forecast) []string {
 	var out []string
 	for z := range l.modes {
-		mode := &l.modes[z]
-		if !l.queues[z] || l.halted != "" {
-			continue
+		if l.queues[z] && l.halted == "" {
+			out = append(out, l.chanceIn(z)...)
 		}
-		zone := "of zone " + mode.Name
-		if mode.Name == "" {
-			zone = "of the cluster"
-		}
-		switch mode.Mode {
-		case ModeAll:
-			// handleDisruption goes by the list of nodes that was made before the look, and
-			// RemoveTaintOffNode leaves alone what has no taint in it.
-			out = append(out, fmt.Sprintf("nodes %s that are found silent before the last one is may be tainted until then: pods that tolerate it for less than some seconds may be deleted; "+
-				"a node that is tainted during the very look at which the last one is found silent keeps the taint, and its pods are deleted after all: which one, if any, is a matter of chance", zone))
-		case ModePartial:
-			if mode.Rate == 0 {
-				out = append(out, fmt.Sprintf("one or two nodes %s are tainted before so many are known to be silent that it stops; which ones is a matter of chance", zone))
-				continue
-			}
-			fallthrough
-		case ModeNormal, ModeFull:
-			out = append(out, fmt.Sprintf("the nodes %s are tainted one after the other, one every %s, in an order that nobody can tell", zone, clockTime(1/mode.Rate)))
-		}
+	}
+	if l.late >= 1 {
+		out = append(out, fmt.Sprintf("kube-controller-manager makes %g calls a second (--%s), and needs %d to delete a pod: some are deleted up to %s later than they are due",
+			l.p.ClientRate.Value, flagClientRate, callsPerDeletion, clockTime(l.late)))
 	}
 	close := 0
 	for i := range f.Pods {
@@ -129,6 +114,60 @@ func (l *loss) chance(f *Forecast) []string {
 		out = append(out, fmt.Sprintf("for %s the return and the deletion are so close to each other that it may come the other way", phrase.Count(close, "pod")))
 	}
 	return out
+}
+
+// chanceIn is that of a zone of which several nodes wait for their taints.
+func (l *loss) chanceIn(z int) (out []string) {
+	mode := &l.modes[z]
+	zone := "of zone " + mode.Name
+	switch {
+	case mode.Name == "" && len(l.zones) > 1:
+		zone = "without a zone"
+	case mode.Name == "":
+		zone = "of the cluster"
+	}
+	switch {
+	case mode.Mode == ModeAll && l.spared[z] > 0:
+		return []string{fmt.Sprintf("all pods of the lost nodes become not Ready before it is known that all zones are lost, which takes %s at %g calls a second (--%s): until then nodes %s are tainted, "+
+			"and those of the last look, %d or so, keep the taint, so that their pods are deleted after all; which ones is a matter of chance",
+			clockTime(l.lookTime()), l.p.ClientRate.Value, flagClientRate, zone, l.spared[z])}
+	case mode.Mode == ModeAll:
+		return []string{fmt.Sprintf("nodes %s that are found silent before the last one is may be tainted until then: pods that tolerate it for less than some seconds may be deleted; "+
+			"a node that is tainted during the very look at which the last one is found silent keeps the taint, and its pods are deleted after all: which one, if any, is a matter of chance", zone)}
+	case l.stuck[z]:
+		return nil
+	case mode.Mode == ModePartial && mode.Rate == 0:
+		tainted, members := 0, 0
+		for i := range l.clocks {
+			if c := &l.clocks[i]; l.zoneOf[l.lost[i]] == z && c.before == nil && (c.tainted == nil || c.tainted.At > 0) {
+				members++
+				if c.tainted != nil {
+					tainted++
+				}
+			}
+		}
+		many := "one or two nodes"
+		if tainted > 1 {
+			many = fmt.Sprintf("%d of %s or so", tainted, phrase.Count(members, "node"))
+		}
+		return []string{fmt.Sprintf("%s %s are tainted before so many are known to be silent that it stops; which ones is a matter of chance", many, zone)}
+	case mode.Rate <= 0:
+		return nil
+	}
+	out = append(out, fmt.Sprintf("the nodes %s are tainted one after the other, one every %s, in an order that nobody can tell", zone, clockTime(1/mode.Rate)))
+	if q := newQueue(&l.p, mode.Nodes, mode.Nodes-1); mode.Mode == ModeFull && q.mode() == ModePartial && q.rate == 0 && mode.Rate == 1 {
+		out = append(out, fmt.Sprintf("if some nodes %s are found silent before the last one is, so that it is a partial disruption for a moment, it stops for good: with a rate of exactly 1 (--%s) "+
+			"evictions do not begin again", zone, flagEvictionRate))
+	}
+	return out
+}
+
+// lookTime is how long the looks take that find the lost nodes silent.
+func (l *loss) lookTime() (seconds float64) {
+	for i := range l.looks {
+		seconds += l.looks[i].end - l.looks[i].start
+	}
+	return seconds
 }
 
 // homecoming says what is on the nodes when they are back.

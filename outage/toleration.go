@@ -6,6 +6,7 @@ package outage
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/klog/v2"
@@ -51,11 +52,11 @@ func (g *ground) patienceOf(p *cluster.Pod, taint string) patience {
 		first := slices.IndexFunc(p.Spec.Tolerations, func(t corev1.Toleration) bool {
 			return t.ToleratesTaint(klog.Logger{}, &taints[i], true)
 		})
-		if first < 0 && g.wouldAdd(taints[i].Key) {
-			shortest = shorter(shortest, int64(g.p.Unreachable.Value.Seconds()))
-			continue
-		}
 		if first < 0 {
+			if would := g.wouldAdd(taints[i].Key); would != nil {
+				shortest = shorter(shortest, *would)
+				continue
+			}
 			return patience{ptr.To[int64](0), fmt.Sprintf("it does not tolerate the taint %s:NoExecute", taints[i].Key)}
 		}
 		if seconds := g.seconds(&p.Spec.Tolerations[first]); seconds != nil {
@@ -75,18 +76,39 @@ func shorter(shortest *int64, seconds int64) *int64 {
 	return shortest
 }
 
-// wouldAdd tells whether the API server gives nothing to pods that say nothing of a
-// taint, but would with the default that was given.
-func (g *ground) wouldAdd(taint string) bool {
-	return g.p.inForce == nil && taint == corev1.TaintNodeUnreachable && g.p.Unreachable.Value > 0
+// wouldAdd is how many seconds the API server would give to pods that say nothing of a
+// taint, with the default that was given; nil if it gives, or would give, nothing.
+func (g *ground) wouldAdd(taint string) *int64 {
+	given, _, known := g.defaultOf(taint)
+	if g.p.inForce != nil || !known || given <= 0 {
+		return nil
+	}
+	return ptr.To(int64(given / time.Second))
+}
+
+// defaultOf is the default for one of the two taints that have one: that which was given,
+// and that which is in force.
+func (g *ground) defaultOf(taint string) (given, force time.Duration, known bool) {
+	var x inForce
+	if g.p.inForce != nil {
+		x = *g.p.inForce
+	}
+	switch taint {
+	case corev1.TaintNodeNotReady:
+		return g.p.NotReady.Value, x.notReady, true
+	case corev1.TaintNodeUnreachable:
+		return g.p.Unreachable.Value, x.unreachable, true
+	}
+	return 0, 0, false
 }
 
 // seconds is what a toleration says, or would say if the default in force were the
 // one that was given: whoever said nothing has exactly what admission adds.
 func (g *ground) seconds(t *corev1.Toleration) *int64 {
-	added := t.Key == corev1.TaintNodeUnreachable && t.Operator == corev1.TolerationOpExists && t.Effect == corev1.TaintEffectNoExecute
-	if g.p.inForce != nil && added && t.TolerationSeconds != nil && *t.TolerationSeconds == int64(g.p.inForce.Seconds()) {
-		return ptr.To(int64(g.p.Unreachable.Value.Seconds()))
+	given, force, known := g.defaultOf(t.Key)
+	added := known && t.Operator == corev1.TolerationOpExists && t.Effect == corev1.TaintEffectNoExecute
+	if g.p.inForce != nil && added && given != force && t.TolerationSeconds != nil && *t.TolerationSeconds == int64(force/time.Second) {
+		return ptr.To(int64(given / time.Second))
 	}
 	return t.TolerationSeconds
 }

@@ -29,7 +29,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 // town makes a cluster out of lines such as
 //
 //	node a zone=east cpu=4 [ready=Unknown] [taint=KEY:SECONDS-AGO] [excluded]
-//	deployment web on=a,a,b cpu=1 min=2
+//	deployment web on=a*2,b cpu=1 min=2
 //	job batch on=a limit=0 failed=2 after-end ignore per-index=1
 //	pod tool on=a tolerate=60
 //	plane a grace=20s
@@ -75,6 +75,21 @@ func build(tb testing.TB, text string) *cluster.Snapshot {
 	}
 	s.Server = t.server
 	return s
+}
+
+// places reads a,b*3: a once, b three times.
+func places(on string) (nodes []string) {
+	for _, place := range strings.Split(on, ",") {
+		node, times, _ := strings.Cut(place, "*")
+		n, err := strconv.Atoi(times)
+		if err != nil {
+			n = 1
+		}
+		for range n {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
 }
 
 func has(o map[string]string, name string) bool { _, ok := o[name]; return ok }
@@ -139,7 +154,7 @@ func (t *town) plane(node string, o map[string]string) {
 }
 
 func (t *town) workload(kind, name string, o map[string]string) {
-	nodes := strings.Split(o["on"], ",")
+	nodes := places(o["on"])
 	meta := metav1.ObjectMeta{Namespace: "shop", Name: name}
 	template := corev1.PodTemplateSpec{Spec: t.spec(o)}
 	count := ptr.To(int32(len(nodes))) //nolint:gosec // a handful
@@ -230,13 +245,26 @@ func (t *town) spec(o map[string]string) corev1.PodSpec {
 		return spec
 	case "two":
 		first, second, _ := strings.Cut(arg, "/")
-		notReady, unreachable = ptr.To(int64(t.number(first))), ptr.To(int64(t.number(second)))
+		if first != "none" {
+			tolerate(corev1.TaintNodeNotReady, t.patience(first))
+		}
+		if second != "none" {
+			tolerate(corev1.TaintNodeUnreachable, t.patience(second))
+		}
+		return spec
 	default:
 		notReady, unreachable = ptr.To(int64(t.number(how))), ptr.To(int64(t.number(how)))
 	}
 	tolerate(corev1.TaintNodeNotReady, notReady)
 	tolerate(corev1.TaintNodeUnreachable, unreachable)
 	return spec
+}
+
+func (t *town) patience(text string) *int64 {
+	if text == "forever" {
+		return nil
+	}
+	return ptr.To(int64(t.number(text)))
 }
 
 func (t *town) pod(kind, name, app, node string, owner *metav1.OwnerReference, o map[string]string) {

@@ -18,7 +18,7 @@ import (
 // TestTranscripts: `cluster` takes the lines that town describes; `set NAME=VALUE`
 // gives parameters; `parameters` shows those that are not plain defaults; `lose
 // nodes=(a,b) for=10m heard=(a:3)` shows the forecast, where a was heard of 3 seconds
-// before the loss; `rank` loses each node by itself.
+// before the loss, all pods of a node in a line if it is `brief`; `rank` loses each node by itself.
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var s *cluster.Snapshot
@@ -43,6 +43,9 @@ func TestTranscripts(t *testing.T) {
 				f, err := outage.Predict(s, p, request(t, d))
 				if err != nil {
 					return "error: " + err.Error()
+				}
+				if d.HasArg("brief") {
+					return brief(f)
 				}
 				return show(f)
 			case "rank":
@@ -139,6 +142,37 @@ func show(f *outage.Forecast) string {
 			fmt.Fprintf(&b, ", %d from %g", s.Healthy, s.At)
 		}
 		b.WriteString("\n")
+	}
+	for _, r := range f.Remarks {
+		b.WriteString("- " + r + "\n")
+	}
+	return b.String()
+}
+
+// brief shows the pods of each node together.
+func brief(f *outage.Forecast) string {
+	var b strings.Builder
+	for _, n := range f.Nodes {
+		fmt.Fprintf(&b, "node %s: unknown %s, tainted %s\n", n.Name, moment(n.Unreachable), moment(n.Tainted))
+		fates := map[outage.Fate]int{}
+		var first, last *outage.Moment
+		for i := range f.Pods {
+			p := &f.Pods[i]
+			if p.Node != n.Name {
+				continue
+			}
+			fates[p.Fate]++
+			if m := p.Deleted; m != nil && (first == nil || m.At < first.At) {
+				first = m
+			}
+			if m := p.Deleted; m != nil && (last == nil || m.At > last.At) {
+				last = m
+			}
+		}
+		fmt.Fprintf(&b, "  %v, deleted %s and %s\n", fates, moment(first), moment(last))
+	}
+	for _, z := range f.Zones {
+		fmt.Fprintf(&b, "zone %q: %d of %d not Ready, %s, %g/s\n", z.Name, z.Unready, z.Nodes, z.Mode, z.Rate)
 	}
 	for _, r := range f.Remarks {
 		b.WriteString("- " + r + "\n")

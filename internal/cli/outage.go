@@ -68,11 +68,15 @@ var parameterUsage = map[string]string{
 	"node-monitor-grace-period":              "what if a lease may be silent for so long (as of kube-controller-manager)",
 	"node-monitor-period":                    "what if leases are looked at so often (as of kube-controller-manager)",
 	"lease-renewal":                          "what if kubelets renew their leases so often",
+	"default-not-ready-toleration-seconds":   "what if pods that say nothing tolerate the taint of a node that is not Ready for so long (as of kube-apiserver)",
 	"default-unreachable-toleration-seconds": "what if pods that say nothing tolerate the taint for so long (as of kube-apiserver)",
 	"node-eviction-rate":                     "what if so many nodes of a zone are tainted per second (as of kube-controller-manager)",
 	"secondary-node-eviction-rate":           "what if it is so many in a large zone of which much is gone (as of kube-controller-manager)",
 	"unhealthy-zone-threshold":               "what if so much of a zone, of 1, is much (as of kube-controller-manager)",
 	"large-cluster-size-threshold":           "what if a zone is large with more nodes than this (as of kube-controller-manager)",
+	"kube-api-qps":                           "what if each controller may make so many calls per second (as of kube-controller-manager)",
+	"kube-api-burst":                         "what if it may make so many at once (as of kube-controller-manager)",
+	"pod-eviction-timeout":                   "what if kube-controller-manager is older than 1.27 and runs with --enable-taint-manager=false and this",
 	"disable-force-detach-on-timeout":        "what if volumes are never detached by force: true or false (as of kube-controller-manager)",
 }
 
