@@ -51,14 +51,14 @@ const (
 	monitor    = 2 * time.Second
 )
 
-func newGround(t *testing.T, size int, rate float64) *ground {
+func newGround(t *testing.T, size int, rate float64, args ...string) *ground {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	tw := twintest.Start(t, twin.Options{
 		Nodes: size, Zones: 3, StaticPods: true,
 		NodeLease: lease, NodeMonitorGracePeriod: grace, DefaultToleration: toleration,
-		ControllerManagerArgs: []string{"--node-monitor-period=" + monitor.String(), fmt.Sprint("--node-eviction-rate=", rate)},
+		ControllerManagerArgs: append([]string{"--node-monitor-period=" + monitor.String(), fmt.Sprint("--node-eviction-rate=", rate)}, args...),
 	})
 	g := &ground{T: t, ctx: ctx, tw: tw, client: twintest.Client(t, tw), rate: rate, zones: map[string][]string{}}
 	var err error

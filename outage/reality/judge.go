@@ -46,6 +46,7 @@ type Errors struct {
 	Where   string        // whose that was
 	Sum     time.Duration // of the absolute values
 	Outside int           // how many were not between the earliest and the latest moment
+	Beyond  time.Duration // how far those were from it at the most
 }
 
 func (e *Errors) add(where string, m *outage.Moment, since, seen time.Time) {
@@ -59,6 +60,7 @@ func (e *Errors) add(where string, m *outage.Moment, since, seen time.Time) {
 	// The server writes full seconds.
 	if took < seconds(m.Earliest)-time.Second || took > seconds(m.Latest)+time.Second {
 		e.Outside++
+		e.Beyond = max(e.Beyond, seconds(m.Earliest)-took, took-seconds(m.Latest))
 	}
 }
 
@@ -70,12 +72,12 @@ func (e *Errors) Add(o Errors) {
 	if o.Largest >= e.Largest {
 		e.Largest, e.Where = o.Largest, o.Where
 	}
-	e.N, e.Sum, e.Outside = e.N+o.N, e.Sum+o.Sum, e.Outside+o.Outside
+	e.N, e.Sum, e.Outside, e.Beyond = e.N+o.N, e.Sum+o.Sum, e.Outside+o.Outside, max(e.Beyond, o.Beyond)
 }
 
 func (e *Errors) String() string {
-	return fmt.Sprintf("largest error %s (%s), mean %s, %d of %d outside of the range given",
-		e.Largest.Round(time.Second/10), e.Where, e.Mean().Round(time.Second/10), e.Outside, e.N)
+	return fmt.Sprintf("largest error %s (%s), mean %s, %d of %d outside of the range given, by up to %s",
+		e.Largest.Round(time.Second/10), e.Where, e.Mean().Round(time.Second/10), e.Outside, e.N, e.Beyond.Round(time.Second/10))
 }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

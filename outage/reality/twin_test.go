@@ -20,12 +20,17 @@ import (
 // allowed is how far off the time of a deletion may be.
 const allowed = 10 * time.Second
 
+// slow is how far it may be from the range that was forecast, because of a machine that
+// has too much to do.
+const slow = 5 * time.Second
+
 // trial is a loss of nodes that is forecast and then happens.
 type trial struct {
 	name     string
 	manifest string // in testdata, of what is on its nodes
 	nodes    []string
 	away     time.Duration // 0: for ever
+	wide     bool          // only the range that is forecast has to be right
 	forecast *outage.Forecast
 	since    time.Time
 }
@@ -187,10 +192,13 @@ func (g *ground) judge(x *trial) {
 	if err != nil {
 		g.Errorf("%s: %v", x.name, err)
 	}
-	if v.Deletion.Largest > allowed {
+	if v.Deletion.Beyond > slow {
+		g.Errorf("%s: deletions: %s; want at most %s", x.name, &v.Deletion, slow)
+	}
+	if v.Deletion.Largest > allowed && !x.wide {
 		g.Errorf("%s: deletions: %s; want at most %s", x.name, &v.Deletion, allowed)
 	}
-	if v.Taint.Largest > allowed || v.Unreachable.Largest > allowed {
+	if (v.Taint.Largest > allowed || v.Unreachable.Largest > allowed) && !x.wide {
 		g.Errorf("%s: unreachable: %s; tainted: %s; want at most %s", x.name, &v.Unreachable, &v.Taint, allowed)
 	}
 	g.scores = append(g.scores, score{x.name, v})
