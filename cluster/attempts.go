@@ -4,8 +4,10 @@
 package cluster
 
 import (
+	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -24,7 +26,12 @@ type Attempts struct {
 	// one more.
 	Failed, Limit int32
 	// LimitPerIndex is how many pods of one index may fail; nil: it does not count so.
-	LimitPerIndex *int32
+	// Then it fails, too, with one more than MaxFailedIndexes (nil: any number), and when
+	// all Completions have succeeded or failed, of which IndexesFailed and IndexesDone did.
+	LimitPerIndex              *int32
+	MaxFailedIndexes           *int32
+	Completions                int32
+	IndexesFailed, IndexesDone int32
 	// AfterEnd: a pod that is being deleted counts as failed, and is replaced, only
 	// when it has ended (podReplacementPolicy: Failed). Otherwise at once.
 	AfterEnd bool
@@ -37,10 +44,15 @@ type Attempts struct {
 // the condition DisruptionTarget (matchPodFailurePolicy in
 // pkg/controller/job/pod_failure_policy.go of Kubernetes v1.37.2).
 func AttemptsOf(j *batchv1.Job) *Attempts {
+	limit := int32(defaultBackoffLimit)
+	if j.Spec.BackoffLimitPerIndex != nil {
+		limit = math.MaxInt32
+	}
 	a := &Attempts{
-		Over: ptr.Deref(j.Spec.Suspend, false), Failed: j.Status.Failed, Limit: ptr.Deref(j.Spec.BackoffLimit, defaultBackoffLimit),
-		LimitPerIndex: j.Spec.BackoffLimitPerIndex,
-		AfterEnd:      ptr.Deref(j.Spec.PodReplacementPolicy, batchv1.TerminatingOrFailed) == batchv1.Failed,
+		Over: ptr.Deref(j.Spec.Suspend, false), Failed: j.Status.Failed, Limit: ptr.Deref(j.Spec.BackoffLimit, limit),
+		LimitPerIndex: j.Spec.BackoffLimitPerIndex, MaxFailedIndexes: j.Spec.MaxFailedIndexes, Completions: ptr.Deref(j.Spec.Completions, 0),
+		IndexesFailed: indexes(ptr.Deref(j.Status.FailedIndexes, "")), IndexesDone: indexes(j.Status.CompletedIndexes),
+		AfterEnd: ptr.Deref(j.Spec.PodReplacementPolicy, batchv1.TerminatingOrFailed) == batchv1.Failed,
 	}
 	if u := j.Status.UncountedTerminatedPods; u != nil {
 		a.Failed += int32(len(u.Failed)) //nolint:gosec // a number of pods
@@ -64,6 +76,22 @@ func AttemptsOf(j *batchv1.Job) *Attempts {
 		}
 	}
 	return a
+}
+
+// indexes is how many there are in a list such as 1,3-5,7, as the Job controller writes it.
+func indexes(list string) (n int32) {
+	for interval := range strings.SplitSeq(list, ",") {
+		first, last, more := strings.Cut(interval, "-")
+		if !more {
+			last = first
+		}
+		from, err := strconv.ParseInt(first, 10, 32)
+		to, err2 := strconv.ParseInt(last, 10, 32)
+		if err == nil && err2 == nil && to >= from {
+			n += int32(to - from + 1) //nolint:gosec // it was read as one
+		}
+	}
+	return n
 }
 
 // IndexFailures is how many pods of its index of a Job failed before this one, as the

@@ -39,9 +39,9 @@ func (l *loss) deletion(p *cluster.Pod, i int) deletion {
 	case patient.seconds == nil && p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed:
 		return deletion{fate: FateStays, why: patient.why}
 	case l.halted != "":
-		return l.kept(p, patient, l.halted+": nothing is deleted and nothing is replaced")
+		return l.kept(patient, l.halted+": nothing is deleted and nothing is replaced")
 	case c.tainted == nil:
-		return l.kept(p, patient, c.untainted)
+		return l.kept(patient, c.untainted)
 	case patient.seconds == nil:
 		return deletion{fate: FateFinished, why: "it had ended before; " + patient.why}
 	}
@@ -76,9 +76,9 @@ func (l *loss) exchanged(p *cluster.Pod, c *clock) (d deletion, known bool) {
 }
 
 // kept is for a pod of a node that is not tainted.
-func (l *loss) kept(p *cluster.Pod, x patience, why string) deletion {
+func (l *loss) kept(x patience, why string) deletion {
 	if l.returns < never {
-		return deletion{fate: FateRestarts, patience: x.seconds, why: why + again(p)}
+		return deletion{fate: FateRestarts, patience: x.seconds, why: why}
 	}
 	return deletion{fate: FateStays, patience: x.seconds, why: why}
 }
@@ -87,22 +87,14 @@ func (l *loss) kept(p *cluster.Pod, x patience, why string) deletion {
 func (l *loss) expire(p *cluster.Pod, tainted Moment, x patience, c *clock) deletion {
 	at := tainted.plus(float64(*x.seconds)) // not before the loss
 	if at.At > c.removed {
-		return l.kept(p, x, c.untainted)
+		return l.kept(x, c.untainted)
 	}
 	// A node that reports again loses its taint at the next look at all nodes.
 	period := l.p.MonitorPeriod.Value.Seconds()
 	d := deletion{at: &at, patience: x.seconds, why: x.why, close: at.Earliest < l.returns+period && at.Latest > l.returns}
 	if at.At > l.returns+period/2 {
 		d.at, d.fate = nil, FateRestarts
-		d.why = fmt.Sprintf("%s, until %s, and %s is back before that%s", x.why, clockTime(at.At), p.Host.Name, again(p))
+		d.why = fmt.Sprintf("%s, until %s, and %s is back before that", x.why, clockTime(at.At), p.Host.Name)
 	}
 	return d
-}
-
-// again says what is special about a pod whose containers are not started again.
-func again(p *cluster.Pod) string {
-	if p.Spec.RestartPolicy != corev1.RestartPolicyNever {
-		return ""
-	}
-	return "; if its machine was off, its containers have ended for good (restartPolicy: Never)"
 }

@@ -26,6 +26,14 @@ type judged struct {
 	why     string
 	renewed bool // its controller makes another one while the node is away
 	place   int  // where that is expected; below 0: nowhere
+	// starts is when its Job makes another one, other than at once.
+	starts *Moment
+	// barren: nothing takes its place when the node is back either, ends that its Job
+	// fails then.
+	barren, ends bool
+	// off is what becomes of it if its machine was off, "" if the same, and offWhy why.
+	off    Fate
+	offWhy string
 }
 
 // decide says what becomes of a pod that is deleted. Pods come in the order of
@@ -101,50 +109,6 @@ func finalizers(p *corev1.Pod) []string {
 	return names
 }
 
-// tries are the failures of a Job in this outage.
-type tries struct {
-	failed int32
-	over   *Moment // when the Job fails; nil: it does not
-}
-
-// attempt counts a pod of a Job that is deleted (isPodFailed, trackJobStatusAndRemoveFinalizers
-// and manageJob in pkg/controller/job/job_controller.go).
-func (l *loss) attempt(j *judged, w *cluster.Workload, jobs map[*cluster.Workload]*tries) {
-	a, t := w.Attempts, jobs[w]
-	if t == nil {
-		t = &tries{failed: a.Failed}
-		jobs[w] = t
-	}
-	name := "Job " + w.Name
-	switch {
-	case t.over != nil:
-		l.fallWith(j, t)
-	case a.Over:
-		j.fate, j.why = FateLost, name+" is over or suspended, and makes no more pods"
-	case j.pod.DeletionTimestamp != nil:
-		j.fate, j.why, j.renewed = FateReplaced, "", true
-	case a.AfterEnd:
-		j.fate, j.why = FateStuck, fmt.Sprintf("%s makes another one only when it has ended (podReplacementPolicy: Failed)%s", name, afterwards(a))
-	case a.LimitPerIndex != nil:
-		if before := j.pod.IndexFailures(); before+1 > *a.LimitPerIndex {
-			j.fate, j.why = FateLost, fmt.Sprintf("it is failure %d of its index of %s, of which %d are allowed: the index is given up", before+1, name, *a.LimitPerIndex)
-			return
-		}
-		j.fate, j.renewed = FateReplaced, true
-		j.why = fmt.Sprintf("it counts as failure %d of its index of %s, of which %d are allowed", j.pod.IndexFailures()+1, name, *a.LimitPerIndex)
-	default:
-		t.failed++
-		if t.failed > a.Limit {
-			t.over = j.when.at
-			j.fate, j.why = FateFailsJob, fmt.Sprintf("it counts as failure %d of %s, of which %d are allowed (backoffLimit): the Job fails, and its other pods are deleted",
-				t.failed, name, a.Limit)
-			return
-		}
-		j.fate, j.renewed = FateReplaced, true
-		j.why = fmt.Sprintf("%s makes another one; it counts as failure %d of %d that are allowed (backoffLimit)", name, t.failed, a.Limit)
-	}
-}
-
 // fallWith is for the other pods of a Job that fails: it deletes them then, whatever
 // they tolerate (deleteActivePods in pkg/controller/job/job_controller.go).
 func (l *loss) fallWith(j *judged, t *tries) {
@@ -165,18 +129,4 @@ func (l *loss) failed(list []judged, jobs map[*cluster.Workload]*tries) {
 			l.fallWith(j, t)
 		}
 	}
-}
-
-// afterwards says what a Job makes of a pod that was disrupted, once it has ended.
-func afterwards(a *cluster.Attempts) string {
-	switch batchv1.PodFailurePolicyAction(a.OnDisruption) {
-	case batchv1.PodFailurePolicyActionIgnore:
-		return "; its podFailurePolicy does not count it as a failure then"
-	case batchv1.PodFailurePolicyActionFailJob:
-		return "; its podFailurePolicy fails the Job then"
-	case batchv1.PodFailurePolicyActionFailIndex:
-		return "; its podFailurePolicy gives the index up then"
-	case batchv1.PodFailurePolicyActionCount:
-	}
-	return fmt.Sprintf("; it counts as failure %d then, of which %d are allowed", a.Failed+1, a.Limit)
 }

@@ -133,6 +133,9 @@ type Pod struct {
 	Toleration *int64 `json:"tolerationSeconds,omitempty"`
 	// Reason is why, in a sentence.
 	Reason string `json:"reason"`
+	// IfOff is what becomes of it instead if its machine was off meanwhile, as when it boots,
+	// and not only out of reach; empty if that makes no difference.
+	IfOff Fate `json:"ifOff,omitempty"`
 	// Close: the return of the node and the deletion are so near each other that
 	// it may come the other way.
 	Close bool `json:"close,omitempty"`
@@ -150,7 +153,7 @@ type Replacement struct {
 	// Why not: what speaks against how many nodes.
 	Why []string `json:"why,omitempty"`
 	// Starts is when it can start, other than at once: when its volumes are
-	// detached from the lost node. nil: at once, or, if Waits says so, not before
+	// detached from the lost node, and when its Job has waited for long enough. nil: at once, or, if Waits says so, not before
 	// the node is back, deleted or out of service.
 	Starts *Moment `json:"starts,omitempty"`
 	Waits  string  `json:"waits,omitempty"`

@@ -93,6 +93,10 @@ func (l *loss) fates() []judged {
 		l.settle(&list[i], jobs)
 	}
 	l.failed(list, jobs)
+	for _, t := range jobs {
+		l.backOff(t)
+	}
+	l.ifOff(list, jobs)
 	return list
 }
 
@@ -161,6 +165,9 @@ func (l *loss) pod(j *judged) Pod {
 	if x.Deleted != nil {
 		x.AtSecond = &x.Deleted.At
 	}
+	if x.IfOff = j.off; j.off != "" {
+		x.Reason += "; if its machine was off: " + j.offWhy
+	}
 	x.Volumes = l.volumes(p, x.Deleted)
 	if j.renewed {
 		x.Replacement = l.replacement(j, x.Volumes)
@@ -176,7 +183,7 @@ func (l *loss) replacement(j *judged, volumes []Volume) *Replacement {
 	if j.place < 0 {
 		return &Replacement{Why: l.whyNowhere(j.pod)}
 	}
-	r := &Replacement{Fits: true, Node: l.s.Nodes[j.place].Name}
+	r := &Replacement{Fits: true, Node: l.s.Nodes[j.place].Name, Starts: j.starts}
 	for _, v := range volumes {
 		switch {
 		case v.Detached == nil:

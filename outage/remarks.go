@@ -40,6 +40,7 @@ func (l *loss) remarks(f *Forecast, list []judged) []string {
 		}
 	}
 	out = append(out, l.chance(f)...)
+	out = append(out, offRemarks(f)...)
 	if deleted > 0 {
 		out = append(out, l.homecoming(f, counts)...)
 	}

@@ -30,7 +30,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 //
 //	node a zone=east cpu=4 [ready=Unknown] [taint=KEY:SECONDS-AGO] [excluded]
 //	deployment web on=a*2,b cpu=1 min=2
-//	job batch on=a limit=0 failed=2 after-end ignore per-index=1
+//	job batch on=a limit=0 failed=2 after-end ignore per-index=1 max-indexes=0 restart=Never
 //	pod tool on=a tolerate=60
 //	plane a grace=20s
 //
@@ -204,14 +204,27 @@ func (t *town) job(meta metav1.ObjectMeta, template corev1.PodTemplateSpec, coun
 		j.Status.Failed = int32(t.number(o["failed"])) //nolint:gosec // a handful
 	}
 	if has(o, "per-index") {
+		j.Spec.CompletionMode, j.Spec.Completions = ptr.To(batchv1.IndexedCompletion), count
 		j.Spec.BackoffLimitPerIndex = ptr.To(int32(t.number(o["per-index"]))) //nolint:gosec // a handful
 	}
+	if has(o, "completions") {
+		j.Spec.Completions = ptr.To(int32(t.number(o["completions"]))) //nolint:gosec // a handful
+	}
+	if has(o, "max-indexes") {
+		j.Spec.MaxFailedIndexes = ptr.To(int32(t.number(o["max-indexes"]))) //nolint:gosec // a handful
+	}
+	j.Status.CompletedIndexes = o["done"]
 	if has(o, "after-end") {
 		j.Spec.PodReplacementPolicy = ptr.To(batchv1.Failed)
 	}
-	if has(o, "ignore") {
+	for option, action := range map[string]batchv1.PodFailurePolicyAction{
+		"ignore": batchv1.PodFailurePolicyActionIgnore, "fail-job": batchv1.PodFailurePolicyActionFailJob, "fail-index": batchv1.PodFailurePolicyActionFailIndex,
+	} {
+		if !has(o, option) {
+			continue
+		}
 		j.Spec.PodFailurePolicy = &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{{
-			Action:          batchv1.PodFailurePolicyActionIgnore,
+			Action:          action,
 			OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}},
 		}}}
 	}
@@ -219,7 +232,7 @@ func (t *town) job(meta metav1.ObjectMeta, template corev1.PodTemplateSpec, coun
 }
 
 func (t *town) spec(o map[string]string) corev1.PodSpec {
-	spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}, TerminationGracePeriodSeconds: ptr.To[int64](30)}
+	spec := corev1.PodSpec{Containers: []corev1.Container{{Name: "main"}}, TerminationGracePeriodSeconds: ptr.To[int64](30), RestartPolicy: corev1.RestartPolicy(o["restart"])}
 	if cpu := o["cpu"]; cpu != "" {
 		spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu)}
 	}

@@ -116,6 +116,9 @@ func show(f *outage.Forecast) string {
 		if p.Close {
 			b.WriteString(", a close thing")
 		}
+		if p.IfOff != "" {
+			fmt.Fprintf(&b, " (%s if off)", p.IfOff)
+		}
 		b.WriteString(": " + p.Reason + "\n")
 		if r := p.Replacement; r != nil {
 			fmt.Fprintf(&b, "  replacement: fits %t %s", r.Fits, r.Node)

@@ -45,6 +45,9 @@ func (l *loss) suffering(list []judged) []*changes {
 		if j.fate == FateFailsJob && w == j.pod.Controllers[0] {
 			c.over = min(c.over, j.when.at.At)
 		}
+		if j.ends && w == j.pod.Controllers[0] {
+			c.over = min(c.over, l.returns)
+		}
 		if again := l.healthyAgain(j); again < never && (healthy || j.fate == FateReplaced) {
 			c.gained = append(c.gained, again)
 		}
@@ -59,13 +62,21 @@ func (l *loss) suffering(list []judged) []*changes {
 // healthyAgain is from when on a pod, or what replaced it, can run again.
 func (l *loss) healthyAgain(j *judged) float64 {
 	switch j.fate {
-	case FateRestarts, FateStays, FateStuck:
+	case FateStuck:
+		if j.barren {
+			return never
+		}
+		return l.returns
+	case FateRestarts, FateStays:
 		return l.returns
 	case FateReplaced:
 		if j.place < 0 {
 			return never // it may fit when the node is back, or not
 		}
 		from := j.when.at.At
+		if j.starts != nil {
+			from = j.starts.At
+		}
 		for _, v := range l.volumes(j.pod, j.when.at) {
 			if v.Detached == nil {
 				return max(from, l.returns)
