@@ -79,7 +79,7 @@ func build(tb testing.TB, text string) *cluster.Snapshot {
 
 // places reads a,b*3: a once, b three times.
 func places(on string) (nodes []string) {
-	for _, place := range strings.Split(on, ",") {
+	for place := range strings.SplitSeq(on, ",") {
 		node, times, _ := strings.Cut(place, "*")
 		n, err := strconv.Atoi(times)
 		if err != nil {
