@@ -41,7 +41,8 @@ type Request struct {
 	// For is how long they are away: until their kubelets report again. 0: for ever.
 	For time.Duration
 	// Heard is when the leases of lost nodes were last renewed, by the clock of the
-	// Snapshot, as far as that is known: it makes Moments more certain. It may be nil.
+	// Snapshot, as far as that is known: see Silent. Nodes of which nothing is known are
+	// taken to have worked until now. It may be nil.
 	Heard map[string]time.Time
 }
 

@@ -25,6 +25,12 @@ func (l *loss) remarks(f *Forecast, list []judged) []string {
 	if l.plane.unscheduled(l.names) {
 		say("no %s is left: new pods are Pending until one is back", scheduler)
 	}
+	for _, node := range l.lost {
+		name := l.s.Nodes[node].Name
+		if heard, known := l.heard[name]; known && l.since(heard) < -1.5*l.p.LeaseRenewal.Value.Seconds() {
+			say("%s has been silent for %s already, which is counted", name, clockTime(-l.since(heard)))
+		}
+	}
 	counts, deleted := f.Counts(), 0
 	for i := range list {
 		if j := &list[i]; j.when.at != nil && j.fate != FateFinished && j.pod.DeletionTimestamp == nil {

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"refit.dev/refit/cluster"
@@ -114,6 +117,15 @@ func (a *app) outage(cmd *cobra.Command, f *outageFlags, args []string) error {
 		return v.writeRanks(a.Out, a.output, hurts)
 	}
 	r := outage.Request{Nodes: names, For: f.away}
+	leases, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{})
+	switch {
+	case err == nil:
+		r.Heard = outage.Silent(leases.Items, parameters, snapshot.Time)
+	case apierrors.IsForbidden(err):
+		v.Assumptions = append(v.Assumptions, "the leases in namespace "+corev1.NamespaceNodeLease+" may not be read: nodes are taken to have worked until now")
+	default:
+		return interrupted(ctx, fmt.Errorf("read the leases of the nodes: %w", err))
+	}
 	if r.Nodes, err = f.choose(snapshot, names, selector); err != nil {
 		return usageError(err)
 	}

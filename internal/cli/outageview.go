@@ -102,7 +102,7 @@ func (v outageView) head(b *strings.Builder, f *outage.Forecast) {
 		z := &f.Zones[i]
 		zone := "zone " + z.Name
 		if z.Name == "" {
-			zone = "the cluster has no zones"
+			zone = "nodes without a zone"
 		}
 		rate := "no node is tainted"
 		if z.Rate > 0 {
