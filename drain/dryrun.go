@@ -87,11 +87,17 @@ func (d *Drainer) rehearse(ctx context.Context, node string) (Result, error) {
 	return result, err
 }
 
-// ask asks the API server whether it would evict a pod; nil means yes. The error
+// ask asks the API server whether it would evict a pod; nil means yes, or that it would
+// be deleted without being evicted, because its node is out of service. The error
 // is one that concerns more than this pod.
 func (d *Drainer) ask(ctx context.Context, pod *corev1.Pod) (*event.Blocker, error) {
 	if d.options.DryRun == DryRunClient || pod.DeletionTimestamp != nil && !d.tooPatient(pod) {
 		return nil, nil
+	}
+	if n := d.watcher.Node(pod.Spec.NodeName); n != nil {
+		if removed, _ := d.options.removes(n, pod); removed {
+			return nil, nil // the taint asks nobody
+		}
 	}
 	for {
 		err := d.evictor.Evict(ctx, pod, EvictOptions{GracePeriod: d.options.GracePeriod, DryRun: true})

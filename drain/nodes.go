@@ -33,7 +33,7 @@ const undoLimit = 10 * time.Second
 // If the pods of one node may not be evicted under the options, or one is lost so
 // that they could not end, none is touched. Lost nodes whose machines are off, as
 // somebody has to have said, are tainted as out of service; the taint stays until
-// refit cordons or uncordons a node that is Ready again.
+// refit cordons or uncordons a node that is Ready again, unless Options.WaitForReturn.
 // It tells its sink everything, and ends with the Summary that it returns; the
 // error is nil if every node was drained.
 func (d *Drainer) Nodes(ctx context.Context, nodes []*corev1.Node, mark string, keepCordon bool) (event.Event, error) {
@@ -152,6 +152,7 @@ func (o *operation) drainOne(i int) {
 	err := o.errs[i]
 	if err == nil {
 		o.note(i, NoteDrained, fmt.Sprintf("%d pods evicted in %s", o.results[i].Evicted, o.results[i].Elapsed.Round(100*time.Millisecond)))
+		o.errs[i] = o.untilBack(node)
 		return
 	}
 	if u := (*UnfinishedError)(nil); errors.As(err, &u) {

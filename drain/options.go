@@ -29,6 +29,9 @@ type Options struct {
 	// nodes are off: they may be tainted as out of service. That is of no use together
 	// with a PodSelector, because the taint takes all pods away: no node is then drained.
 	ConfirmNodeIsOff bool
+	// WaitForReturn waits, once a node is drained that was declared out of service, until
+	// it is Ready again, however long that takes, and takes it back into service.
+	WaitForReturn bool
 	// PodSelector restricts the drain to pods that match; nil matches all.
 	PodSelector labels.Selector
 	// SkipWaitForDelete leaves out pods that were deleted longer ago than this

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
@@ -226,36 +225,4 @@ func (o *operation) untilSeen(name string) error {
 			return &UnfinishedError{Node: name, Cause: context.Cause(o.ctx)}
 		}
 	}
-}
-
-// afterLoss takes a node that has come back meanwhile into service again, and
-// otherwise says who will. That is also due when the context has ended.
-func (o *operation) afterLoss(i int) {
-	if !o.options.ConfirmNodeIsOff || o.options.DryRun != DryRunNone {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(o.ctx), undoLimit)
-	defer cancel()
-	name := o.nodes[i].Name
-	node, err := o.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return
-	}
-	changed := false
-	if err == nil {
-		if _, marked := cluster.OutOfServiceMarkOf(node); !marked {
-			return
-		}
-		changed, err = BackInService(ctx, o.client, node)
-	}
-	e := event.Event{Type: event.Warning, Node: name, Hint: "when it is Ready again: refit uncordon " + name + " takes the taint off, too; refit drain and refit maintain do as well"}
-	switch {
-	case changed:
-		e = event.Event{Type: event.NodeInService, Node: name, Message: "is Ready again: refit's taint " + corev1.TaintNodeOutOfService + " is removed"}
-	case err != nil:
-		e.Message = "may have kept the taint " + corev1.TaintNodeOutOfService + ": " + err.Error()
-	default:
-		e.Message = "keeps the taint " + corev1.TaintNodeOutOfService + " until it is back: nothing can run there before that"
-	}
-	o.tell(e)
 }

@@ -29,6 +29,7 @@ func newDrainCommand(a *app) *cobra.Command {
 		dryRun     string
 		keepCordon bool
 		confirmOff bool
+		waitBack   bool
 	)
 	cmd := &cobra.Command{
 		Use:   "drain NODE... | -l SELECTOR",
@@ -43,7 +44,7 @@ func newDrainCommand(a *app) *cobra.Command {
 			"would stay (exit code 3). With --confirm-node-is-off, which says that somebody has made sure\n" +
 			"that the machine is off, it is tainted node.kubernetes.io/out-of-service: its pods are removed,\n" +
 			"past their budgets, and its volumes detached. The taint goes when refit drains, maintains or\n" +
-			"uncordons the node once it is Ready again.\n\n" +
+			"uncordons the node once it is Ready again; with --wait-for-return this command waits for that.\n\n" +
 			"The flags are kubectl drain's, except that DaemonSet pods are left alone by default.",
 		Example: "  # Drain two nodes at the same time\n" +
 			"  refit drain node-01 node-02\n\n" +
@@ -53,6 +54,8 @@ func newDrainCommand(a *app) *cobra.Command {
 			"  refit drain -l rack=r7 --force --delete-emptydir-data --timeout=10m --yes\n\n" +
 			"  # Its machine is dead, and will not wake up by itself\n" +
 			"  refit drain node-01 --confirm-node-is-off\n\n" +
+			"  # The same, and take the taint off as soon as the machine is back\n" +
+			"  refit drain node-01 --confirm-node-is-off --wait-for-return\n\n" +
 			"  # For a script: one event per line, the last one says how it ended\n" +
 			"  refit drain node-01 -o json | tail -n 1 | jq .result",
 		ValidArgsFunction: a.completeNodes,
@@ -71,6 +74,9 @@ func newDrainCommand(a *app) *cobra.Command {
 			if options.ConfirmNodeIsOff = confirmOff; confirmOff && options.PodSelector != nil {
 				return usageError(errors.New("--confirm-node-is-off and --pod-selector exclude each other: the taint with which a node is declared out of service takes all of its pods away"))
 			}
+			if options.WaitForReturn = waitBack; waitBack && !confirmOff {
+				return usageError(errors.New("--wait-for-return goes with --confirm-node-is-off: other nodes are not away"))
+			}
 			return a.drain(cmd.Context(), names, selector, options, keepCordon)
 		},
 	}
@@ -79,6 +85,8 @@ func newDrainCommand(a *app) *cobra.Command {
 	dryRunFlag(cmd.Flags(), &dryRun)
 	cmd.Flags().BoolVar(&confirmOff, "confirm-node-is-off", false,
 		"the machines of these nodes, which do not answer, are off for certain: taint them as out of service")
+	cmd.Flags().BoolVar(&waitBack, "wait-for-return", false,
+		"with --confirm-node-is-off: once drained, wait for the node to be Ready again (--timeout does not count that), and take the taint off")
 	cmd.Flags().BoolVar(&keepCordon, "keep-cordon", false, "leave nodes cordoned that could not be drained")
 	a.yesFlag(cmd)
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")

@@ -33,6 +33,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"drain", "a", "--timeout", "-1s"}, "--timeout"},
 		{[]string{"drain", "a", "-o", "xml"}, "want one of"},
 		{[]string{"drain", "a", "--confirm-node-is-off", "--pod-selector", "app=x"}, "--confirm-node-is-off and --pod-selector exclude each other"},
+		{[]string{"drain", "a", "--wait-for-return"}, "--wait-for-return goes with --confirm-node-is-off"},
 		{[]string{"maintain", "-l", " ", "--reboot"}, "selects nothing in particular"},
 		{[]string{"maintain", "-l", "a=(", "--reboot"}, "--selector"},
 		{[]string{"maintain", "a", "no/a", "--reboot"}, "node a is given twice"},
