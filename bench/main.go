@@ -28,6 +28,7 @@ var benchmarks = []benchmark{
 	{"maintain-50-full", maintainFull},
 	{"plan-5000", planFiveThousand},
 	{"outage", forecastOutage},
+	{"outage-5000", outageFiveThousand},
 }
 
 func main() {
