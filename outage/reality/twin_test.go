@@ -94,10 +94,9 @@ func TestForecastAndReality(t *testing.T) {
 
 // TestLossOfEverything loses all nodes, and nothing happens to any pod: the control
 // plane takes itself for the one that is cut off. It finds that out at the end of
-// a look at all nodes, and forgives only the nodes that it had tainted before that look.
-// So the first node of each zone, for which there is a taint to be had at once,
-// is lost a little earlier than the rest of which the forecast is made. The next
-// taint is to be had most of a minute later, not before the rest is known to be lost.
+// a look at all nodes, and until then the first node of each zone may be tainted: the
+// forecast says so, and cannot say which. So those are not judged. The next taint is
+// to be had most of a minute later, so that there is no other one.
 func TestLossOfEverything(t *testing.T) {
 	g := newGround(t, 12, 0.02)
 	t.Cleanup(func() { g.told(100) })
@@ -106,49 +105,40 @@ func TestLossOfEverything(t *testing.T) {
 	// With the control plane among what is lost, the forecast would have nothing else to say.
 	g.must(g.client.CoreV1().Pods(metav1.NamespaceSystem).DeleteCollection(g.ctx,
 		metav1.DeleteOptions{GracePeriodSeconds: ptr.To[int64](0)}, metav1.ListOptions{LabelSelector: "tier=control-plane"}))
-	var first, rest []string
-	for _, zone := range g.zones {
-		first, rest = append(first, zone[0]), append(rest, zone[1:]...)
-	}
-	g.taint(first)
-	all := &trial{name: "everything", nodes: rest, away: 42 * time.Second}
+	all := &trial{name: "everything", nodes: g.all(), away: 42 * time.Second}
 	g.lose(all)
-	g.wait(all.since.Add(all.away))
-	g.recover(g.all()...)
-	g.quiet(g.all())
+	tainted := g.tainted(all.nodes, all.since.Add(all.away))
+	g.recover(all.nodes...)
+	g.quiet(all.nodes)
+	for zone, nodes := range g.zones {
+		if n := len(slices.DeleteFunc(slices.Clone(nodes), func(node string) bool { return !tainted[node] })); n > 1 {
+			t.Errorf("%d nodes of %s were tainted, want one at the most", n, zone)
+		}
+	}
+	all.forecast.Nodes = slices.DeleteFunc(all.forecast.Nodes, func(n outage.Node) bool { return tainted[n.Name] })
+	all.forecast.Pods = slices.DeleteFunc(all.forecast.Pods, func(p outage.Pod) bool { return tainted[p.Node] })
 	g.judge(all)
 }
 
-// together is how far apart the first taints may be: each zone then has its next one only
-// when all nodes have long been found silent, also on a slow machine.
-const together = 8 * time.Second
-
-// taint loses a node of each zone and returns when all of them are tainted, all just now.
-// A zone that had a node which was not Ready when the twin was new may have used its
-// taint up on it. Then they come back, and are lost again when all zones have one.
-func (g *ground) taint(nodes []string) {
+// tainted are those of the nodes that get the taint of a lost node until then, whether they
+// keep it or not.
+func (g *ground) tainted(nodes []string, until time.Time) map[string]bool {
 	g.Helper()
-	for {
-		g.fail(nodes...)
-		begin, end := time.Time{}, time.Time{}
+	ctx, cancel := context.WithDeadline(g.ctx, until)
+	defer cancel()
+	seen := map[string]bool{}
+	err := g.history.Await(ctx, "the end", func() bool {
 		for _, node := range nodes {
-			g.await(node+" is tainted", func() bool { return !g.history.Tainted(node).IsZero() })
-			at := g.history.Tainted(node)
-			if begin.IsZero() || at.Before(begin) {
-				begin = at
-			}
-			if at.After(end) {
-				end = at
+			if !g.history.Tainted(node).IsZero() {
+				seen[node] = true
 			}
 		}
-		if time.Since(begin) < together {
-			return
-		}
-		g.Logf("the first taints came from %s to %s: once more", begin.Format(time.TimeOnly), end.Format(time.TimeOnly))
-		g.recover(nodes...)
-		g.quiet(g.all())
-		g.wait(end.Add(time.Duration(float64(time.Second) / g.rate)))
+		return false
+	})
+	if !errors.Is(err, context.DeadlineExceeded) || g.ctx.Err() != nil {
+		g.Fatal(err)
 	}
+	return seen
 }
 
 // lose forecasts each loss by itself, from one snapshot, and then has all of them happen.
