@@ -71,6 +71,9 @@ func TestEvictionTimeout(t *testing.T) {
 		{"unknown", []string{"30s", "-n", "shop", "--workload", "deploy/wep"}, exitUsage, "", "there is no Deployment shop/wep", nil},
 		{"nothing matches", []string{"30s", "-A", "-l", "tier=none"}, exitUsage, "", "no workload in the cluster is selected", nil},
 		{"daemon set by name", []string{"30s", "-n", "shop", "--workload", "deploy/web", "--workload", "ds/agent"}, exitUsage, "", "stay on a lost node for ever", nil},
+		{"a daemon set alone, by label", []string{"30s", "-A", "-l", "app=agent"}, exitUsage, "", "none of what is selected can be changed: 1 workload", nil},
+		{"without a selection, for a script", []string{"30s", "-o", "json"}, exitDone, `"workloads": []`, "", nil},
+		{"for a script", []string{"30s", "-n", "shop", "--workload", "deploy/web", "--dry-run", "-o", "json"}, exitDone, `"result": "changed"`, "3 pods, at most 0 away and 1 more", nil},
 		{"client dry run", []string{"30s", "-n", "shop", "--workload", "deploy/web", "--dry-run"}, exitDone, "Deployment shop/web eviction timeout set to 30s (dry run)", "3 pods, at most 0 away and 1 more", nil},
 		{"server dry run", []string{"30s", "-A", "-l", "tier=front", "--dry-run=server"}, exitDone, "Deployment shop/web eviction timeout set to 30s (server dry run)", "release shop may put it back", nil},
 		{"by name", []string{"30s", "-n", "shop", "--workload", "deployment/web", "--workload", "sts/db", "--yes"}, exitDone, "StatefulSet shop/db eviction timeout set to 30s\n", "not-ready the default, unreachable 10s -> 30s; rolls out its 2 pods, one at a time", []string{

@@ -20,6 +20,7 @@ import (
 	"refit.dev/refit/drain"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
+	"refit.dev/refit/report"
 	"refit.dev/refit/toleration"
 )
 
@@ -48,6 +49,8 @@ func newEvictionTimeoutSetCommand(a *app) *cobra.Command {
 			"  refit eviction-timeout set 30s -n shop --workload deployment/web --workload statefulset/db\n\n" +
 			"  # All workloads that have this label, in all namespaces; show it only\n" +
 			"  refit eviction-timeout set 2m -A -l tier=front --dry-run=server\n\n" +
+			"  # For a script: what became of each workload\n" +
+			"  refit eviction-timeout set 2m -n shop --yes -o json | jq -r '.workloads[] | [.name, .result] | @tsv'\n\n" +
 			"  # Which flags of the API server?\n" +
 			"  refit eviction-timeout set 1m",
 		Args: usageArgs(cobra.ExactArgs(1)),
@@ -76,6 +79,7 @@ func newEvictionTimeoutSetCommand(a *app) *cobra.Command {
 	f.BoolVarP(&args.all, "all-namespaces", "A", false, "workloads of all namespaces")
 	dryRunFlag(f, &dryRun)
 	a.yesFlag(cmd)
+	a.outputFlag(cmd, "text", "json", "yaml")
 	return cmd
 }
 
@@ -185,6 +189,9 @@ func (a *app) setEvictionTimeout(ctx context.Context, seconds int64, wanted want
 		}
 	}
 	writeChanges(a.ErrOut, changes)
+	if !slices.ContainsFunc(changes, func(c toleration.Change) bool { return c.Refused == "" }) {
+		return usageError(fmt.Errorf("none of what is selected can be changed: %s, for the reasons above", phrase.Count(len(changes), "workload")))
+	}
 	todo := slices.DeleteFunc(slices.Clone(changes), func(c toleration.Change) bool { return c.Refused != "" || c.Unchanged })
 	if len(todo) > 0 && dryRun == drain.DryRunNone {
 		if err := a.confirm(ctx); err != nil {
@@ -192,33 +199,6 @@ func (a *app) setEvictionTimeout(ctx context.Context, seconds int64, wanted want
 		}
 	}
 	return a.applyChanges(ctx, client, changes, dryRun)
-}
-
-// applyChanges makes the changes one after the other. One that fails does not keep
-// the others back.
-func (a *app) applyChanges(ctx context.Context, client kubernetes.Interface, changes []toleration.Change, dryRun drain.DryRun) error {
-	suffix := map[drain.DryRun]string{drain.DryRunClient: " (dry run)", drain.DryRunServer: " (server dry run)"}[dryRun]
-	var errs []error
-	for _, c := range changes {
-		done := fmt.Sprintf("eviction timeout set to %s%s", toleration.Duration(c.Seconds), suffix)
-		switch {
-		case c.Refused != "":
-			continue
-		case ctx.Err() != nil:
-			return exitWith(exitUnfinished, errors.Join(append(errs, errors.New("interrupted; what is listed was changed, the rest was not"))...))
-		case c.Unchanged:
-			done = "unchanged"
-		case dryRun != drain.DryRunClient:
-			if err := c.Apply(ctx, client, dryRun == drain.DryRunServer); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-		}
-		if _, err := fmt.Fprintf(a.Out, "%s %s\n", oneLine(c.Object().String()), done); err != nil {
-			return err
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // writeChanges shows what is about to be done, and what is not.
@@ -266,6 +246,10 @@ func (a *app) adviseEvictionTimeout(ctx context.Context, seconds int64) error {
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	_, err = io.WriteString(a.Out, evictionTimeoutAdvice(snapshot, seconds))
+	advice := evictionTimeoutAdvice(snapshot, seconds)
+	if a.output != "text" {
+		return report.WriteData(a.Out, a.output, timeoutsSet{Workloads: []timeoutSet{}, Advice: advice})
+	}
+	_, err = io.WriteString(a.Out, advice)
 	return err
 }

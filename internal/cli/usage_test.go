@@ -77,6 +77,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"eviction-timeout", "set", "1m", "--workload", "node/a"}, `"node" is no kind of workload`},
 		{[]string{"eviction-timeout", "set", "1m", "--workload", "deploy/a", "--dry-run=maybe"}, "want none, client or server"},
 		{[]string{"eviction-timeout", "get", "-o", "xml"}, "want one of"},
+		{[]string{"eviction-timeout", "set", "1m", "-A", "-o", "wide"}, "want one of"},
 		{[]string{"outage"}, "no node is given"},
 		{[]string{"outage", "a", "a"}, "node a is given twice"},
 		{[]string{"outage", "a", "--all"}, "use one of them"},
