@@ -55,7 +55,7 @@ func (d *Drainer) Nodes(ctx context.Context, nodes []*corev1.Node, mark string, 
 	}
 	o.each(o.drainOne)
 	err := errors.Join(o.errs...)
-	return o.summary(err, nil), err
+	return o.summary(err, away(o.errs)), err
 }
 
 // operation is one call of Nodes. Slices have an entry for each node.

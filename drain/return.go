@@ -5,6 +5,7 @@ package drain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +28,17 @@ func (e *AwayError) Unwrap() error { return e.Cause }
 
 func (e *AwayError) Error() string {
 	return fmt.Sprintf("node %s is drained, and was not seen to be Ready again (%v)", e.Node, e.Cause)
+}
+
+// away are those of errs that say that nodes are not back, which no event has told.
+func away(errs []error) error {
+	var found []error
+	for _, err := range errs {
+		if e := (*AwayError)(nil); errors.As(err, &e) {
+			found = append(found, e)
+		}
+	}
+	return errors.Join(found...)
 }
 
 // untilBack waits until a drained node is Ready again, if the options say so. That it is

@@ -45,8 +45,8 @@ func TestWaitForReturn(t *testing.T) {
 			}
 			tt.then(x, stop)
 			got := x.ended(done)
-			away := (*AwayError)(nil)
-			if got.summary.Result != tt.result || (x.count(event.NodeInService) == 1) != tt.back || errors.As(got.err, &away) != (tt.result != event.ResultDone) {
+			notBack := (*AwayError)(nil)
+			if got.summary.Result != tt.result || strings.Contains(got.summary.Message, "was not seen to be Ready again (interrupted)") != (tt.result != event.ResultDone) || (x.count(event.NodeInService) == 1) != tt.back || errors.As(got.err, &notBack) != (tt.result != event.ResultDone) {
 				t.Errorf("%+v, %v, told:\n%s", got.summary, got.err, x.log())
 			}
 			if tt.taints < 0 {

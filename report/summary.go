@@ -23,6 +23,11 @@ func summarize(e event.Event, p *progress, dryRun string) []string {
 	case len(p.nodes) > 0 && dryRun != "":
 		lines = append(lines, fmt.Sprintf("%s of %s%s; nothing was changed", dryRun, phrase.Count(len(p.nodes), "node"), tally(e.Counts)))
 	case len(p.nodes) > 0:
+		for _, n := range p.nodes {
+			if p.run == "" && n.phase == event.PhaseReadying {
+				done++ // a drain waits for the return only of what is drained
+			}
+		}
 		text := fmt.Sprintf("%d of %s %s in %s%s", done, phrase.Count(len(p.nodes), "node"), verb, seconds(e.Seconds), tally(e.Counts))
 		if failed > 0 {
 			text += fmt.Sprintf("; %d failed", failed)
