@@ -37,7 +37,8 @@ func drawTown(t *rapid.T) (lines, nodes, lost []string) {
 		options := rapid.SliceOfN(rapid.SampledFrom([]string{
 			"cpu=1", "min=1", "tolerate=20", "tolerate=0", "tolerate=forever", "tolerate=none", "tolerate=keyless:60", "tolerate=two:10/90",
 			"claim=RWO", "claim=RWX", "local", "finalizer=example.com/x", "grace=0", "phase=Succeeded", "deleted", "unready", "waits",
-			"limit=1", "failed=1", "after-end", "ignore", "per-index=1",
+			"limit=1", "limit=0", "failed=1", "after-end", "ignore", "fail-job", "fail-index", "per-index=1", "per-index=0", "max-indexes=0",
+			"restart=Never", "restart=OnFailure", "tolerate=two:20/forever", "tolerate=two:200/none",
 		}), 0, 4).Draw(t, "options")
 		lines = append(lines, fmt.Sprintf("%s w%d on=%s %s", kind, i, strings.Join(on, ","), strings.Join(options, " ")))
 	}
@@ -130,11 +131,15 @@ func TestAnyLoss(t *testing.T) {
 }
 
 // TestLongerIsWorse: the longer the nodes are away the more pods are deleted, those
-// that are deleted anyway at the same moments.
+// that are deleted anyway at the same moments, but for those that wait for each other.
 func TestLongerIsWorse(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		lines, _, lost := drawTown(rt)
 		s := build(t, strings.Join(lines, "\n"))
+		p, _ := outage.ReadParameters(s)
+		if err := p.Set("kube-api-qps", "-1"); err != nil {
+			rt.Fatal(err)
+		}
 		var before *outage.Forecast
 		last := time.Duration(0)
 		for _, more := range []int{1, 30, 20, 60, 300, 600, 0} {
@@ -143,7 +148,10 @@ func TestLongerIsWorse(t *testing.T) {
 			if more == 0 {
 				r.For = 0 // for ever
 			}
-			f := predict(rt, s, r)
+			f, err := outage.Predict(s, p, r)
+			if err != nil {
+				rt.Fatal(err)
+			}
 			for i := range f.Pods {
 				if before == nil || before.Pods[i].Deleted == nil {
 					continue

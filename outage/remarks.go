@@ -5,6 +5,7 @@ package outage
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"refit.dev/refit/cluster"
@@ -106,6 +107,10 @@ func (l *loss) chance(f *Forecast) []string {
 		if l.queues[z] && l.halted == "" {
 			out = append(out, l.chanceIn(z)...)
 		}
+	}
+	if l.p.EvictionRate.Value == 0 && l.halted == "" && slices.ContainsFunc(l.clocks, func(c clock) bool { return c.unknown != nil && c.tainted == nil }) {
+		// NewTokenBucketRateLimiter begins with a token, and nobody takes it away.
+		out = append(out, fmt.Sprintf("with a rate of 0 (--%s) the first node of a zone is tainted nevertheless, and its pods are deleted, if there was none since kube-controller-manager began", flagEvictionRate))
 	}
 	if l.late >= 1 {
 		out = append(out, fmt.Sprintf("kube-controller-manager makes %g calls a second (--%s), and needs %d to delete a pod: some are deleted up to %s later than they are due",
