@@ -168,10 +168,8 @@ func (s *search) remaining(f *forecast) time.Duration {
 // fork returns a forecast that goes its own way.
 func (f *forecast) fork() *forecast {
 	c, l, d, w := *f, *f.ledger, *f.landing, f.World.clone()
-	d.board, d.tier, d.queued, d.aside = w.board, slices.Clone(d.tier), slices.Clone(d.queued), nil
-	for i := range d.byLoad {
-		d.byLoad[i] = slices.Clone(d.byLoad[i])
-	}
+	d.tier = slices.Clone(d.tier)
+	d.sort(w)
 	l.World, l.landing = w, &d
 	l.claims, l.members, l.claimed, l.again, l.wanted = slices.Clone(l.claims), slices.Clone(l.members), slices.Clone(l.claimed), slices.Clone(l.again), slices.Clone(l.wanted)
 	c.ledger, c.state, c.next, c.visits = &l, f.state.clone(), slices.Clone(f.next), slices.Clone(f.visits)

@@ -114,7 +114,7 @@ func (v planView) head(b *strings.Builder, p *run.Prepared) {
 	}
 	b.WriteString(v.Fold(line, "  "))
 	b.WriteString(v.Fold(each(s), "  "))
-	for _, text := range estimates(p.Plan) {
+	for _, text := range estimates(p.Plan, s.MaxMoves) {
 		b.WriteString(v.Fold(text, "  "))
 	}
 	if v.moves && len(p.Plan.Bounds) > 0 {
@@ -155,8 +155,8 @@ func each(s *run.Spec) string {
 }
 
 // estimates compare how long it is expected to take with the least that it can,
-// and how often pods move with how many have to.
-func estimates(p *plan.Plan) []string {
+// and how often pods move with how many have to, and with how often they should.
+func estimates(p *plan.Plan, maxMoves float64) []string {
 	if p.PredictedSeconds <= 0 {
 		return []string{phrase.Count(p.Pods, "pod") + " to move"}
 	}
@@ -169,6 +169,9 @@ func estimates(p *plan.Plan) []string {
 	moves := "no pods to move"
 	if p.Pods > 0 {
 		moves = fmt.Sprintf("%s to move, %s: %.2f per pod", phrase.Count(p.Pods, "pod"), phrase.Count(p.Moves, "move"), p.MovesPerPod())
+		if p.MovesPerPod() > maxMoves {
+			moves += fmt.Sprintf(", more than --max-moves %v for want of room", maxMoves)
+		}
 	}
 	return []string{took, fmt.Sprintf("%s; %s out at the peak", moves, phrase.Count(p.Peak, "node"))}
 }

@@ -123,6 +123,8 @@ func parsePrepared(t *testing.T, input string) *run.Prepared {
 			p.Spec.Reboot, p.Spec.Command = false, rest
 		case "zone":
 			p.Spec.MaxUnavailablePerZone = int(*number(words[0]))
+		case "moves":
+			p.Plan.Moves = int(*number(words[0]))
 		case "soak":
 			p.Spec.Soak = metav1.Duration{Duration: time.Duration(*number(words[0])) * time.Second}
 		default:
