@@ -109,7 +109,7 @@ func at(m *Moment) float64 {
 
 // close keeps new pods from a lost node: it gets the taints of one that is Unknown.
 func (l *loss) close(node int) {
-	l.landing.closed[node] = true
+	l.landing.nodes.Remove(node)
 	now := *l.s.Nodes[node].Node
 	now.Spec.Taints = slices.DeleteFunc(slices.Clone(now.Spec.Taints), func(t corev1.Taint) bool {
 		return cluster.Passing(&t) && t.Key != corev1.TaintNodeUnschedulable
@@ -122,8 +122,8 @@ func (l *loss) close(node int) {
 func (l *loss) reopen() {
 	l.landing.undo()
 	for _, node := range l.lost {
-		l.landing.closed[node] = false
 		l.landing.board.Renew(node, l.s.Nodes[node].Node)
+		l.landing.nodes.Add(node)
 	}
 }
 
