@@ -40,6 +40,15 @@ func (p ControlPlaneProcess) Where() Object {
 	return Object{Kind: "Pod", Namespace: p.Pod.Namespace, Name: p.Pod.Name}
 }
 
+// String names the process: "kube-apiserver on cp-1", "kube-apiserver in pod kube-system/api-0".
+func (p ControlPlaneProcess) String() string {
+	where := p.Where()
+	if where.Kind == "Node" {
+		return p.Component + " on " + where.Name
+	}
+	return p.Component + " in pod " + where.Namespace + "/" + where.Name
+}
+
 // ControlPlaneFlags reads the command lines of the API servers and controller
 // managers that run as pods of namespace kube-system, whether as static pods
 // (kubeadm, Talos, kOps, RKE2) or otherwise. Sorted by component, node and pod.

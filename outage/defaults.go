@@ -11,6 +11,7 @@ import (
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/skew"
+	"refit.dev/refit/toleration"
 )
 
 // Minors at which defaults changed.
@@ -31,67 +32,48 @@ const (
 func ReadParameters(s *cluster.Snapshot) (p Parameters, remarks []string) {
 	minor, of := minorOf(s)
 	p = defaults(minor, of)
-	processes := cluster.ControlPlaneFlags(s.Pods)
-	for _, x := range []struct {
-		component string
-		flags     []string
-	}{
-		{cluster.APIServer, []string{flagNotReady, flagUnreachable}},
-		{cluster.ControllerManager, []string{
-			flagGracePeriod, flagMonitorPeriod, flagEvictionRate, flagSecondaryRate, flagUnhealthyZone, flagLargeZone,
-			flagClientRate, flagClientBurst, flagKeepAttached,
-		}},
-	} {
-		var instances []cluster.ControlPlaneProcess
-		for _, process := range processes {
-			if process.Component == x.component {
-				instances = append(instances, process)
-			}
-		}
-		if len(instances) == 0 {
-			p.assume(x.flags)
-			remarks = append(remarks, fmt.Sprintf("%s is not to be seen as a pod, so its flags are assumed to be the defaults", x.component))
-			continue
-		}
-		for _, flag := range x.flags {
-			remarks = append(remarks, p.read(instances, flag)...)
-		}
-		if x.component == cluster.ControllerManager && minor < tolerationsOnly {
-			remarks = append(remarks, p.readOld(instances, of)...)
+	remarks = p.readTolerations(toleration.Defaults(s))
+	managers := slices.DeleteFunc(cluster.ControlPlaneFlags(s.Pods), func(x cluster.ControlPlaneProcess) bool { return x.Component != cluster.ControllerManager })
+	flags := []string{
+		flagGracePeriod, flagMonitorPeriod, flagEvictionRate, flagSecondaryRate, flagUnhealthyZone, flagLargeZone,
+		flagClientRate, flagClientBurst, flagKeepAttached,
+	}
+	if len(managers) == 0 {
+		p.assume(flags)
+		return p, append(remarks, unseen(cluster.ControllerManager))
+	}
+	for _, flag := range flags {
+		remarks = append(remarks, p.read(managers, flag)...)
+	}
+	if minor < tolerationsOnly {
+		remarks = append(remarks, p.readOld(managers, of)...)
+	}
+	return p, remarks
+}
+
+func unseen(component string) string {
+	return component + " is not to be seen as a pod, so its flags are assumed to be the defaults"
+}
+
+// readTolerations takes over what API servers give to pods that say nothing.
+func (p *Parameters) readTolerations(defaults [2]toleration.Default) (remarks []string) {
+	if len(defaults[0].Servers) == 0 {
+		remarks = append(remarks, unseen(cluster.APIServer))
+	}
+	for i, setting := range []*Setting[time.Duration]{&p.NotReady, &p.Unreachable} { // in the order of toleration.Taints
+		d := &defaults[i]
+		*setting = Setting[time.Duration]{Value: forEver, Source: d.Source, Assumed: d.Assumed}
+		if patience := d.Patience(); patience.Seconds != nil {
+			setting.Value = time.Duration(*patience.Seconds) * time.Second
 		}
 	}
 	p.inForce = &inForce{p.NotReady.Value, p.Unreachable.Value}
-	return p, append(remarks, p.withoutPlugin(processes)...)
-}
-
-// tolerationPlugin is the admission plugin of kube-apiserver that adds the tolerations.
-const tolerationPlugin = "DefaultTolerationSeconds"
-
-// withoutPlugin takes down that pods which say nothing are given nothing, if the first
-// API server was started so.
-func (p *Parameters) withoutPlugin(processes []cluster.ControlPlaneProcess) (remarks []string) {
-	servers, without, by := 0, 0, ""
-	for _, process := range processes {
-		if process.Component != cluster.APIServer {
-			continue
-		}
-		if off, flag := process.PluginOff(tolerationPlugin); off {
-			if without++; servers == 0 {
-				by = "flag " + flag + " of " + source(process)
-			}
-		}
-		servers++
+	remarks = append(remarks, toleration.Remarks(defaults)...)
+	if defaults[0].Seconds == nil { // and so is the other one
+		p.inForce = nil
+		remarks = append(remarks, fmt.Sprintf("the admission plugin %s is off: pods that say nothing are deleted as soon as their node is tainted", toleration.Plugin))
 	}
-	if without > 0 && without < servers {
-		remarks = append(remarks, fmt.Sprintf("the admission plugin %s runs in %d of %d instances of %s: it depends on which one creates a pod whether that is given tolerations",
-			tolerationPlugin, servers-without, servers, cluster.APIServer))
-	}
-	if by == "" {
-		return remarks
-	}
-	p.NotReady, p.Unreachable = Setting[time.Duration]{Source: by}, Setting[time.Duration]{Source: by}
-	p.inForce = nil
-	return append(remarks, fmt.Sprintf("the admission plugin %s is off: pods that say nothing are deleted as soon as their node is tainted", tolerationPlugin))
+	return remarks
 }
 
 // read takes a flag from the first process that has it and can be understood.
@@ -104,7 +86,7 @@ func (p *Parameters) read(processes []cluster.ControlPlaneProcess, flag string) 
 		if given = given || has; !has || set {
 			continue
 		}
-		where := source(process)
+		where := process.String()
 		if err := p.set(flag, value, "flag of "+where, anything); err != nil {
 			remarks = append(remarks, fmt.Sprintf("--%s=%s of %s is not understood (%s)", flag, value, where, err))
 			continue
@@ -117,21 +99,9 @@ func (p *Parameters) read(processes []cluster.ControlPlaneProcess, flag string) 
 		p.assume([]string{flag})
 	}
 	if len(values) > 1 {
-		which := "which one is the leader"
-		if processes[0].Component == cluster.APIServer {
-			which = "which one creates a pod, which is chance"
-		}
-		remarks = append(remarks, fmt.Sprintf("the instances of %s do not agree on --%s: it depends on %s", processes[0].Component, flag, which))
+		remarks = append(remarks, fmt.Sprintf("the instances of %s do not agree on --%s: it depends on which one is the leader", processes[0].Component, flag))
 	}
 	return remarks
-}
-
-func source(process cluster.ControlPlaneProcess) string {
-	where := process.Where()
-	if where.Kind == "Node" {
-		return process.Component + " on " + where.Name
-	}
-	return process.Component + " in pod " + where.Namespace + "/" + where.Name
 }
 
 // readOld looks whether an old controller manager runs without the taint manager.
@@ -155,10 +125,6 @@ func (p *Parameters) assume(flags []string) {
 			p.GracePeriod.Assumed = true
 		case flagMonitorPeriod:
 			p.MonitorPeriod.Assumed = true
-		case flagNotReady:
-			p.NotReady.Assumed = true
-		case flagUnreachable:
-			p.Unreachable.Assumed = true
 		case flagEvictionRate:
 			p.EvictionRate.Assumed = true
 		case flagSecondaryRate:
@@ -191,7 +157,7 @@ func minorOf(s *cluster.Snapshot) (minor int, of string) {
 
 // defaults are those of RecommendedDefaultNodeLifecycleControllerConfiguration
 // (pkg/controller/nodelifecycle/config/v1alpha1/defaults.go), of AddFlags of the
-// options, and of the admission plugin DefaultTolerationSeconds.
+// options. What pods tolerate that say nothing is the matter of package toleration.
 func defaults(minor int, of string) Parameters {
 	grace := 50 * time.Second
 	if minor < longGrace {
@@ -201,8 +167,6 @@ func defaults(minor int, of string) Parameters {
 		GracePeriod:   Setting[time.Duration]{Value: grace, Source: of},
 		MonitorPeriod: Setting[time.Duration]{Value: 5 * time.Second, Source: of},
 		LeaseRenewal:  Setting[time.Duration]{Value: 10 * time.Second, Source: "default of kubelets", Assumed: true},
-		NotReady:      Setting[time.Duration]{Value: 300 * time.Second, Source: of},
-		Unreachable:   Setting[time.Duration]{Value: 300 * time.Second, Source: of},
 		EvictionRate:  Setting[float64]{Value: 0.1, Source: of},
 		SecondaryRate: Setting[float64]{Value: 0.01, Source: of},
 		LargeZone:     Setting[int]{Value: 50, Source: of},
@@ -210,6 +174,5 @@ func defaults(minor int, of string) Parameters {
 		ClientRate:    Setting[float64]{Value: 20, Source: of},
 		ClientBurst:   Setting[int]{Value: 30, Source: of},
 		KeepAttached:  Setting[bool]{Value: false, Source: of},
-		inForce:       &inForce{300 * time.Second, 300 * time.Second},
 	}
 }

@@ -82,8 +82,8 @@ const (
 	flagGracePeriod     = "node-monitor-grace-period"
 	flagMonitorPeriod   = "node-monitor-period"
 	flagLeaseRenewal    = "lease-renewal"
-	flagNotReady        = "default-not-ready-toleration-seconds"
-	flagUnreachable     = "default-unreachable-toleration-seconds"
+	flagNotReady        = toleration.NotReadyFlag
+	flagUnreachable     = toleration.UnreachableFlag
 	flagEvictionRate    = "node-eviction-rate"
 	flagSecondaryRate   = "secondary-node-eviction-rate"
 	flagLargeZone       = "large-cluster-size-threshold"
@@ -160,9 +160,9 @@ func (p *Parameters) set(name, value, source string, b bounds) error {
 	case flagLeaseRenewal:
 		return setDuration(&p.LeaseRenewal, value, source, b)
 	case flagNotReady:
-		return setSeconds(&p.NotReady, value, source, b)
+		return setSeconds(&p.NotReady, value, source)
 	case flagUnreachable:
-		return setSeconds(&p.Unreachable, value, source, b)
+		return setSeconds(&p.Unreachable, value, source)
 	case flagEvictionRate:
 		return setNumber(&p.EvictionRate, value, source, b)
 	case flagSecondaryRate:
@@ -205,25 +205,13 @@ func setDuration(s *Setting[time.Duration], value, source string, b bounds) erro
 	return nil
 }
 
-// forEver is what seconds are taken for that no duration can hold: see Limit of
-// package toleration.
+// forEver is the value of a default of which package toleration says so.
 const forEver = time.Duration(math.MaxInt64)
 
-// setSeconds reads whole seconds, as kube-apiserver does; of a person a duration is
-// understood, too.
-func setSeconds(s *Setting[time.Duration], value, source string, b bounds) error {
+// setSeconds reads whole seconds, or a duration, of a person; package toleration reads those
+// of kube-apiserver.
+func setSeconds(s *Setting[time.Duration], value, source string) error {
 	n, err := strconv.ParseInt(value, 0, 64)
-	if b == anything {
-		if err != nil {
-			return errors.New("it is no number of seconds")
-		}
-		d := forEver
-		if limited := toleration.Limit(&n); limited != nil {
-			d = time.Duration(*limited) * time.Second
-		}
-		*s = Setting[time.Duration]{Value: d, Source: source}
-		return nil
-	}
 	d := time.Duration(n) * time.Second
 	if err != nil {
 		if d, err = time.ParseDuration(value); err != nil {

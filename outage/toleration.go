@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/ptr"
 
 	"refit.dev/refit/cluster"
@@ -22,10 +21,8 @@ type patience struct {
 	why     string
 }
 
-// patienceOf is what processPodOnNode of pkg/controller/tainteviction/taint_eviction.go
-// makes of a pod: for each taint with the effect NoExecute the first toleration that
-// matches counts, and of those the shortest; one without seconds is for ever, one of
-// 0 or less is none. A taint that is not tolerated means at once.
+// patienceOf is how long a pod stays on its node with this taint, by the rules of package
+// toleration, and beside the others with the effect NoExecute that the node has.
 //
 // Two kinds of pods are tolerant whatever their spec says here: the kubelet has static
 // pods tolerate every taint (applyDefaults in pkg/kubelet/config/common.go), and the
@@ -47,33 +44,14 @@ func (g *ground) patienceOf(p *cluster.Pod, taint string) patience {
 			taints = append(taints, t)
 		}
 	}
-	var shortest *int64
-	for i := range taints {
-		first := slices.IndexFunc(p.Spec.Tolerations, func(t corev1.Toleration) bool {
-			return t.ToleratesTaint(klog.Logger{}, &taints[i], true)
-		})
-		if first < 0 {
-			if would := g.wouldAdd(taints[i].Key); would != nil {
-				shortest = shorter(shortest, *would)
-				continue
-			}
-			return patience{ptr.To[int64](0), fmt.Sprintf("it does not tolerate the taint %s:NoExecute", taints[i].Key)}
-		}
-		if seconds := g.seconds(&p.Spec.Tolerations[first]); seconds != nil {
-			shortest = shorter(shortest, *seconds)
-		}
-	}
-	if shortest = toleration.Limit(shortest); shortest == nil {
+	has, against := toleration.OfAll(g.withGiven(p.Spec.Tolerations), taints, g.wouldAdd)
+	switch {
+	case against != nil:
+		return patience{has.Seconds, fmt.Sprintf("it does not tolerate the taint %s:NoExecute", against.Key)}
+	case has.Seconds == nil:
 		return forever
 	}
-	return patience{shortest, fmt.Sprintf("it tolerates the taint for %s", toleration.Duration(*shortest))}
-}
-
-func shorter(shortest *int64, seconds int64) *int64 {
-	if shortest == nil || seconds < *shortest {
-		return ptr.To(max(0, seconds))
-	}
-	return shortest
+	return patience{has.Seconds, fmt.Sprintf("it tolerates the taint for %s", has)}
 }
 
 // wouldAdd is how many seconds the API server would give to pods that say nothing of a
@@ -102,13 +80,21 @@ func (g *ground) defaultOf(taint string) (given, force time.Duration, known bool
 	return 0, 0, false
 }
 
-// seconds is what a toleration says, or would say if the default in force were the
-// one that was given: whoever said nothing has exactly what admission adds.
-func (g *ground) seconds(t *corev1.Toleration) *int64 {
-	given, force, known := g.defaultOf(t.Key)
-	added := known && t.Operator == corev1.TolerationOpExists && t.Effect == corev1.TaintEffectNoExecute
-	if g.p.inForce != nil && added && given != force && t.TolerationSeconds != nil && *t.TolerationSeconds == int64(force/time.Second) {
-		return ptr.To(int64(given / time.Second))
+// withGiven is what tolerations say, or would say if the defaults in force were those that
+// were given: whoever said nothing has exactly what admission adds.
+func (g *ground) withGiven(tolerations []corev1.Toleration) []corev1.Toleration {
+	changed := false
+	for i := range tolerations {
+		t := &tolerations[i]
+		given, force, known := g.defaultOf(t.Key)
+		added := known && t.Operator == corev1.TolerationOpExists && t.Effect == corev1.TaintEffectNoExecute
+		if g.p.inForce == nil || !added || given == force || t.TolerationSeconds == nil || *t.TolerationSeconds != int64(force/time.Second) {
+			continue
+		}
+		if !changed {
+			tolerations, changed = slices.Clone(tolerations), true
+		}
+		tolerations[i].TolerationSeconds = ptr.To(int64(given / time.Second))
 	}
-	return t.TolerationSeconds
+	return tolerations
 }

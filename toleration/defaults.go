@@ -12,6 +12,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/skew"
 )
 
@@ -30,13 +31,12 @@ func FlagOf(taint string) string {
 	return UnreachableFlag
 }
 
-const (
-	// builtIn is what both flags are if they are not given, in every version.
-	builtIn = 300
-	// plugin is the admission plugin that adds the defaults; it is on unless it is
-	// switched off.
-	plugin = "DefaultTolerationSeconds"
-)
+// Plugin is the admission plugin that adds the defaults; it is on unless it is switched
+// off.
+const Plugin = "DefaultTolerationSeconds"
+
+// builtIn is what both flags are if they are not given, in every version.
+const builtIn = 300
 
 // Default is how long pods tolerate one of the Taints whose template says nothing.
 type Default struct {
@@ -45,7 +45,8 @@ type Default struct {
 	// Seconds is what new pods get; nil if nothing is added to them, so that they
 	// have no time at all. Of several API servers it is what the first one says.
 	Seconds *int64 `json:"seconds"`
-	// Source is where that is from, Assumed that nothing in the cluster tells.
+	// Source is where that is from, Assumed that nothing in the cluster tells, or nothing that
+	// can be understood.
 	Source  string `json:"source"`
 	Assumed bool   `json:"assumed,omitempty"`
 	// Servers are all API servers that are seen, sorted.
@@ -57,11 +58,8 @@ type Server struct {
 	Where   string `json:"where"` // "Node cp-1"
 	Seconds *int64 `json:"seconds"`
 	Source  string `json:"source"`
-}
-
-// Agree tells whether all API servers have the same.
-func (d Default) Agree() bool {
-	return !slices.ContainsFunc(d.Servers, func(s Server) bool { return !ptr.Equal(s.Seconds, d.Seconds) })
+	// Misread: it has the flag with a value that is no number, and the default is assumed.
+	Misread bool `json:"misread,omitempty"`
 }
 
 // Patience is that of a pod which got the default.
@@ -80,11 +78,10 @@ func Defaults(s *cluster.Snapshot) [2]Default {
 	for i, taint := range Taints() {
 		d := Default{Taint: taint, Flag: "--" + FlagOf(taint), Seconds: ptr.To[int64](builtIn), Source: of, Assumed: len(processes) == 0}
 		for _, p := range processes {
-			seconds, source := read(p, FlagOf(taint), of)
-			d.Servers = append(d.Servers, Server{Where: p.Where().String(), Seconds: seconds, Source: source})
+			d.Servers = append(d.Servers, read(p, FlagOf(taint), of))
 		}
 		if len(d.Servers) > 0 {
-			d.Seconds, d.Source = d.Servers[0].Seconds, d.Servers[0].Source
+			d.Seconds, d.Source, d.Assumed = d.Servers[0].Seconds, d.Servers[0].Source, d.Servers[0].Misread
 		}
 		defaults[i] = d
 	}
@@ -93,18 +90,53 @@ func Defaults(s *cluster.Snapshot) [2]Default {
 
 // read returns what a process has for a flag. It cannot have started with a value
 // that is no number, so that such a one was not read right: the default is assumed.
-func read(p cluster.ControlPlaneProcess, flag, otherwise string) (*int64, string) {
-	where := " of kube-apiserver on " + p.Where().Name
-	if off, by := p.PluginOff(plugin); off {
-		return nil, "flag " + by + where
+func read(p cluster.ControlPlaneProcess, flag, otherwise string) Server {
+	x := Server{Where: p.Where().String(), Seconds: ptr.To[int64](builtIn), Source: otherwise}
+	if off, by := p.PluginOff(Plugin); off {
+		x.Seconds, x.Source = nil, "flag "+by+" of "+p.String()
+		return x
 	}
 	text, given := p.Flags[flag]
 	if !given {
-		return ptr.To[int64](builtIn), otherwise
+		return x
 	}
 	seconds, err := strconv.ParseInt(text, 0, 64)
 	if err != nil {
-		return ptr.To[int64](builtIn), otherwise + "; flag" + where + " is not understood: " + text
+		x.Source, x.Misread = otherwise+"; flag of "+p.String()+" is not understood: "+text, true
+		return x
 	}
-	return ptr.To(max(0, seconds)), "flag" + where
+	x.Seconds, x.Source = ptr.To(max(0, seconds)), "flag of "+p.String()
+	return x
+}
+
+// Remarks say what about the Defaults of a cluster is not certain: API servers that do not
+// agree, and flags that are not understood.
+func Remarks(defaults [2]Default) []string {
+	var out []string
+	without := 0
+	for _, s := range defaults[0].Servers { // for both taints alike
+		if s.Seconds == nil {
+			without++
+		}
+	}
+	if of := len(defaults[0].Servers); without > 0 && without < of {
+		out = append(out, fmt.Sprintf("the admission plugin %s runs in %d of %d API servers, so that it is chance whether a new pod gets tolerations", Plugin, of-without, of))
+	}
+	for _, d := range defaults {
+		var given []Server // those that add something
+		var each []string
+		for _, s := range d.Servers {
+			if s.Misread {
+				out = append(out, fmt.Sprintf("%s: %s", d.Flag, s.Source))
+			}
+			if s.Seconds != nil {
+				given = append(given, s)
+				each = append(each, fmt.Sprintf("%s %s", s.Where, Default{Taint: d.Taint, Seconds: s.Seconds}.Patience()))
+			}
+		}
+		if slices.ContainsFunc(given, func(s Server) bool { return *s.Seconds != *given[0].Seconds }) {
+			out = append(out, fmt.Sprintf("the API servers do not agree on %s, so that it is chance what a new pod gets: %s", d.Flag, phrase.Few(each, len(each))))
+		}
+	}
+	return out
 }

@@ -67,22 +67,44 @@ func Span(d time.Duration) string {
 // Of returns how long a pod with these tolerations in its template tolerates one of
 // the Taints, def being the API server's default in seconds (nil: none is added).
 func Of(tolerations []corev1.Toleration, taint string, def *int64) Patience {
+	p, _ := OfAll(tolerations, []corev1.Taint{{Key: taint, Effect: corev1.TaintEffectNoExecute}}, func(string) *int64 { return def })
+	return p
+}
+
+// OfAll is that for a node with several taints, all of the effect NoExecute: for each one the
+// first toleration that matches counts, and of those the shortest; one without seconds is for
+// ever, one of 0 or less is none (processPodOnNode in
+// pkg/controller/tainteviction/taint_eviction.go). Against is the first taint that is not
+// tolerated at all, which means at once; nil: there is none. Def says of the key of a taint
+// what the API server adds for it.
+func OfAll(tolerations []corev1.Toleration, taints []corev1.Taint, def func(taint string) *int64) (p Patience, against *corev1.Taint) {
+	for i := range taints {
+		seconds, source, tolerated := count(tolerations, &taints[i], def)
+		if !tolerated {
+			return Patience{Seconds: ptr.To[int64](0), Source: source}, &taints[i]
+		}
+		if i == 0 || seconds != nil && (p.Seconds == nil || *seconds < *p.Seconds) {
+			p = Patience{Seconds: seconds, Source: source}
+		}
+	}
+	p.Seconds = Limit(p.Seconds)
+	return p, nil
+}
+
+// count is what a toleration says of a taint.
+func count(tolerations []corev1.Toleration, taint *corev1.Taint, def func(taint string) *int64) (seconds *int64, source Source, tolerated bool) {
 	if i := first(tolerations, taint); i >= 0 {
 		t := &tolerations[i]
-		p := Patience{Source: SourceOwn}
 		if t.Key == "" {
-			p.Source = SourceAny
+			return t.TolerationSeconds, SourceAny, true
 		}
-		p.Seconds = Limit(t.TolerationSeconds)
-		return p
+		return t.TolerationSeconds, SourceOwn, true
 	}
-	if slices.ContainsFunc(tolerations, func(t corev1.Toleration) bool { return covers(&t, taint) }) {
-		return Patience{Seconds: ptr.To[int64](0), Source: SourceUnmatched}
+	if slices.ContainsFunc(tolerations, func(t corev1.Toleration) bool { return covers(&t, taint.Key) }) {
+		return nil, SourceUnmatched, false
 	}
-	if def == nil {
-		return Patience{Seconds: ptr.To[int64](0), Source: SourceDefault}
-	}
-	return Patience{Seconds: Limit(def), Source: SourceDefault}
+	seconds = def(taint.Key)
+	return seconds, SourceDefault, seconds != nil
 }
 
 // Limit is for how many seconds a toleration holds that says so many; nil is for ever.
@@ -102,19 +124,14 @@ func Limit(seconds *int64) *int64 {
 
 // first is the index of the toleration that counts: the first one that matches; -1
 // if none does.
-func first(tolerations []corev1.Toleration, taint string) int {
-	return slices.IndexFunc(tolerations, func(t corev1.Toleration) bool { return matches(&t, taint) })
+func first(tolerations []corev1.Toleration, taint *corev1.Taint) int {
+	return slices.IndexFunc(tolerations, func(t corev1.Toleration) bool { return t.ToleratesTaint(klog.Logger{}, taint, true) })
 }
 
 // covers tells whether the admission plugin adds no default because of t. It does
 // not look at the operator and the value.
 func covers(t *corev1.Toleration, taint string) bool {
 	return (t.Key == taint || t.Key == "") && (t.Effect == corev1.TaintEffectNoExecute || t.Effect == "")
-}
-
-// matches tells whether t tolerates the taint, which has no value.
-func matches(t *corev1.Toleration, taint string) bool {
-	return t.ToleratesTaint(klog.Logger{}, &corev1.Taint{Key: taint, Effect: corev1.TaintEffectNoExecute}, true)
 }
 
 // Set returns tolerations with which a pod tolerates both Taints for so long, and
@@ -125,7 +142,7 @@ func matches(t *corev1.Toleration, taint string) bool {
 func Set(tolerations []corev1.Toleration, seconds int64) []corev1.Toleration {
 	out := slices.Clone(tolerations)
 	for _, taint := range Taints() {
-		i := first(out, taint)
+		i := first(out, &corev1.Taint{Key: taint, Effect: corev1.TaintEffectNoExecute})
 		if i >= 0 && out[i].Key == taint && out[i].Effect == corev1.TaintEffectNoExecute {
 			out[i].TolerationSeconds = ptr.To(seconds)
 			continue

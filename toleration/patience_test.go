@@ -131,6 +131,41 @@ func upstream(tolerations []corev1.Toleration, taint corev1.Taint) *corev1.Toler
 	return nil
 }
 
+// A node with several taints: what processPodOnNode makes of a pod, in its own steps.
+func TestOfAll(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		has := drawTolerations(t)
+		taints := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) corev1.Taint {
+			return corev1.Taint{
+				Key:    rapid.SampledFrom([]string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable, "gpu", "other"}).Draw(t, "taint"),
+				Value:  rapid.SampledFrom([]string{"", "x", "3"}).Draw(t, "of"),
+				Effect: corev1.TaintEffectNoExecute,
+			}
+		}), 1, 3).Draw(t, "taints")
+		least := int64(math.MaxInt64)
+		var against *corev1.Taint
+		for i := range taints {
+			switch x := upstream(has, taints[i]); {
+			case x == nil && against == nil:
+				against = &taints[i]
+			case x != nil && x.TolerationSeconds != nil:
+				least = min(least, max(0, *x.TolerationSeconds))
+			}
+		}
+		want := ptr.To(least)
+		switch {
+		case against != nil:
+			want = ptr.To[int64](0)
+		case least == math.MaxInt64:
+			want = nil
+		}
+		p, first := OfAll(has, taints, func(string) *int64 { return nil })
+		if first != against || !ptr.Equal(p.Seconds, want) {
+			t.Fatalf("%v by %v: for %v, against %v; want %v, against %v", taints, has, p, first, ptr.Deref(want, -1), against)
+		}
+	})
+}
+
 func TestParseName(t *testing.T) {
 	for text, want := range map[string]Name{
 		"deployment/web": {"Deployment", "web"}, "deploy/web": {"Deployment", "web"}, "Deployments.apps/web": {"Deployment", "web"},

@@ -5,14 +5,12 @@ package toleration
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
-	"refit.dev/refit/internal/phrase"
 )
 
 // Report is what is in force in a cluster. It is the JSON of `refit
@@ -191,16 +189,8 @@ func (r *Report) finish() {
 	slices.SortStableFunc(r.Older, func(a, b Older) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 	})
-	if r.Defaults[0].Assumed { // and so is the other one
+	if len(r.Defaults[0].Servers) == 0 {
 		r.Remarks = append(r.Remarks, "no kube-apiserver is to be seen (a managed cluster?), so its flags are assumed not to be set")
 	}
-	for _, d := range r.Defaults {
-		if !d.Agree() {
-			var each []string
-			for _, s := range d.Servers {
-				each = append(each, fmt.Sprintf("%s %s", s.Where, Default{Taint: d.Taint, Seconds: s.Seconds}.Patience()))
-			}
-			r.Remarks = append(r.Remarks, fmt.Sprintf("the API servers do not agree on %s, so that it is chance what a new pod gets: %s", d.Flag, phrase.Few(each, len(each))))
-		}
-	}
+	r.Remarks = append(r.Remarks, Remarks(r.Defaults)...)
 }

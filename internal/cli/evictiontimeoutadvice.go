@@ -43,8 +43,8 @@ func evictionTimeoutAdvice(s *cluster.Snapshot, seconds int64) string {
 	}
 	for _, server := range defaults[0].Servers {
 		if server.Seconds == nil { // the same for both taints
-			fmt.Fprintf(&b, "\n   That does nothing as long as the admission plugin is off that reads them: DefaultTolerationSeconds,\n"+
-				"   by %s. Take it out of there as well.\n", oneLine(server.Source))
+			fmt.Fprintf(&b, "\n   That does nothing as long as the admission plugin is off that reads them: %s,\n"+
+				"   by %s. Take it out of there as well.\n", toleration.Plugin, oneLine(server.Source))
 		}
 	}
 	b.WriteString("\n   The kubelet starts the API server again when the file is saved. Wait until it answers before\n" +
