@@ -4,6 +4,7 @@
 package outage
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,10 +32,16 @@ type judged struct {
 	// barren: nothing takes its place when the node is back either, ends that its Job
 	// fails then.
 	barren, ends bool
-	// off is what becomes of it if its machine was off, "" if the same, and offWhy why.
-	off    Fate
-	offWhy string
+	// off is what becomes of it if its machine was off, "" if the same, offWhy why, and
+	// offAgain when it, or what takes its place, can run again then.
+	off      Fate
+	offWhy   string
+	offAgain float64
 }
+
+// worst is the fate that counts where pods are summed up: nobody can tell from outside
+// whether a machine is off.
+func (j *judged) worst() Fate { return cmp.Or(j.off, j.fate) }
 
 // decide says what becomes of a pod that is deleted. Pods come in the order of
 // their deletions, because Jobs count them.

@@ -3,7 +3,10 @@
 
 package outage
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Fate is what becomes of a pod of a lost node. It is part of the contract of the
 // command line: add, never rename.
@@ -146,6 +149,10 @@ type Pod struct {
 	Volumes []Volume `json:"volumes,omitempty"`
 }
 
+// Worst is the fate that counts where pods are summed up, in Workload and Hurt: nobody can
+// tell from outside whether a machine is off, or out of reach.
+func (p *Pod) Worst() Fate { return cmp.Or(p.IfOff, p.Fate) }
+
 // Replacement is the pod that takes another one's place.
 type Replacement struct {
 	// Fits tells whether there is room for it; Node is where it is expected.
@@ -183,7 +190,8 @@ type Workload struct {
 	Required int    `json:"required,omitempty"`
 	// Before is how many healthy pods it had. Steps are how many it has from when
 	// on, beginning with the loss: by what is the case, not by what the API shows,
-	// which finds out later. A replacement that fits counts from when it can start.
+	// which finds out later. A replacement that fits counts from when it can start, and a
+	// pod with IfOff as that says.
 	Before int    `json:"before"`
 	Steps  []Step `json:"steps"`
 }

@@ -174,8 +174,7 @@ func (l *loss) backOff(t *tries) {
 		if j.pod.Controllers[0].Attempts.LimitPerIndex != nil {
 			n = int(j.pod.IndexFailures()) + 1
 		}
-		wait := min(longestBackOff.Seconds(), firstBackOff.Seconds()*math.Pow(2, float64(n-1)))
-		starts := since.plus(wait)
+		starts := since.plus(backOffAfter(n))
 		if starts.At <= j.when.at.At+batchPeriod.Seconds() {
 			continue
 		}
@@ -184,6 +183,12 @@ func (l *loss) backOff(t *tries) {
 		j.starts = &starts
 		j.why += fmt.Sprintf("; not before %s, because of %d failures in a row", clockTime(starts.At), n)
 	}
+}
+
+// backOffAfter is how many seconds a Job waits after so many failures in a row, from the last
+// one on.
+func backOffAfter(row int) float64 {
+	return min(longestBackOff.Seconds(), firstBackOff.Seconds()*math.Pow(2, float64(row-1)))
 }
 
 // mostRestarts tells whether a Job fails because its containers were restarted so often

@@ -56,10 +56,28 @@ func (l *loss) ifOff(list []judged, jobs map[*cluster.Workload]*tries) {
 	}
 	for i := range list {
 		j := &list[i]
-		if w := jobOf(j); w != nil && failed[w] != "" && (j.fate == FateRestarts || j.fate == FateStays) {
+		w := jobOf(j)
+		if w != nil && failed[w] != "" && (j.fate == FateRestarts || j.fate == FateStays) {
 			j.off, j.offWhy = FateFailsJob, failed[w]
 		}
+		j.offAgain = l.againIfOff(j, w, counts[w])
 	}
+}
+
+// againIfOff is when something can run in the place of a pod whose machine was off.
+func (l *loss) againIfOff(j *judged, job *cluster.Workload, t *tries) float64 {
+	switch {
+	case j.off != FateReplaced:
+		return never
+	case job == nil:
+		return l.returns
+	}
+	// As far as the kubelet knows the containers ended when it began again.
+	row := int(t.failed - job.Attempts.Failed)
+	if job.Attempts.LimitPerIndex != nil {
+		row = int(j.pod.IndexFailures()) + 1
+	}
+	return l.returns + backOffAfter(row)
 }
 
 // jobOf is the Job whose pod it is; nil if it is of none, or of one that is gone.
@@ -125,6 +143,9 @@ func offRemarks(f *Forecast) []string {
 	if failing = slices.Compact(failing); len(failing) > 0 {
 		out = append(out, fmt.Sprintf("if the machine is off meanwhile, as when it boots, %s for good, with more failures than are allowed: %s",
 			phrase.Plural(len(failing), "a Job fails", "Jobs fail"), phrase.Few(failing, most)))
+	}
+	if len(out) > 0 {
+		out = append(out, "what workloads have left is counted as if the machine was off")
 	}
 	return out
 }

@@ -18,7 +18,8 @@ type Hurt struct {
 	// Halts says why nothing is put right anywhere while the node is away: it has
 	// the only instance of a component of the control plane. "" if it has not.
 	Halts string `json:"halts,omitempty"`
-	// Pods is how many are bound to it, Fates how many of them have which fate.
+	// Pods is how many are bound to it, Fates how many of them have which fate: that of a
+	// machine that is off, where that makes a difference (Worst).
 	Pods  int          `json:"pods"`
 	Fates map[Fate]int `json:"fates"`
 	// Unplaced is how many replacements fit nowhere.
@@ -71,7 +72,7 @@ func (l *loss) hurt(list []judged, seen map[*cluster.Workload]standing) Hurt {
 	h := Hurt{Node: l.s.Nodes[node].Name, Zone: l.zones[l.zoneOf[node]].name, Halts: l.halted, Pods: len(list), Fates: map[Fate]int{}}
 	for i := range list {
 		j := &list[i]
-		h.Fates[j.fate]++
+		h.Fates[j.worst()]++
 		if j.renewed && j.place < 0 {
 			h.Unplaced++
 		}

@@ -45,10 +45,10 @@ func (l *loss) suffering(list []judged) []*changes {
 		if j.fate == FateFailsJob && w == j.pod.Controllers[0] {
 			c.over = min(c.over, j.when.at.At)
 		}
-		if j.ends && w == j.pod.Controllers[0] {
+		if (j.ends || j.off == FateFailsJob) && w == j.pod.Controllers[0] {
 			c.over = min(c.over, l.returns)
 		}
-		if again := l.healthyAgain(j); again < never && (healthy || j.fate == FateReplaced) {
+		if again := l.healthyAgain(j); again < never && (healthy || j.worst() == FateReplaced) {
 			c.gained = append(c.gained, again)
 		}
 	}
@@ -59,8 +59,12 @@ func (l *loss) suffering(list []judged) []*changes {
 	return all
 }
 
-// healthyAgain is from when on a pod, or what replaced it, can run again.
+// healthyAgain is from when on a pod, or what replaced it, can run again; if that depends on
+// whether its machine was off, as if it was.
 func (l *loss) healthyAgain(j *judged) float64 {
+	if j.off != "" {
+		return j.offAgain
+	}
 	switch j.fate {
 	case FateStuck:
 		if j.barren {

@@ -127,6 +127,13 @@ var fateTexts = map[outage.Fate]string{
 	outage.FateFinished: "had ended before",
 }
 
+// offTexts say what becomes of pods that are not deleted if their machine was off.
+var offTexts = map[outage.Fate]string{
+	outage.FateLost:     ", but lost for good if its machine was off",
+	outage.FateFailsJob: ", but lost with its Job if its machine was off",
+	outage.FateReplaced: ", but ended, and then replaced, if its machine was off",
+}
+
 // onPods tells of the pods that are deleted, those together that have the same
 // fate for the same patience.
 func onPods(f *outage.Forecast) []happening {
@@ -198,14 +205,16 @@ func owners(pods []*outage.Pod) string {
 func onReturn(f *outage.Forecast) []happening {
 	var kept []string
 	for _, fate := range []outage.Fate{outage.FateRestarts, outage.FateStays} {
-		var pods []*outage.Pod
-		for i := range f.Pods {
-			if f.Pods[i].Fate == fate {
-				pods = append(pods, &f.Pods[i])
+		for _, off := range slices.Concat([]outage.Fate{""}, outage.Fates()) {
+			var pods []*outage.Pod
+			for i := range f.Pods {
+				if f.Pods[i].Fate == fate && f.Pods[i].IfOff == off {
+					pods = append(pods, &f.Pods[i])
+				}
 			}
-		}
-		if len(pods) > 0 {
-			kept = append(kept, fmt.Sprintf("%s %s: %s", phrase.Count(len(pods), "pod"), fateTexts[fate], owners(pods)))
+			if len(pods) > 0 {
+				kept = append(kept, fmt.Sprintf("%s %s%s: %s", phrase.Count(len(pods), "pod"), fateTexts[fate], offTexts[off], owners(pods)))
+			}
 		}
 	}
 	if f.ForSeconds == nil {

@@ -75,7 +75,7 @@ func (v outageView) writeRanks(w io.Writer, format string, hurts []outage.Hurt) 
 		}
 	}
 	_ = t.Flush() // into memory
-	b.WriteString("\n" + v.Fold("lost: pods for good, and failed Jobs; down: workloads with no healthy pod left; stuck: pods that nothing replaces until the node is back;"+
+	b.WriteString("\n" + v.Fold("lost: pods for good, and failed Jobs, as if the machine was off; down: workloads with no healthy pod left; stuck: pods that nothing replaces until the node is back;"+
 		" no room: replacements that fit nowhere; below: workloads with less than their budget asks for", "  "))
 	v.list(&b, "the control plane", halts)
 	v.rests(&b)
