@@ -41,13 +41,19 @@ func newSite(t *testing.T, opts twin.Options) *site {
 	t.Helper()
 	s := &site{twin: twintest.Start(t, opts)}
 	s.admin = twintest.Client(t, s.twin)
-	s.operator = operatorFor(t.Fatal, s.twin.MaintainerKubeconfig(), t.TempDir())
+	s.employ(t, s.twin.MaintainerKubeconfig())
+	return s
+}
+
+// employ has the operator be one with the rights of a kubeconfig.
+func (s *site) employ(t *testing.T, kubeconfig string) {
+	t.Helper()
+	s.operator = operatorFor(t.Fatal, kubeconfig, t.TempDir())
 	s.operator.Sink = event.SinkFunc(func(e event.Event) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.events = append(s.events, e)
 	})
-	return s
 }
 
 // operatorFor returns an operator with the rights of a kubeconfig.

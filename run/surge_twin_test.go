@@ -4,7 +4,6 @@
 package run
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,9 +11,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -122,6 +119,8 @@ func (s *site) hostOf(t *testing.T, app string) string {
 
 func TestTwinSingletons(t *testing.T) {
 	s := newSite(t, twin.Options{Nodes: 4, Scenario: "testdata/singletons.yaml", Wait: true, Reboot: 300 * time.Millisecond, PodReady: 300 * time.Millisecond, PodTermination: 50 * time.Millisecond})
+	maintainer := s.operator
+	s.employ(t, s.twin.SurgeKubeconfig())
 	names := s.names(t)
 	all := request()
 	all.All = true
@@ -180,24 +179,15 @@ func TestTwinSingletons(t *testing.T) {
 	})
 
 	t.Run("without the right to", func(t *testing.T) {
-		// Who may set eviction timeouts may patch Deployments, too.
-		for _, role := range []string{"refit-maintainer-surge", "refit-maintainer-eviction-timeout"} {
-			if err := s.admin.RbacV1().ClusterRoleBindings().Delete(t.Context(), role, metav1.DeleteOptions{}); err != nil {
-				t.Fatal(err)
-			}
-		}
 		r := all
 		r.SurgeSingletons = true
-		ctx := deadline(t)
-		s.awaitMay(ctx, t, false)
-		p, err := s.operator.Prepare(ctx, r)
+		p, err := maintainer.Prepare(t.Context(), r)
 		if err == nil {
 			p.Close()
 		}
 		if _, blocked := errors.AsType[*BlockedError](err); !blocked || !contains(err.Error(), "try to restart Deployment small/") || !contains(hint.Of(err), "patch deployments") {
 			t.Errorf("%v; hint: %s", err, hint.Of(err))
 		}
-		s.allowSurge(t)
 	})
 
 	t.Run("never without a Ready pod", func(t *testing.T) {
@@ -256,48 +246,12 @@ func (s *site) patchDeployment(t *testing.T, name, patch string) {
 	}
 }
 
-// awaitMay waits until the API server knows that the operator may restart Deployments, or
-// may not.
-func (s *site) awaitMay(ctx context.Context, t *testing.T, may bool) {
-	t.Helper()
-	ticker := time.NewTicker(50 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		review, err := s.operator.Client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Verb: "patch", Group: "apps", Resource: "deployments", Namespace: singletonsNamespace,
-			}},
-		}, metav1.CreateOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if review.Status.Allowed == may {
-			return
-		}
-		<-ticker.C
-	}
-}
-
-func (s *site) allowSurge(t *testing.T) {
-	t.Helper()
-	const name = "refit-maintainer-surge"
-	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "refit-twin:maintainer"}},
-	}
-	if _, err := s.admin.RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	s.awaitMay(deadline(t), t, true)
-}
-
 // TestKilledWhileSurging kills a run at every record that it writes while it
 // surges a Deployment, and has another process resume it: the Deployment was
 // restarted once, and was never without a Ready pod.
 func TestKilledWhileSurging(t *testing.T) {
 	s := newSite(t, twin.Options{Nodes: 3, Scenario: "testdata/singletons.yaml", Wait: true})
-	base := errand{Kubeconfig: s.twin.MaintainerKubeconfig()}
+	base := errand{Kubeconfig: s.twin.SurgeKubeconfig()}
 	prepare := func(t *testing.T) errand {
 		e := base
 		e.State = t.TempDir()

@@ -15,7 +15,8 @@
 // Who is who: the admin kubeconfig is in the group refit-twin:admins, bound to
 // cluster-admin. It is not in system:masters because the API server exempts
 // that group from priority and fairness, so a client could never be told to
-// slow down. The maintainer kubeconfig may do what refit needs and nothing else.
+// slow down. The maintainer kubeconfig may do what refit needs and nothing else; two
+// more are for what needs a role of its own, as docs/how-to/rbac.md has it.
 //
 // Machines and pods behave as labels and annotations tell them, see package
 // simulated; a kubelet that is stopped or whose machine reboots changes nothing

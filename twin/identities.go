@@ -16,11 +16,13 @@ import (
 )
 
 // The users of a twin that are its own. manifests/base.yaml says what they may
-// do, manifests/audit.yaml which of them are noise.
+// do and manifests/maintainer.yaml, manifests/audit.yaml which of them are noise.
 const (
 	adminUser      = "refit-twin:admin"
 	adminGroup     = "refit-twin:admins"
 	maintainerUser = "refit-twin:maintainer"
+	surgeUser      = "refit-twin:maintainer-surge"
+	timeoutUser    = "refit-twin:maintainer-eviction-timeout"
 	kubeletUser    = "refit-twin:kubelets" // kwok
 	machineUser    = "refit-twin:machines" // the machine controller
 )
@@ -44,6 +46,8 @@ func identities() []identity {
 		{"machines", subject{user: machineUser, groups: []string{SystemGroup}}},
 		{"admin", subject{user: adminUser, groups: []string{adminGroup}}},
 		{"maintainer", subject{user: maintainerUser}},
+		{"maintainer-surge", subject{user: surgeUser}},
+		{"maintainer-eviction-timeout", subject{user: timeoutUser}},
 	}
 }
 

@@ -121,8 +121,16 @@ func (t *Twin) Dir() string { return t.dir }
 func (t *Twin) Kubeconfig() string { return t.kubeconfig("admin") }
 
 // MaintainerKubeconfig returns the path of the kubeconfig of a user who may do
-// what refit needs and nothing else.
+// what refit needs and nothing else: what docs/how-to/rbac.md gives to everybody.
 func (t *Twin) MaintainerKubeconfig() string { return t.kubeconfig("maintainer") }
+
+// SurgeKubeconfig returns the path of that of a maintainer who may also do what
+// refit maintain --surge-singletons needs.
+func (t *Twin) SurgeKubeconfig() string { return t.kubeconfig("maintainer-surge") }
+
+// EvictionTimeoutKubeconfig returns the path of that of a maintainer who may also do what
+// refit eviction-timeout set needs.
+func (t *Twin) EvictionTimeoutKubeconfig() string { return t.kubeconfig("maintainer-eviction-timeout") }
 
 // AuditLog returns the path of the API server's audit log: a JSON object of
 // type audit.k8s.io/v1 Event on each line, as manifests/audit.yaml wants it. A

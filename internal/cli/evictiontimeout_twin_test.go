@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,7 +28,7 @@ func TestEvictionTimeout(t *testing.T) {
 	tw := twintest.Start(t, twin.Options{
 		Nodes: 3, Zones: 1, Scenario: "testdata/evictiontimeout.yaml", Wait: true, StaticPods: true, DefaultToleration: 70 * time.Second,
 	})
-	t.Setenv("KUBECONFIG", tw.MaintainerKubeconfig())
+	t.Setenv("KUBECONFIG", tw.EvictionTimeoutKubeconfig())
 	client := twintest.Client(t, tw)
 
 	t.Run("get", func(t *testing.T) {
@@ -179,29 +177,9 @@ func withoutCronJobs(t *testing.T, client kubernetes.Interface, user string) {
 	if _, err := client.RbacV1().ClusterRoles().Create(t.Context(), half, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: user},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: user},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
-	}, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
+	bind(t, client, user, user)
 	for _, resource := range role.Rules[1].Resources {
-		for allowed := false; !allowed; {
-			review, err := client.AuthorizationV1().SubjectAccessReviews().Create(ctx, &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-				User: user, ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "list", Resource: resource},
-			}}, metav1.CreateOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if allowed = review.Status.Allowed; !allowed {
-				<-ticker.C
-			}
-		}
+		awaitMay(t, client, user, "list", "", resource)
 	}
 }
 
