@@ -55,7 +55,8 @@ const (
 	// pkg/controller/util/node/controller_utils.go).
 	callsPerNode = 6
 	// callsPerUnready are those by which a pod becomes not Ready: its status is written,
-	// and an event (MarkPodsNotReady in the same file).
+	// and an event (MarkPodsNotReady in the same file). All events are written one after the
+	// other, and nobody waits for them: see busyFor.
 	callsPerUnready = 2
 	// callsPerDeletion are those by which a pod is deleted: it is read, its status is
 	// patched, and it is deleted (addConditionAndDeletePod in
@@ -98,21 +99,26 @@ func (l *loss) lookAll() {
 			start = l.looks[n-1].end + period
 		}
 		x := look{start: start, end: start}
-		begins := start // of those that are looked at at the same time
+		together := 0
 		for ; k < len(order) && l.clocks[order[k]].unknown.At <= start; k++ {
-			i := order[k]
-			if len(x.found) > 0 && len(x.found)%lookers == 0 {
+			x.found = append(x.found, order[k])
+			together += min(1, int(l.callsFor(order[k])))
+		}
+		begins := start // of those that are looked at at the same time
+		for n, i := range x.found {
+			if n > 0 && n%lookers == 0 {
 				begins = x.end
 			}
-			x.found = append(x.found, i)
 			own := l.callsFor(i)
 			if own == 0 {
 				continue
 			}
 			c := l.clocks[i].unknown
+			latest := c.Latest
 			c.At = max(c.At, begins)
-			c.Latest = max(c.Latest+waitFor(&l.p, total-own), c.At)
-			x.end = max(x.end, b.take(start, own))
+			c.Latest = max(latest+waitFor(&l.p, total-own), c.At)
+			l.slow = max(l.slow, c.Latest-latest)
+			x.end = max(x.end, milli(b.take(start, busyFor(own, together))))
 		}
 		l.looks = append(l.looks, x)
 	}
@@ -140,6 +146,18 @@ func (l *loss) callsFor(i int) float64 {
 	}
 	return calls
 }
+
+// busyFor is for how many of these calls of one node a look has to wait, at so many nodes
+// together: the one that writes events gets its turn like each of those that look at nodes,
+// and the look is over without it. Of a node by itself that is one event for each pod, of
+// four at a time one for four.
+func busyFor(calls float64, together int) float64 {
+	pods := (calls - callsPerNode) / callsPerUnready
+	return callsPerNode + pods + pods/float64(min(together, lookers))
+}
+
+// milli leaves out what is less than a millisecond.
+func milli(seconds float64) float64 { return math.Round(seconds*1000) / 1000 }
 
 // call is the next of a pod that is being deleted.
 type call struct {
@@ -201,7 +219,9 @@ func (l *loss) holdBack(list []judged) {
 }
 
 // postpone writes down what is late. How late a pod is at the most is the same for all that
-// are due before the queue is empty again: who comes first is chance.
+// are due before the queue is empty again: who comes first is chance. So those that are due
+// together are expected in the middle of them all, from which none is as far away as the
+// first one is from the last.
 func (l *loss) postpone(list []judged, due []int, done []float64) {
 	for from := 0; from < len(due); {
 		to, busy, latest := from, math.Inf(-1), 0.0
@@ -211,11 +231,23 @@ func (l *loss) postpone(list []judged, due []int, done []float64) {
 			to++
 		}
 		l.late = max(l.late, latest)
-		for _, i := range due[from:to] {
-			if latest >= 1 { // less than the server writes down
-				m := *list[i].when.at
-				m.At, m.Latest = done[i], max(done[i], m.Latest+latest*withEvents)
-				list[i].when.at = &m
+		if latest >= 1 { // less than the server writes down
+			for first := from; first < to; {
+				after := first + 1
+				for after < to && list[due[after]].when.at.At-list[due[after-1]].when.at.At < 1 {
+					after++
+				}
+				middle := 0.0
+				for _, i := range due[first:after] {
+					middle += done[i] / float64(after-first)
+				}
+				for _, i := range due[first:after] {
+					m := *list[i].when.at
+					m.At = max(m.At, milli(middle))
+					m.Latest = max(m.At, m.Latest+latest*withEvents)
+					list[i].when.at = &m
+				}
+				first = after
 			}
 		}
 		from = to

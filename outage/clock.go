@@ -32,6 +32,7 @@ type loss struct {
 	stuck   []bool  // zones in which nobody is tainted any more because of their rate: see swap
 	spared  []int   // by zone, how many keep their taint although all zones are lost
 	late    float64 // how much later than they are due some pods are deleted
+	slow    float64 // how much later a node may be found silent because of the pods of others
 	queues  []bool  // zones in which more than one node waits for its taint
 	all     bool    // no zone has a node left
 	nowhere map[placement.Class][]string

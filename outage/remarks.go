@@ -112,8 +112,12 @@ func (l *loss) chance(f *Forecast) []string {
 		// NewTokenBucketRateLimiter begins with a token, and nobody takes it away.
 		out = append(out, fmt.Sprintf("with a rate of 0 (--%s) the first node of a zone is tainted nevertheless, and its pods are deleted, if there was none since kube-controller-manager began", flagEvictionRate))
 	}
+	if l.slow >= 1 && l.halted == "" && !l.all {
+		out = append(out, fmt.Sprintf("kube-controller-manager makes %g calls a second (--%s), and sets all pods of a silent node to not Ready before it looks for the next ones: "+
+			"which nodes it finds first is chance, and a node may be found up to %s later because of the others", l.p.ClientRate.Value, flagClientRate, clockTime(l.slow)))
+	}
 	if l.late >= 1 {
-		out = append(out, fmt.Sprintf("kube-controller-manager makes %g calls a second (--%s), and needs %d to delete a pod: some are deleted up to %s later than they are due",
+		out = append(out, fmt.Sprintf("kube-controller-manager makes %g calls a second (--%s), and needs %d to delete a pod: some are deleted up to %s later than they are due, and which ones is chance",
 			l.p.ClientRate.Value, flagClientRate, callsPerDeletion, clockTime(l.late)))
 	}
 	close := 0

@@ -53,7 +53,12 @@ func newEvictionTimeoutSetCommand(a *app) *cobra.Command {
 			"  refit eviction-timeout set 2m -n shop --yes -o json | jq -r '.workloads[] | [.name, .result] | @tsv'\n\n" +
 			"  # Which flags of the API server?\n" +
 			"  refit eviction-timeout set 1m",
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: usageArgs(func(_ *cobra.Command, words []string) error {
+			if len(words) != 1 {
+				return fmt.Errorf("want one duration, such as 1m, and not %s", phrase.Count(len(words), "word"))
+			}
+			return nil
+		}),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			seconds, err := parseTimeout(words[0])
 			if err != nil {
@@ -98,7 +103,7 @@ func parseTimeout(text string) (int64, error) {
 	case d%time.Second != 0:
 		return 0, fmt.Errorf("%q: want whole seconds; a toleration has no others", text)
 	case d > longest:
-		return 0, fmt.Errorf("%q is more than %s: want a time after which pods are to be replaced", text, longest)
+		return 0, fmt.Errorf("%q is more than %s: want a time after which pods are to be replaced", text, toleration.Span(longest))
 	}
 	return int64(d / time.Second), nil
 }

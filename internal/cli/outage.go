@@ -20,6 +20,7 @@ import (
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/outage"
 	"refit.dev/refit/report"
+	"refit.dev/refit/toleration"
 )
 
 // outageFlags are the flags of outage.
@@ -148,7 +149,7 @@ func (f *outageFlags) parse(cmd *cobra.Command, args []string) (names []string, 
 	case ways > 1:
 		return nil, nil, usageError(errors.New("nodes by name, --selector, --zone and --all: use one of them"))
 	case cmd.Flags().Changed("for") && (f.away <= 0 || f.away > outage.Longest):
-		return nil, nil, hint.Wrap(usageError(fmt.Errorf("--for %s: want more than nothing, and no more than %s", f.away, outage.Longest)),
+		return nil, nil, hint.Wrap(usageError(fmt.Errorf("--for %s: want more than nothing, and no more than %s", toleration.Span(f.away), toleration.Span(outage.Longest))),
 			"without --for the nodes never come back")
 	case cmd.Flags().Changed("zone") && f.zone == "":
 		return nil, nil, usageError(errors.New("--zone is empty: name a zone"))

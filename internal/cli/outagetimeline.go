@@ -48,8 +48,12 @@ func when(h *happening) string {
 	return rounded(h.from) + " to " + rounded(h.to)
 }
 
-// widen makes a happening reach to a moment.
-func (h *happening) widen(at float64) { h.from, h.to = min(h.from, at), max(h.to, at) }
+// widen makes a happening reach to a moment. What was so before the loss is so from the
+// beginning on.
+func (h *happening) widen(at float64) {
+	at = max(0, at)
+	h.from, h.to = min(h.from, at), max(h.to, at)
+}
 
 func begin(order int) happening { return happening{from: math.Inf(1), to: math.Inf(-1), order: order} }
 
@@ -227,7 +231,7 @@ func onReturn(f *outage.Forecast) []happening {
 		if len(kept) == 0 {
 			return nil
 		}
-		return []happening{{from: last, to: last, order: 20, text: "what is left bound to it", details: kept}}
+		return []happening{{from: last, to: last, order: 20, text: "what is left bound to " + phrase.Plural(len(f.Nodes), "it", "them"), details: kept}}
 	}
 	text := "back: empty, with nothing to start again"
 	if len(kept) > 0 {
