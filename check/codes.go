@@ -83,7 +83,7 @@ func Codes() []cluster.Code {
 		{Name: PodLocalData, Severity: cluster.Warning, Meaning: "Pods keep data in emptyDir volumes, which is lost when they move. A drain refuses their nodes unless --delete-emptydir-data is given.",
 			Do: "If the data may be lost, drain with --delete-emptydir-data."},
 		{Name: PodTerminating, Severity: cluster.Blocker, Meaning: "A pod was deleted, its time is over, and it is still there: a drain of its node waits for it.",
-			Do: "Remove the finalizer's cause, or bring its kubelet back; as a last resort delete it with --grace-period=0 --force."},
+			Do: "Remove the finalizer's cause, or bring its kubelet back; if the machine is off for certain: refit drain with --confirm-node-is-off; as a last resort delete it with --grace-period=0 --force."},
 		{Name: PodFinalizer, Severity: cluster.Warning, Meaning: "Pods carry finalizers: once evicted they stay until somebody removes those.",
 			Do: "Make sure that whoever removes the finalizer is running."},
 		{Name: PodStatic, Severity: cluster.Info, Meaning: "Static pods run on a node. They cannot be moved: they stop and come back with it.",

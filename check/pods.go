@@ -29,6 +29,10 @@ func checkPods(c *checker) {
 		// A pod's deletionTimestamp is when its grace period ends, not when the deletion was asked for.
 		if p.DeletionTimestamp != nil && c.age(*p.DeletionTimestamp) > overdue {
 			c.add(PodTerminating, podObject(p), "on %s should have been gone%s%s", p.Host.Name, c.since(*p.DeletionTimestamp), whatHolds(p))
+			if cluster.Lost(p.Host.Node) {
+				c.findings[len(c.findings)-1].Hint = "Bring the node back. If its machine is off for certain: refit drain " + p.Host.Name +
+					" --confirm-node-is-off, with which all of its pods are removed; as a last resort delete the pod with --grace-period=0 --force"
+			}
 		}
 	}
 	c.checkLocalData()
@@ -42,7 +46,10 @@ func whatHolds(p *cluster.Pod) string {
 	if len(p.Finalizers) > 0 {
 		holds = append(holds, "finalizer "+strings.Join(p.Finalizers, ", "))
 	}
-	if ready := nodeCondition(p.Host, corev1.NodeReady); ready != nil && ready.Status != corev1.ConditionTrue {
+	switch ready := nodeCondition(p.Host, corev1.NodeReady); {
+	case cluster.Lost(p.Host.Node):
+		holds = append(holds, "its node is lost: the kubelet does not answer")
+	case ready != nil && ready.Status != corev1.ConditionTrue:
 		holds = append(holds, "its node is not Ready")
 	}
 	if len(holds) == 0 {

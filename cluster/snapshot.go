@@ -86,6 +86,8 @@ type Workload struct {
 	Group, Kind     string
 	Namespace, Name string
 	UID             types.UID
+	// Labels are the object's own; nil if it was not read.
+	Labels labels.Set
 	// Found tells whether the object itself was read, or only a reference to it.
 	Found bool
 	// Desired is how many replicas are wanted: spec.replicas, a DaemonSet's

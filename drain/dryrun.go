@@ -59,6 +59,9 @@ func (d *Drainer) rehearse(ctx context.Context, node string) (Result, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			name := nameOf(pod)
+			if blocker == nil && d.leavesAlready(pod) {
+				return nil
+			}
 			if blocker == nil {
 				d.tell(event.Event{Type: event.PodEvicted, Node: node, Pod: &name, Reason: ReasonDryRun})
 			} else {
@@ -74,6 +77,9 @@ func (d *Drainer) rehearse(ctx context.Context, node string) (Result, error) {
 	}
 	if err == nil {
 		for i, pod := range selection.Leave {
+			if refusals[i] == nil && d.leavesAlready(pod) {
+				continue
+			}
 			if refusals[i] == nil {
 				result.Evicted++
 				result.EvictedPods = append(result.EvictedPods, EvictedPod{Pod: nameOf(pod), Controllers: d.watcher.Controllers(pod)})
@@ -91,7 +97,7 @@ func (d *Drainer) rehearse(ctx context.Context, node string) (Result, error) {
 // be deleted without being evicted, because its node is out of service. The error
 // is one that concerns more than this pod.
 func (d *Drainer) ask(ctx context.Context, pod *corev1.Pod) (*event.Blocker, error) {
-	if d.options.DryRun == DryRunClient || pod.DeletionTimestamp != nil && !d.tooPatient(pod) {
+	if d.options.DryRun == DryRunClient || d.leavesAlready(pod) {
 		return nil, nil
 	}
 	if n := d.watcher.Node(pod.Spec.NodeName); n != nil {
@@ -126,6 +132,12 @@ func (d *Drainer) ask(ctx context.Context, pod *corev1.Pod) (*event.Blocker, err
 		b := d.explainAnswer(p, a)
 		return &b, nil
 	}
+}
+
+// leavesAlready tells whether somebody else has had the pod deleted: a drain waits for
+// it, and does not count it as evicted.
+func (d *Drainer) leavesAlready(pod *corev1.Pod) bool {
+	return pod.DeletionTimestamp != nil && !d.tooPatient(pod)
 }
 
 // explainAnswer explains a refusal with what the cache knows of the pod's budgets.

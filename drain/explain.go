@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"refit.dev/refit/budget"
@@ -255,11 +256,20 @@ func (d *Drainer) explainLeaving(p *podDrain) (event.Blocker, bool) {
 		return event.Blocker{Cause: event.CauseTerminating, Message: "was evicted just now"}, false
 	}
 	overdue := !d.clock.Now().Before(overdueAt(pod))
+	finalizers := slices.DeleteFunc(slices.Clone(pod.Finalizers), func(f string) bool { return f == batchv1.JobTrackingFinalizer })
 	switch {
-	case len(pod.Finalizers) > 0 && (overdue || stopped(pod)):
+	case len(finalizers) == 0 && len(pod.Finalizers) > 0 && budget.Finished(pod):
+		// Until a pod has ended, its Job's finalizer is not what is waited for; then the
+		// controller takes it off by itself (pkg/controller/job/job_controller.go).
 		return event.Blocker{
 			Cause:   event.CauseFinalizer,
-			Message: "is deleted and waits for its finalizers: " + strings.Join(pod.Finalizers, ", "),
+			Message: "has ended, and waits for the Job controller to count it and to take its finalizer off",
+			Hint:    "if this takes longer than seconds, look at kube-controller-manager",
+		}, false
+	case len(finalizers) > 0 && (overdue || stopped(pod)):
+		return event.Blocker{
+			Cause:   event.CauseFinalizer,
+			Message: "is deleted and waits for its finalizers: " + strings.Join(finalizers, ", "),
 			Hint:    "whoever set them has to remove them; see whether that controller runs",
 		}, true
 	case p.node.outOfService != nil:
@@ -268,12 +278,13 @@ func (d *Drainer) explainLeaving(p *podDrain) (event.Blocker, bool) {
 			Message: "is deleted, and is removed without its kubelet, because its node is out of service: that is looked after every 20 s",
 			Hint:    "if this takes longer, look at kube-controller-manager: its controller pod-garbage-collector does it",
 		}, overdue
-	case overdue && d.kubeletSilent(pod.Spec.NodeName):
+	case p.node.lost, overdue && d.kubeletSilent(pod.Spec.NodeName):
+		// That the node is lost was told of the node; of each pod it is worth telling when its time is over.
 		return event.Blocker{
 			Cause:   event.CauseKubelet,
 			Message: "is deleted, and the kubelet of node " + pod.Spec.NodeName + " does not answer",
 			Hint:    "if the machine is off for certain: refit drain " + pod.Spec.NodeName + " --confirm-node-is-off; or delete the Node",
-		}, true
+		}, overdue
 	case overdue:
 		return event.Blocker{
 			Cause:   event.CauseTerminating,

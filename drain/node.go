@@ -17,6 +17,7 @@ import (
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/phrase"
 )
 
 // nodeDrain is a Drain under way.
@@ -33,6 +34,8 @@ type nodeDrain struct {
 	// outOfService is the node while its taint has pods deleted, with nobody asking
 	// for it; nil otherwise.
 	outOfService *corev1.Node
+	// lost: its kubelet does not answer, and that has been told.
+	lost bool
 	// doomed are those that this drain has had deleted by setting that taint.
 	doomed []*corev1.Pod
 	// volumes are those that have to be detached, with a pod that used each; set
@@ -90,6 +93,7 @@ func (d *Drainer) begin(n *nodeDrain) {
 		d.adopt(n, pod)
 	}
 	d.countDoomed(n)
+	d.lossChanged(n, node)
 	if t := d.options.Timeout; t > 0 {
 		d.alarms.set(n.started.Add(t), func() { d.end(n, &UnfinishedError{Cause: ErrTimeout}) })
 	}
@@ -168,7 +172,40 @@ func (d *Drainer) nodeChanged(name string) {
 			}
 		}
 		d.serviceChanged(n, node)
+		d.lossChanged(n, node)
 	}
+}
+
+// lossChanged tells, the moment it is known, that the kubelet of a node that is being
+// drained does not answer, or answers again: nothing else will come of a drain whose
+// pods nobody ends, however long their grace periods are.
+func (d *Drainer) lossChanged(n *nodeDrain, node *corev1.Node) {
+	lost := cluster.Lost(node)
+	if lost == n.lost {
+		return
+	}
+	n.lost = lost
+	e := event.Event{Type: event.Warning, Node: n.name, Message: "its kubelet answers again"}
+	waits := 0
+	for _, p := range n.pods {
+		if p.stage != left {
+			waits++
+		}
+	}
+	switch {
+	case n.outOfService != nil, !d.options.needsKubelet(), waits == 0:
+		return
+	case lost:
+		e.Message = fmt.Sprintf("is lost: its kubelet does not answer%s. %s would stay Terminating, because nobody is there to end %s",
+			silentSince(node), phrase.Count(waits, "pod"), phrase.Plural(waits, "it", "them"))
+		e.Hint = "it goes on if the machine comes back; " + lostHint(n.name)
+	}
+	d.tell(e)
+}
+
+// lostHint is the way out for a node that is being drained and was lost meanwhile.
+func lostHint(node string) string {
+	return "if it is off for certain: end this (Ctrl-C), then refit drain " + node + " --confirm-node-is-off"
 }
 
 // settleTouched sees which of the nodes at which something happened are ready

@@ -154,17 +154,23 @@ func (o Options) Impasse(n *corev1.Node, leave int) error {
 			reason = "is not Ready, but its kubelet answers, so the machine is not off"
 		}
 		return hint.Wrap(&LostError{n.Name, reason},
-			"leave out --confirm-node-is-off for it; if it was switched off just now, wait until kubectl get nodes says NotReady, which takes about a minute")
+			"drain it by a command of its own, without --confirm-node-is-off; if it was switched off just now, wait until kubectl get nodes says NotReady, which takes about a minute")
 	case !lost, leave == 0, cluster.OutOfService(n), o.ConfirmNodeIsOff:
 		return nil
-	case o.SkipWaitForDelete > 0, o.GracePeriod != nil && *o.GracePeriod == 0:
-		return nil // kubectl's ways not to wait for a kubelet
+	case !o.needsKubelet():
+		return nil
 	}
 	return hint.Wrap(&LostError{n.Name, fmt.Sprintf("is lost: its kubelet does not answer%s. Evictions would be accepted, but the drain would not end: "+
 		"%s would stay Terminating, because nobody is there to end %s", silentSince(n), phrase.Count(leave, "pod"), phrase.Plural(leave, "it", "them"))},
 		"if the machine is off for certain - not just cut off from the network - say --confirm-node-is-off: refit then sets the taint "+
 			"node.kubernetes.io/out-of-service, with which the pods are removed, past their budgets, and the volumes detached. "+
 			"If the machine still ran, two pods could write to one volume. Otherwise bring it back; refit outage %s tells what happens meanwhile", n.Name)
+}
+
+// needsKubelet tells whether a drain ends only if kubelets end the pods: kubectl has two
+// ways not to wait for that.
+func (o Options) needsKubelet() bool {
+	return o.SkipWaitForDelete == 0 && (o.GracePeriod == nil || *o.GracePeriod != 0)
 }
 
 func silentSince(n *corev1.Node) string {
@@ -181,7 +187,13 @@ func silentSince(n *corev1.Node) string {
 // right before that, and were not terminating.
 func (o *operation) giveUp(i int) (doomed []*corev1.Pod, err error) {
 	node := o.nodes[i]
-	if !o.options.ConfirmNodeIsOff || o.options.DryRun == DryRunClient {
+	switch {
+	case !o.options.ConfirmNodeIsOff:
+		return nil, nil
+	case o.options.DryRun == DryRunClient:
+		if cluster.Lost(node) && !cluster.OutOfService(node) {
+			o.tellOutOfService(node.Name)
+		}
 		return nil, nil
 	}
 	doomed = slices.DeleteFunc(o.Select(node.Name).Leave, func(p *corev1.Pod) bool { return p.DeletionTimestamp != nil })
@@ -197,14 +209,18 @@ func (o *operation) giveUp(i int) (doomed []*corev1.Pod, err error) {
 		return nil, hint.Wrap(err, "refit needs to get and patch nodes")
 	}
 	if changed {
-		o.tell(event.Event{Type: event.NodeOutOfService, Node: node.Name, Message: "is lost and confirmed to be off: tainted " +
-			corev1.TaintNodeOutOfService + ", so that its pods are removed and its volumes detached"})
+		o.tellOutOfService(node.Name)
 		o.note(i, NoteOutOfService, "tainted as out of service: lost, and confirmed to be off")
 	}
 	if o.options.DryRun != DryRunNone {
 		return nil, nil
 	}
 	return doomed, o.untilSeen(node.Name)
+}
+
+func (o *operation) tellOutOfService(node string) {
+	o.tell(event.Event{Type: event.NodeOutOfService, Node: node, Message: "is lost and confirmed to be off: tainted " +
+		corev1.TaintNodeOutOfService + ", so that its pods are removed and its volumes detached"})
 }
 
 // untilSeen waits until the watch knows that a node is out of service, or otherwise

@@ -68,6 +68,9 @@ func (n *narrator) podLines(e event.Event) []string {
 	case e.Type == event.PodBlocked && e.Blocker != nil && n.worth(*e.Pod, e.Blocker.Cause):
 		return withHint(line+pod+" waits: "+printableLine(e.Blocker.Message), e.Blocker.Hint)
 	case e.Type == event.PodGone && n.wide:
+		if e.Seconds == 0 { // nobody knows since when it was leaving
+			return []string{line + "gone " + pod}
+		}
 		return []string{line + "gone " + pod + " after " + seconds(e.Seconds)}
 	case e.Type == event.PodSkipped && n.wide:
 		return []string{line + "left alone " + pod + ": " + printableLine(cmp.Or(e.Message, e.Reason))}

@@ -22,8 +22,10 @@ type Change struct {
 	*Target
 	// Seconds is what both taints are to be tolerated for.
 	Seconds int64
-	// Before says what was so far: "30s", "for ever", "the default".
-	Before string
+	// Before says what was so far: "30s", "for ever", "the default (5m)". NotReady and
+	// Unreachable are the same for each of the Taints.
+	Before                string
+	NotReady, Unreachable Patience
 	// Refused is why it cannot be done; then nothing else is set.
 	Refused string
 	// Unchanged: it is so already.
@@ -35,13 +37,15 @@ type Change struct {
 }
 
 // Plan says what it means to have the targets tolerate a lost node for so many
-// seconds, in their order. Nothing is touched.
-func Plan(targets []*Target, seconds int64) []Change {
+// seconds, in their order. defaults are those in force. Nothing is touched.
+func Plan(targets []*Target, seconds int64, defaults [2]Default) []Change {
 	changes := make([]Change, 0, len(targets))
 	for _, t := range targets {
 		c := Change{Target: t, Seconds: seconds, Refused: refusal(t)}
 		if c.Refused == "" {
-			c.Before, c.Unchanged = before(t, seconds)
+			c.NotReady = Of(t.Tolerations, defaults[0].Taint, defaults[0].Seconds)
+			c.Unreachable = Of(t.Tolerations, defaults[1].Taint, defaults[1].Seconds)
+			c.Before, c.Unchanged = before(times{c.NotReady, c.Unreachable}, seconds, defaults)
 			c.Effect, c.Warnings = effect(t), others(t)
 		}
 		changes = append(changes, c)
@@ -49,16 +53,19 @@ func Plan(targets []*Target, seconds int64) []Change {
 	return changes
 }
 
-// before says what t has for both taints, and whether that is what is wanted.
-func before(t *Target, seconds int64) (text string, same bool) {
-	has := times{Of(t.Tolerations, Taints()[0], nil), Of(t.Tolerations, Taints()[1], nil)}
+// before puts into words what a template has for both taints, and tells whether that is
+// what is wanted.
+func before(has times, seconds int64, defaults [2]Default) (text string, same bool) {
 	same = true
 	var parts [2]string
 	for i, p := range has {
 		same = same && p.Source != SourceDefault && p.Seconds != nil && *p.Seconds == seconds
 		parts[i] = p.String()
 		if p.Source == SourceDefault {
-			parts[i] = "the default"
+			parts[i] = "the default (" + p.String() + ")"
+			if defaults[i].Assumed {
+				parts[i] = "the default (" + p.String() + ", assumed)"
+			}
 		}
 	}
 	if parts[0] == parts[1] {
@@ -159,6 +166,9 @@ func others(t *Target) []string {
 	var warnings []string
 	for _, w := range who {
 		warnings = append(warnings, w+" may put it back: change it there, too")
+	}
+	for _, manager := range appliers(t) {
+		warnings = append(warnings, fmt.Sprintf("server-side apply by %q has set its tolerations: its next apply fails with a conflict, or puts them back if it is forced; change it there, too", manager))
 	}
 	return warnings
 }

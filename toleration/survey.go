@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
@@ -63,15 +64,28 @@ type times [2]Patience
 
 func (t times) same(u times) bool { return t[0].Same(u[0]) && t[1].Same(u[1]) }
 
-// Survey looks at every workload of a Snapshot, and at CronJobs, which are not in it.
-// Of a CronJob that is left out only the pods that it has now are looked at.
-func Survey(s *cluster.Snapshot, cronJobs []*Target) *Report {
+// Scope is which workloads are looked at; its zero value is all of them.
+type Scope struct {
+	// Namespace is theirs, "" any.
+	Namespace string
+	// Labels are those of the workload, and of a pod without a controller; nil any.
+	Labels labels.Selector
+}
+
+func (x Scope) has(namespace string, set labels.Set) bool {
+	return (x.Namespace == "" || x.Namespace == namespace) && (x.Labels == nil || x.Labels.Matches(set))
+}
+
+// Survey looks at every workload of a Snapshot in the Scope, and at CronJobs, which are
+// not in it. Of a CronJob that is left out only the pods that it has now are looked at.
+func Survey(s *cluster.Snapshot, cronJobs []*Target, in Scope) *Report {
 	r := &Report{Defaults: Defaults(s), Workloads: []Workload{}, Older: []Older{}}
 	seen := map[string]*cluster.Workload{} // CronJobs that have Jobs
 	for _, w := range s.Workloads {
 		cronJob := w.Kind == "CronJob" && slices.ContainsFunc(cronJobs, func(t *Target) bool { return t.Namespace == w.Namespace && t.Name == w.Name })
 		switch {
 		case w.Top() != w: // what is above decides
+		case !cronJob && !in.has(w.Namespace, w.Labels):
 		case cronJob:
 			seen[w.Namespace+"/"+w.Name] = w
 		case w.Kind == "DaemonSet":
@@ -84,6 +98,9 @@ func Survey(s *cluster.Snapshot, cronJobs []*Target) *Report {
 		}
 	}
 	for _, t := range cronJobs {
+		if !in.has(t.Namespace, t.Labels) {
+			continue
+		}
 		w := seen[t.Namespace+"/"+t.Name]
 		if w == nil {
 			w = &cluster.Workload{Kind: t.Kind, Namespace: t.Namespace, Name: t.Name}
@@ -91,7 +108,7 @@ func Survey(s *cluster.Snapshot, cronJobs []*Target) *Report {
 		r.template(w, t.Tolerations)
 	}
 	for _, p := range s.Pods {
-		if len(p.Controllers) == 0 && !p.Mirror() && !budget.Finished(p.Pod) {
+		if len(p.Controllers) == 0 && in.has(p.Namespace, p.Labels) && !p.Mirror() && !budget.Finished(p.Pod) {
 			r.bare(p)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	batchv1 "k8s.io/api/batch/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"refit.dev/refit/cluster"
@@ -46,7 +47,15 @@ func TestTranscripts(t *testing.T) {
 				}
 				s.Server = "v1.37.2"
 				d.MaybeScanArgs(t, "server", &s.Server)
-				return drawReport(Survey(s, cronJobs))
+				var in Scope
+				d.MaybeScanArgs(t, "namespace", &in.Namespace)
+				var selector string
+				if d.MaybeScanArgs(t, "labels", &selector); selector != "" {
+					if in.Labels, err = labels.Parse(selector); err != nil {
+						t.Fatal(err)
+					}
+				}
+				return drawReport(Survey(s, cronJobs, in))
 			case "plan":
 				var seconds int64
 				d.ScanArgs(t, "seconds", &seconds)
@@ -54,7 +63,7 @@ func TestTranscripts(t *testing.T) {
 				for _, obj := range objs {
 					targets = append(targets, target(obj))
 				}
-				return drawChanges(Plan(sorted(targets), seconds))
+				return drawChanges(Plan(sorted(targets), seconds, Defaults(&cluster.Snapshot{})))
 			}
 			t.Fatalf("unknown command %q", d.Cmd)
 			return ""

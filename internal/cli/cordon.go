@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -88,7 +89,7 @@ func (a *app) markingCommand(m marking) *cobra.Command {
 		},
 	}
 	nodes.add(cmd)
-	dryRunFlag(cmd.Flags(), &dryRun)
+	dryRunFlag(cmd, &dryRun)
 	a.yesFlag(cmd)
 	return cmd
 }
@@ -104,8 +105,31 @@ func (a *app) tellService(node *corev1.Node, suffix string) error {
 	case marked:
 		fmt.Fprintf(a.ErrOut, "warning: node %s is not Ready, and keeps the taint %s that refit has set: nothing can run there\nhint: when it is Ready again: refit uncordon %s\n",
 			report.Printable(node.Name), corev1.TaintNodeOutOfService, report.Printable(node.Name))
+	default:
+		a.tellForeignTaint(node)
 	}
 	return nil
+}
+
+// tellForeignTaint warns of an out-of-service taint that refit has not set, and so does
+// not take off: it goes on deleting pods, cordoned or not.
+func (a *app) tellForeignTaint(node *corev1.Node) {
+	i := slices.IndexFunc(node.Spec.Taints, func(t corev1.Taint) bool { return t.Key == corev1.TaintNodeOutOfService })
+	if i < 0 {
+		return
+	}
+	t := &node.Spec.Taints[i]
+	does := "pods that do not tolerate it do not come there"
+	if t.Effect == corev1.TaintEffectNoExecute {
+		does = "pods that do not tolerate it are deleted there"
+	}
+	when := "if its machine works"
+	if !cluster.Ready(node) {
+		when = "when it is Ready again"
+	}
+	name := report.Printable(node.Name)
+	fmt.Fprintf(a.ErrOut, "warning: node %s keeps the taint %s, which refit has not set: %s\nhint: %s: kubectl taint node %s %s:%s-\n",
+		name, t.Key, does, when, name, t.Key, t.Effect)
 }
 
 func (a *app) mark(ctx context.Context, m marking, names []string, selector labels.Selector, dryRun drain.DryRun) error {

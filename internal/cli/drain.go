@@ -82,7 +82,7 @@ func newDrainCommand(a *app) *cobra.Command {
 	}
 	nodes.add(cmd)
 	flags.add(cmd.Flags())
-	dryRunFlag(cmd.Flags(), &dryRun)
+	dryRunFlag(cmd, &dryRun)
 	cmd.Flags().BoolVar(&confirmOff, "confirm-node-is-off", false,
 		"the machines of these nodes, which do not answer, are off for certain: taint them as out of service")
 	cmd.Flags().BoolVar(&waitBack, "wait-for-return", false,

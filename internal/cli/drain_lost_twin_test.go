@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"refit.dev/refit/cluster"
@@ -48,6 +49,7 @@ func TestDrainLostNode(t *testing.T) {
 		{"not lost", nil, []string{"drain", "node-01", "--confirm-node-is-off"}, exitBlocked, "", "node node-01 is Ready: its kubelet answers", 0},
 		{"confirmed, but pods would be lost", nil, []string{"drain", "node-02", "node-03", "--confirm-node-is-off"}, exitBlocked, "", "cannot delete Pods that declare no controller", 0},
 		{"server dry run, with a DaemonSet", nil, []string{"drain", "node-03", "--confirm-node-is-off", "--dry-run=server", "-o", "wide"}, exitDone, "", "deleted until its node is back", 0},
+		{"client dry run", nil, []string{"drain", "node-03", "--confirm-node-is-off", "--dry-run"}, exitDone, "node/node-03 out-of-service (dry run)\n", "tainted node.kubernetes.io/out-of-service", 0},
 		{"confirmed", nil, []string{"drain", "node-03", "--confirm-node-is-off"}, exitDone, "node/node-03 out-of-service\n", "keeps the taint node.kubernetes.io/out-of-service until it is back", 1},
 		{"uncordoned too early", func() { watch.until(t, false, "node-03") }, []string{"uncordon", "node-03"}, exitDone, "node/node-03 uncordoned\n", "warning: node node-03 is not Ready, and keeps the taint", 1},
 		{"back", func() {
@@ -58,6 +60,10 @@ func TestDrainLostNode(t *testing.T) {
 		}, []string{"check"}, exitDone, "take the taint off: refit uncordon node-03", "", 1},
 		{"dry run", nil, []string{"uncordon", "node-03", "--dry-run"}, exitDone, "node/node-03 in-service (dry run)\n", "", 1},
 		{"uncordoned", nil, []string{"uncordon", "node-03"}, exitDone, "node/node-03 already uncordoned\nnode/node-03 in-service\n", "", 0},
+		{"the taint of somebody else", func() {
+			setTaints(t, client, "node-03", `[{"key":"node.kubernetes.io/out-of-service","value":"nodeshutdown","effect":"NoExecute"}]`)
+		}, []string{"uncordon", "node-03"}, exitDone, "node/node-03 already uncordoned\n",
+			"which refit has not set: pods that do not tolerate it are deleted there\nhint: if its machine works: kubectl taint node node-03 node.kubernetes.io/out-of-service:NoExecute-", 1},
 	}
 	for _, s := range steps {
 		if !t.Run(s.name, func(t *testing.T) {
@@ -84,6 +90,7 @@ func TestDrainLostNode(t *testing.T) {
 			return // they build on each other
 		}
 	}
+	setTaints(t, client, "node-03", `null`)
 	watch.until(t, true, "node-03")
 
 	t.Run("lost again, and waited for", func(t *testing.T) {
@@ -190,5 +197,14 @@ func untilNode(t *testing.T, client kubernetes.Interface, name string, is func(*
 			w.Stop()
 			t.Fatalf("node %s does not become what it should: %v", name, n.Status.Conditions)
 		}
+	}
+}
+
+// setTaints gives a node other taints, as an administrator does with kubectl.
+func setTaints(t *testing.T, client kubernetes.Interface, node, taints string) {
+	t.Helper()
+	_, err := client.CoreV1().Nodes().Patch(t.Context(), node, types.MergePatchType, []byte(`{"spec":{"taints":`+taints+`}}`), metav1.PatchOptions{})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -66,9 +67,11 @@ func (f *drainFlags) options() (drain.Options, error) {
 }
 
 // dryRunFlag adds kubectl's --dry-run; without a value it is "client".
-func dryRunFlag(flags *pflag.FlagSet, value *string) {
+func dryRunFlag(cmd *cobra.Command, value *string) {
+	flags := cmd.Flags()
 	flags.StringVar(value, "dry-run", "none", "none, client (show what would be asked for) or server (ask the API server, which changes nothing)")
 	flags.Lookup("dry-run").NoOptDefVal = string(drain.DryRunClient)
+	offer(cmd, "dry-run", "none", string(drain.DryRunClient), string(drain.DryRunServer))
 }
 
 // lookFlag adds the --dry-run of a verb that shows its plan, for which there is no

@@ -142,7 +142,7 @@ func TestEvictionTimeout(t *testing.T) {
 		if _, errw, code := refit(t, "eviction-timeout", "set", "50s", "-n", "shop", "--workload", "deployment/web", "--yes"); code != exitDone {
 			t.Fatal(errw)
 		}
-		err = toleration.Plan(targets, 20)[0].Apply(t.Context(), client, false)
+		err = toleration.Plan(targets, 20, toleration.Defaults(&cluster.Snapshot{}))[0].Apply(t.Context(), client, false)
 		if err == nil || !strings.Contains(err.Error(), "was changed by somebody else") {
 			t.Errorf("got %v", err)
 		}
@@ -153,7 +153,7 @@ func TestEvictionTimeout(t *testing.T) {
 		if _, err := client.AppsV1().Deployments("shop").Patch(t.Context(), "web", "application/merge-patch+json", []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := toleration.Plan(targets, 20)[0].Apply(t.Context(), client, false); err != nil {
+		if err := toleration.Plan(targets, 20, toleration.Defaults(&cluster.Snapshot{}))[0].Apply(t.Context(), client, false); err != nil {
 			t.Error(err)
 		}
 		if !slices.Contains(tolerated(t, client), "Deployment web: gpu:NoSchedule not-ready:NoExecute=20 unreachable:NoExecute=20") {

@@ -32,12 +32,13 @@ func evictionTimeoutAdvice(s *cluster.Snapshot, seconds int64) string {
 	}
 	if len(nodes) == 0 {
 		b.WriteString("No kube-apiserver is to be seen in this cluster. If it is managed by a provider, only the provider\n" +
-			"can change its flags: ask there, or set it for workloads. Otherwise, on each control-plane node:\n\n")
-	} else {
-		fmt.Fprintf(&b, "1. On %s%s, as an argument of kube-apiserver\n"+
-			"   (kubeadm: /etc/kubernetes/manifests/kube-apiserver.yaml, spec.containers[0].command):\n\n",
-			phrase.Few(nodes, 5), phrase.Plural(len(nodes), "", ", one after the other"))
+			"can change its flags: ask there, or set it for workloads, and leave out what follows. It is for a\n" +
+			"control plane of your own that does not run as pods.\n\n")
+		nodes = []string{"each control-plane node"}
 	}
+	fmt.Fprintf(&b, "1. On %s%s, as an argument of kube-apiserver\n"+
+		"   (kubeadm: /etc/kubernetes/manifests/kube-apiserver.yaml, spec.containers[0].command):\n\n",
+		phrase.Few(nodes, 5), phrase.Plural(len(defaults[0].Servers), "", ", one after the other"))
 	for _, d := range defaults {
 		fmt.Fprintf(&b, "     - %s=%d    # now %s: %s\n", d.Flag, seconds, d.Patience(), oneLine(d.Source))
 	}

@@ -20,8 +20,17 @@ type timeoutsSet struct {
 	// DryRun is client or server: nothing was changed, whatever a Result says.
 	DryRun    string       `json:"dryRun,omitempty"`
 	Workloads []timeoutSet `json:"workloads"`
-	// Advice is what to change where, if no workload was selected; there are none then.
-	Advice string `json:"advice,omitempty"`
+	// Advice is what to change where, in words, if no workload was selected; there are none
+	// then. Flags are the flags of kube-apiserver that it is about.
+	Advice string      `json:"advice,omitempty"`
+	Flags  []flagToSet `json:"flags,omitempty"`
+}
+
+// flagToSet is a flag of kube-apiserver that would have to be changed: Default says what
+// it is now, and of which servers, Wanted what it is to be.
+type flagToSet struct {
+	toleration.Default
+	Wanted int64 `json:"wantedSeconds"`
 }
 
 // timeoutSet is what became of one workload.
@@ -29,9 +38,13 @@ type timeoutSet struct {
 	Kind      string `json:"kind"`
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
-	// Seconds are what was asked for, Before what was so far, in words.
-	Seconds int64  `json:"seconds"`
-	Before  string `json:"before,omitempty"`
+	// Seconds are what was asked for, Before what was so far, in words; NotReady and
+	// Unreachable are the same as numbers, for the two taints. They are left out of what
+	// was refused.
+	Seconds     int64                `json:"seconds"`
+	Before      string               `json:"before,omitempty"`
+	NotReady    *toleration.Patience `json:"notReady,omitempty"`
+	Unreachable *toleration.Patience `json:"unreachable,omitempty"`
 	// Result is changed, unchanged (it was so already), refused, failed, or left: it was
 	// not its turn yet when this was interrupted. One that failed because of an
 	// interruption may have been changed.
@@ -61,6 +74,9 @@ func (a *app) applyChanges(ctx context.Context, client kubernetes.Interface, cha
 		set := timeoutSet{
 			Kind: c.Kind, Namespace: c.Namespace, Name: c.Name, Seconds: c.Seconds, Before: c.Before, Effect: c.Effect, Warnings: c.Warnings,
 			Result: setChanged, Message: c.Refused,
+		}
+		if c.Refused == "" {
+			set.NotReady, set.Unreachable = &c.NotReady, &c.Unreachable
 		}
 		switch {
 		case c.Refused != "":

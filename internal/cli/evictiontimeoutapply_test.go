@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
 	"refit.dev/refit/toleration"
 )
@@ -59,7 +60,7 @@ func TestInterruptedEvictionTimeoutSet(t *testing.T) {
 				})
 				var out bytes.Buffer
 				a := &app{IOStreams: genericiooptions.IOStreams{Out: &out, ErrOut: &out}, output: output}
-				err = a.applyChanges(ctx, client, toleration.Plan(targets, 30), drain.DryRunNone)
+				err = a.applyChanges(ctx, client, toleration.Plan(targets, 30, toleration.Defaults(&cluster.Snapshot{})), drain.DryRunNone)
 				if code := exitCode(err); code != tt.code || err != nil && !strings.Contains(err.Error(), tt.says) {
 					t.Errorf("exit %d, %v", code, err)
 				}

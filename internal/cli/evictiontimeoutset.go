@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 
@@ -43,6 +45,7 @@ func newEvictionTimeoutSetCommand(a *app) *cobra.Command {
 			"ready or unreachable. A changed template is rolled out: what that means for each workload is\n" +
 			"shown first. Other tolerations stay as they are. Pods of DaemonSets stay on a lost node for\n" +
 			"ever, and the template of a Job cannot be changed: these are left alone.\n\n" +
+			"DURATION is in whole seconds, from 0s to 720h, in d, h, m and s: 30s, 5m, 1h30m.\n\n" +
 			"Without any workloads nothing is changed: it says which flags of kube-apiserver to change, and\n" +
 			"where, for pods that are created afterwards and say nothing themselves.",
 		Example: "  # One Deployment and one StatefulSet\n" +
@@ -78,11 +81,22 @@ func newEvictionTimeoutSetCommand(a *app) *cobra.Command {
 			return a.setEvictionTimeout(cmd.Context(), seconds, *wanted, how)
 		},
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+			if text := "-" + unknown.GetSpecifiedShortnames(); len(text) > 1 && strings.ContainsAny(text[1:2], "0123456789") {
+				_, err := parseTimeout(text)
+				return usageError(err)
+			}
+		}
+		return cmd.Parent().FlagErrorFunc()(cmd, err)
+	})
+	cmd.ValidArgsFunction = cobra.NoFileCompletions
 	f := cmd.Flags()
 	f.StringArrayVar(&args.names, "workload", nil, "a workload, as KIND/NAME in the namespace of --namespace (can be repeated)")
 	f.StringVarP(&args.selector, "selector", "l", "", "label selector of the workloads")
 	f.BoolVarP(&args.all, "all-namespaces", "A", false, "workloads of all namespaces")
-	dryRunFlag(f, &dryRun)
+	a.offerNames(cmd, "workload", false, a.workloadNames)
+	dryRunFlag(cmd, &dryRun)
 	a.yesFlag(cmd)
 	a.outputFlag(cmd, "text", "json", "yaml")
 	return cmd
@@ -94,10 +108,10 @@ const longest = 30 * 24 * time.Hour
 
 // parseTimeout reads how long pods are to stay, in whole seconds: the API knows no others.
 func parseTimeout(text string) (int64, error) {
-	d, err := time.ParseDuration(text)
+	d, err := parseDuration(text)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("%q is no duration: say 30s, 5m or 1h30m", text)
+		return 0, err
 	case d < 0:
 		return 0, fmt.Errorf("%q: a time cannot be negative; 0s has pods deleted at once when their node is lost", text)
 	case d%time.Second != 0:
@@ -137,16 +151,24 @@ func (w *workloadArgs) parse(flags *pflag.FlagSet) (*wantedWorkloads, error) {
 		wanted.names = append(wanted.names, name)
 	}
 	if flags.Changed("selector") {
-		selector, err := labels.Parse(w.selector)
+		selector, err := parseWorkloadSelector(w.selector)
 		if err != nil {
-			return nil, fmt.Errorf("--selector %q: %w", w.selector, err)
-		}
-		if selector.Empty() {
-			return nil, fmt.Errorf("--selector %q selects nothing in particular: want labels, such as tier=front", w.selector)
+			return nil, err
 		}
 		wanted.selector = selector
 	}
 	return wanted, nil
+}
+
+func parseWorkloadSelector(text string) (labels.Selector, error) {
+	selector, err := labels.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("--selector %q: %w", text, err)
+	}
+	if selector.Empty() {
+		return nil, fmt.Errorf("--selector %q selects nothing in particular: want labels, such as tier=front", text)
+	}
+	return selector, nil
 }
 
 // find reads the workloads that were selected. That there are none is wrong input.
@@ -185,12 +207,20 @@ func (a *app) setEvictionTimeout(ctx context.Context, seconds int64, wanted want
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	changes := toleration.Plan(targets, seconds)
+	defaults, err := defaultsInForce(ctx, client)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	changes := toleration.Plan(targets, seconds, defaults)
 	if len(wanted.names) > 0 { // what was asked for by name is not passed over
+		var errs []error
 		for _, c := range changes {
 			if c.Refused != "" {
-				return hint.Wrap(usageError(fmt.Errorf("%s: %s", c.Object(), c.Refused)), "nothing was changed")
+				errs = append(errs, fmt.Errorf("%s: %s", c.Object(), c.Refused))
 			}
+		}
+		if len(errs) > 0 {
+			return hint.Wrap(usageError(errors.Join(errs...)), "nothing was changed: leave %s out", phrase.Plural(len(errs), "it", "them"))
 		}
 	}
 	writeChanges(a.ErrOut, changes)
@@ -206,6 +236,19 @@ func (a *app) setEvictionTimeout(ctx context.Context, seconds int64, wanted want
 	return a.applyChanges(ctx, client, changes, dryRun)
 }
 
+// defaultsInForce reads what pods get whose template says nothing. Who may not look at
+// the control plane gets those of Kubernetes, as assumed.
+func defaultsInForce(ctx context.Context, client kubernetes.Interface) ([2]toleration.Default, error) {
+	snapshot, err := cluster.Read(ctx, client, cluster.WithKinds(cluster.KindNode, cluster.KindPod))
+	switch {
+	case apierrors.IsForbidden(err):
+		snapshot = &cluster.Snapshot{}
+	case err != nil:
+		return [2]toleration.Default{}, err
+	}
+	return toleration.Defaults(snapshot), nil
+}
+
 // writeChanges shows what is about to be done, and what is not.
 func writeChanges(w io.Writer, changes []toleration.Change) {
 	count, refused := 0, 0
@@ -215,6 +258,7 @@ func writeChanges(w io.Writer, changes []toleration.Change) {
 			refused++
 			continue
 		case c.Unchanged:
+			fmt.Fprintf(w, "%s: %s already\n", oneLine(c.Object().String()), toleration.Duration(c.Seconds))
 			continue
 		}
 		count++
@@ -253,7 +297,11 @@ func (a *app) adviseEvictionTimeout(ctx context.Context, seconds int64) error {
 	}
 	advice := evictionTimeoutAdvice(snapshot, seconds)
 	if a.output != "text" {
-		return report.WriteData(a.Out, a.output, timeoutsSet{Workloads: []timeoutSet{}, Advice: advice})
+		all := timeoutsSet{Workloads: []timeoutSet{}, Advice: advice}
+		for _, d := range toleration.Defaults(snapshot) {
+			all.Flags = append(all.Flags, flagToSet{Default: d, Wanted: seconds})
+		}
+		return report.WriteData(a.Out, a.output, all)
 	}
 	_, err = io.WriteString(a.Out, advice)
 	return err

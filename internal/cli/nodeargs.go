@@ -18,20 +18,25 @@ import (
 )
 
 // nodeArgs are the nodes that a verb is for: names, or a selector.
-type nodeArgs struct{ selector string }
+type nodeArgs struct {
+	selector string
+	// selects tells whether --selector was given, be it empty.
+	selects func() bool
+}
 
 func (n *nodeArgs) add(cmd *cobra.Command) {
+	n.selects = func() bool { return cmd.Flags().Changed("selector") }
 	cmd.Flags().StringVarP(&n.selector, "selector", "l", "", "label selector of the nodes, instead of names")
 }
 
 // parse checks what can be checked without a cluster.
 func (n *nodeArgs) parse(args []string) (names []string, selector labels.Selector, err error) {
 	switch {
-	case n.selector != "" && len(args) > 0:
+	case n.selects() && len(args) > 0:
 		return nil, nil, usageError(errors.New("nodes are given by name and by --selector: use one of them"))
-	case n.selector == "" && len(args) == 0:
+	case !n.selects() && len(args) == 0:
 		return nil, nil, usageError(errors.New("no node is given: name nodes, or select them with --selector"))
-	case n.selector == "":
+	case !n.selects():
 		names, err = drain.Names(args)
 		return names, nil, usageError(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/utils/ptr"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/internal/hint"
@@ -27,7 +29,7 @@ import (
 type outageFlags struct {
 	nodes nodeArgs
 	away  time.Duration
-	zone  string
+	zones []string
 	all   bool
 	given map[string]*string // parameters, by their flags
 }
@@ -44,11 +46,15 @@ func newOutageCommand(a *app) *cobra.Command {
 			"With --for it tells what happens if the nodes come back: in time, or with pods deleted already.\n" +
 			"Without, they never do. --all loses each node by itself and lists first whose loss hurts most.\n\n" +
 			"The settings of the control plane are read from the command lines of its pods, where they are to\n" +
-			"be seen; otherwise the defaults of the version are assumed. Each is shown with where it is from.",
+			"be seen; otherwise the defaults of the version are assumed. Each is shown with where it is from.\n\n" +
+			"The exit code says whether there is a forecast, not how bad it is: a script asks -o json.",
 		Example: "  # What if this node is away for ten minutes?\n" +
 			"  refit outage node-3 --for 10m\n\n" +
-			"  # What if a zone burns down?\n" +
-			"  refit outage --zone eu-west-1a\n\n" +
+			"  # What if a zone burns down? And what if two of them do?\n" +
+			"  refit outage --zone eu-west-1a\n" +
+			"  refit outage --zone eu-west-1a,eu-west-1b\n\n" +
+			"  # What if everything goes away for an hour? Every node has this label\n" +
+			"  refit outage -l kubernetes.io/hostname --for 1h\n\n" +
 			"  # Which nodes would be missed most?\n" +
 			"  refit outage --all\n\n" +
 			"  # Pods whose replacements fit nowhere\n" +
@@ -57,12 +63,18 @@ func newOutageCommand(a *app) *cobra.Command {
 	}
 	cmd.ValidArgsFunction = a.completeNodes
 	f.nodes.add(cmd)
-	cmd.Flags().DurationVar(&f.away, "for", 0, "how long the nodes are away, such as 10m; without it they never come back")
-	cmd.Flags().StringVar(&f.zone, "zone", "", "lose all nodes of this zone (topology.kubernetes.io/zone)")
+	cmd.Flags().Var((*awayValue)(&f.away), "for", "how long the nodes are away, in d, h, m and s, such as 10m or 1d12h, and no more than "+toleration.Span(outage.Longest)+"; without it they never come back")
+	cmd.Flags().StringSliceVar(&f.zones, "zone", nil, "lose all nodes of this zone; several zones, as --zone A,B or --zone A --zone B, are lost together")
 	cmd.Flags().BoolVar(&f.all, "all", false, "lose each node by itself, and rank them by what that would do")
+	a.offerNames(cmd, "zone", true, zoneNames)
+	_ = cmd.RegisterFlagCompletionFunc("for", cobra.NoFileCompletions)
 	for _, name := range outage.Given() {
 		f.given[name] = cmd.Flags().String(name, "", parameterUsage[name])
+		if name != "disable-force-detach-on-timeout" {
+			_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+		}
 	}
+	offer(cmd, "disable-force-detach-on-timeout", "true", "false")
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")
 	return cmd
 }
@@ -115,6 +127,9 @@ func (a *app) outage(cmd *cobra.Command, f *outageFlags, args []string) error {
 		if err != nil {
 			return usageError(err)
 		}
+		if f.away > 0 {
+			v.away = ptr.To(f.away.Seconds())
+		}
 		return v.writeRanks(a.Out, a.output, hurts)
 	}
 	r := outage.Request{Nodes: names, For: f.away}
@@ -151,13 +166,13 @@ func (f *outageFlags) parse(cmd *cobra.Command, args []string) (names []string, 
 	case cmd.Flags().Changed("for") && (f.away <= 0 || f.away > outage.Longest):
 		return nil, nil, hint.Wrap(usageError(fmt.Errorf("--for %s: want more than nothing, and no more than %s", toleration.Span(f.away), toleration.Span(outage.Longest))),
 			"without --for the nodes never come back")
-	case cmd.Flags().Changed("zone") && f.zone == "":
+	case cmd.Flags().Changed("zone") && (len(f.zones) == 0 || slices.Contains(f.zones, "")):
 		return nil, nil, usageError(errors.New("--zone is empty: name a zone"))
 	}
 	if err := f.give(cmd, &outage.Parameters{}); err != nil {
 		return nil, nil, err
 	}
-	if f.all || f.zone != "" {
+	if f.all || len(f.zones) > 0 {
 		return nil, nil, nil
 	}
 	if ways == 0 {
@@ -181,16 +196,16 @@ func (f *outageFlags) give(cmd *cobra.Command, p *outage.Parameters) error {
 // choose finds the names of the nodes to lose.
 func (f *outageFlags) choose(s *cluster.Snapshot, names []string, selector labels.Selector) ([]string, error) {
 	switch {
-	case f.zone != "":
-		names = outage.InZone(s, f.zone)
-		if len(names) > 0 {
-			return names, nil
+	case len(f.zones) > 0:
+		for _, zone := range f.zones {
+			nodes := outage.InZone(s, zone)
+			if len(nodes) == 0 {
+				return nil, noZone(s, zone)
+			}
+			names = append(names, nodes...)
 		}
-		err := fmt.Errorf("no node is in a zone %q", f.zone)
-		if zones := outage.ZoneNames(s); len(zones) > 0 {
-			return nil, hint.Wrap(err, "there are %s", strings.Join(zones, ", "))
-		}
-		return nil, hint.Wrap(err, "no node has the label topology.kubernetes.io/zone: name nodes instead")
+		slices.Sort(names)
+		return slices.Compact(names), nil // a zone may be given twice
 	case selector != nil:
 		for _, n := range s.Nodes {
 			if selector.Matches(labels.Set(n.Labels)) {
@@ -202,4 +217,13 @@ func (f *outageFlags) choose(s *cluster.Snapshot, names []string, selector label
 		}
 	}
 	return names, nil
+}
+
+// noZone is the error of a zone in which there is no node.
+func noZone(s *cluster.Snapshot, zone string) error {
+	err := fmt.Errorf("no node is in a zone %q", zone)
+	if zones := outage.ZoneNames(s); len(zones) > 0 {
+		return hint.Wrap(err, "there are %s", strings.Join(zones, ", "))
+	}
+	return hint.Wrap(err, "no node has the label topology.kubernetes.io/zone: name nodes instead")
 }

@@ -161,20 +161,23 @@ func onPods(f *outage.Forecast) []happening {
 	for key, pods := range groups {
 		h := begin(4 + slices.Index(outage.Fates(), key.fate))
 		var moments []*outage.Moment
-		unplaced := 0
+		var unplaced []*outage.Pod
 		for _, p := range pods {
 			h.widen(p.Deleted.At)
 			moments = append(moments, p.Deleted)
 			if p.Replacement != nil && !p.Replacement.Fits {
-				unplaced++
+				unplaced = append(unplaced, p)
 			}
 		}
 		h.text = fmt.Sprintf("%s: %s", phrase.Count(len(pods), "pod"), fateTexts[key.fate])
-		if unplaced > 0 {
-			h.text += fmt.Sprintf("; for %d there is no room", unplaced)
+		if len(unplaced) > 0 {
+			h.text += fmt.Sprintf("; for %d there is no room", len(unplaced))
 		}
 		h.text += margin(moments)
 		h.details = []string{owners(pods)}
+		if len(unplaced) > 0 && len(unplaced) < len(pods) {
+			h.details = append(h.details, "no room: "+owners(unplaced))
+		}
 		list = append(list, h)
 	}
 	slices.SortFunc(list, func(x, y happening) int { return cmp.Or(cmp.Compare(x.order, y.order), cmp.Compare(x.from, y.from)) })

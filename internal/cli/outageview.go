@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -19,8 +20,10 @@ import (
 type outageView struct {
 	report.Canvas
 	basis
-	// wide tells of each pod.
+	// wide tells of each pod, and of a ranking why a node halts the cluster.
 	wide bool
+	// away is for how long a ranking has each node lost, in seconds; nil for ever.
+	away *float64
 }
 
 // basis is what a forecast rests on. It is part of the contract of the command line.
@@ -52,14 +55,15 @@ func (v outageView) writeForecast(w io.Writer, format string, f *outage.Forecast
 // writeRanks shows what the loss of each node would do.
 func (v outageView) writeRanks(w io.Writer, format string, hurts []outage.Hurt) error {
 	if format == "json" || format == "yaml" {
-		return report.WriteData(w, format, struct {
-			Nodes []outage.Hurt `json:"nodes"`
-			basis
-		}{hurts, v.basis})
+		return report.WriteData(w, format, ranking(hurts, v.away, v.basis))
 	}
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tZONE\tPODS\tLOST\tDOWN\tSTUCK\tNO ROOM\tBELOW\tREPLACED\tRESTART\tSTAY")
+	header := "NODE\tZONE\tPODS\tLOST\tDOWN\tSTUCK\tNOROOM\tBELOW\tMOVE\tRESTART\tSTAY"
+	if v.wide {
+		header += "\tENDED\tCONTROL PLANE"
+	}
+	fmt.Fprintln(t, header)
 	var halts []string
 	for i := range hurts {
 		h := &hurts[i]
@@ -67,20 +71,56 @@ func (v outageView) writeRanks(w io.Writer, format string, hurts []outage.Hurt) 
 		if zone == "" {
 			zone = "-"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", oneLine(h.Node), oneLine(zone), h.Pods,
+		name := oneLine(h.Node)
+		if h.Halts != "" {
+			name += " *"
+			halts = append(halts, "* "+h.Node+": "+h.Halts+", so nothing is put right anywhere while it is away")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d", name, oneLine(zone), h.Pods-h.Fates[outage.FateFinished],
 			h.Fates[outage.FateLost]+h.Fates[outage.FateFailsJob], h.Down, h.Fates[outage.FateStuck], h.Unplaced, h.Below,
 			h.Fates[outage.FateReplaced], h.Fates[outage.FateRestarts], h.Fates[outage.FateStays])
-		if h.Halts != "" {
-			halts = append(halts, h.Node+": "+h.Halts+", so nothing is put right anywhere while it is away")
+		if v.wide {
+			fmt.Fprintf(t, "\t%d\t%s", h.Fates[outage.FateFinished], cmp.Or(oneLine(h.Halts), "-"))
 		}
+		fmt.Fprintln(t)
 	}
 	_ = t.Flush() // into memory
-	b.WriteString("\n" + v.Fold("lost: pods for good, and failed Jobs, as if the machine was off; down: workloads with no healthy pod left; stuck: pods that nothing replaces until the node is back;"+
-		" no room: replacements that fit nowhere; below: workloads with less than their budget asks for", "  "))
-	v.list(&b, "the control plane", halts)
+	if len(halts) > 0 {
+		b.WriteString("\n")
+		for _, text := range halts {
+			b.WriteString(v.Fold(text, "  "))
+		}
+	}
+	b.WriteString("\n" + v.Fold("pods that have not ended: lost for good, or with their Jobs, as if the machine was off; stuck, because nothing replaces them until the node is back;"+
+		" moved: deleted and replaced elsewhere; restarted in place; staying. down: workloads with no healthy pod left; noroom: replacements that fit nowhere;"+
+		" below: workloads with less than their budget asks for", "  "))
 	v.rests(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// ranked is a node in the JSON of a ranking, with its place, from 1 on.
+type ranked struct {
+	Rank int `json:"rank"`
+	outage.Hurt
+}
+
+// ranking is the JSON of a ranking. Of the fates none is left out.
+func ranking(hurts []outage.Hurt, away *float64, b basis) any {
+	all := make([]ranked, len(hurts))
+	for i, h := range hurts {
+		fates := make(map[outage.Fate]int, len(h.Fates))
+		for _, fate := range outage.Fates() {
+			fates[fate] = h.Fates[fate]
+		}
+		h.Fates = fates
+		all[i] = ranked{i + 1, h}
+	}
+	return struct {
+		ForSeconds *float64 `json:"forSeconds"`
+		Nodes      []ranked `json:"nodes"`
+		basis
+	}{away, all, b}
 }
 
 // head says what is lost.
@@ -192,7 +232,8 @@ func (v outageView) list(b *strings.Builder, title string, texts []string) {
 // rests says what the forecast rests on.
 func (v outageView) rests(b *strings.Builder) {
 	b.WriteString("\nit rests on\n")
-	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	var table strings.Builder
+	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	for _, r := range v.Parameters {
 		assumed := ""
 		if r.Assumed {
@@ -201,6 +242,9 @@ func (v outageView) rests(b *strings.Builder) {
 		fmt.Fprintf(t, "  %s\t%s\t%s%s\n", oneLine(r.Name), oneLine(r.Value), oneLine(r.Source), assumed)
 	}
 	_ = t.Flush() // into memory
+	for line := range strings.Lines(table.String()) {
+		b.WriteString(v.Fold(strings.TrimSuffix(line, "\n"), "      "))
+	}
 	for _, text := range slices.Clone(v.Assumptions) {
 		b.WriteString(v.Fold("- "+text, "  "))
 	}

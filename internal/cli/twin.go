@@ -250,7 +250,12 @@ func newTwinMachineCommand(a *app, verb, short, done string, do func(*twin.Twin,
 		Use:     verb + " NODE...",
 		Short:   short,
 		Example: "  refit twin node " + verb + " " + twin.NodeName(0, 1),
-		Args:    usageArgs(cobra.MinimumNArgs(1)),
+		Args: usageArgs(func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("no node is given: name one or more")
+			}
+			return nil
+		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			tw, err := twin.Open(name)
 			if err != nil {

@@ -66,6 +66,10 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"eviction-timeout", "set"}, "want one duration, such as 1m, and not 0 words"},
 		{[]string{"eviction-timeout", "set", "300"}, `"300" is no duration: say 30s, 5m or 1h30m`},
 		{[]string{"eviction-timeout", "set", "--", "-1s"}, "a time cannot be negative"},
+		{[]string{"eviction-timeout", "set", "-1m"}, "a time cannot be negative"},
+		{[]string{"eviction-timeout", "set", "--nonsense"}, "unknown flag: --nonsense"},
+		{[]string{"eviction-timeout", "get", "-n", "shop", "-A"}, "exclude each other"},
+		{[]string{"eviction-timeout", "get", "-l", " "}, "selects nothing in particular"},
 		{[]string{"eviction-timeout", "set", "1500ms"}, "want whole seconds"},
 		{[]string{"eviction-timeout", "set", "10000h"}, "is more than 720h"},
 		{[]string{"eviction-timeout", "set", "9999999999h"}, "is no duration"},
@@ -83,6 +87,10 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"outage", "a", "--all"}, "use one of them"},
 		{[]string{"outage", "--zone", "a", "-l", "b=c"}, "use one of them"},
 		{[]string{"outage", "--zone", ""}, "--zone is empty"},
+		{[]string{"outage", "--zone", "a,"}, "--zone is empty"},
+		{[]string{"outage", "-l", ""}, "selects nothing in particular"},
+		{[]string{"drain", "-l", ""}, "selects nothing in particular"},
+		{[]string{"twin", "node", "fail"}, "no node is given"},
 		{[]string{"outage", "a", "--for", "-5m"}, "--for -5m: want more than nothing"},
 		{[]string{"outage", "a", "--for", "0"}, "--for 0s: want more than nothing"},
 		{[]string{"outage", "a", "--for", "99999h"}, "no more than 8760h"},
@@ -135,6 +143,8 @@ func TestComplete(t *testing.T) {
 		"e\n":                      {"--cluster", ""},
 		"jane\n":                   {"maintain", "--user", ""},
 		":4\n":                     {"twin", "node", "fail", ""}, // there is no twin, and no file is a node
+		"none\nclient\nserver\n":   {"cordon", "--dry-run="},
+		"true\nfalse\n":            {"outage", "--disable-force-detach-on-timeout", ""},
 	} {
 		out, _, code := refit(t, append([]string{"__complete"}, args...)...)
 		if code != exitDone || !strings.HasPrefix(out, want) {

@@ -164,13 +164,17 @@ func jsonType(e ast.Expr) string {
 		return jsonType(t.X)
 	case *ast.ArrayType:
 		return "list of " + jsonType(t.Elt)
+	case *ast.MapType:
+		return "object"
 	case *ast.SelectorExpr:
-		return "time"
+		return strings.ToLower(t.Sel.Name)
 	case *ast.Ident:
 		switch t.Name {
-		case "int", "int32", "float64":
+		case "int", "int32", "int64", "float64":
 			return "number"
-		case "string", "Type", "Phase", "Cause", "Result":
+		case "bool":
+			return "true or false"
+		case "string", "Type", "Phase", "Cause", "Result", "Fate", "Mode", "Source":
 			return "string"
 		}
 		return strings.ToLower(t.Name)
