@@ -15,7 +15,7 @@ import (
 
 // ReasonOutOfService is the reason of PodEvicted events of pods that were not asked
 // for: the taint of their node has them deleted, past their budgets.
-const ReasonOutOfService = "out-of-service"
+const ReasonOutOfService = event.ReasonOutOfService
 
 // expels tells whether the node's taint will have the pod deleted.
 func (n *nodeDrain) expels(p *podDrain) bool {

@@ -130,7 +130,7 @@ func (o Options) filterDaemonSet(pod *corev1.Pod, _ time.Time, facts podFacts) j
 		if facts.byDrain && hasLocalData(pod) && !o.DeleteEmptyDirData {
 			return judgement{fate: refuse, message: refuseLocalData}
 		}
-		return judgement{fate: skip, reason: SkipDaemonSet, message: removedMessage, removed: true}
+		return judgement{fate: skip, reason: ReasonOutOfService, message: removedMessage, removed: true}
 	}
 	return judgement{fate: skip, reason: SkipDaemonSet, message: daemonSetMessage}
 }

@@ -50,7 +50,7 @@ func TestLostDuringADrain(t *testing.T) {
 	x.silence("n1")
 	x.until("the loss to be told", func() bool { return len(x.warnings()) == 1 })
 	told := x.warnings()[0]
-	for _, want := range []string{"is lost: its kubelet does not answer", "2 pods would stay Terminating", "refit drain n1 --confirm-node-is-off"} {
+	for _, want := range []string{"is lost: its kubelet does not answer", "2 pods will stay Terminating", "refit drain n1 --confirm-node-is-off"} {
 		if !strings.Contains(told, want) {
 			t.Errorf("no %q in %q", want, told)
 		}

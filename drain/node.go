@@ -196,7 +196,7 @@ func (d *Drainer) lossChanged(n *nodeDrain, node *corev1.Node) {
 	case n.outOfService != nil, !d.options.needsKubelet(), waits == 0:
 		return
 	case lost:
-		e.Message = fmt.Sprintf("is lost: its kubelet does not answer%s. %s would stay Terminating, because nobody is there to end %s",
+		e.Message = fmt.Sprintf("is lost: its kubelet does not answer%s. %s will stay Terminating, because nobody is there to end %s",
 			silentSince(node), phrase.Count(waits, "pod"), phrase.Plural(waits, "it", "them"))
 		e.Hint = "it goes on if the machine comes back; " + lostHint(n.name)
 	}

@@ -25,7 +25,7 @@ const (
 	NodeInService    Type = "node-in-service"
 	// NodeFailed reports that a node could not be finished and stays cordoned: Node, Message, Hint.
 	NodeFailed Type = "node-failed"
-	// PodSkipped reports a pod that is not evicted, by rule: Node, Pod, Reason, Message. It stays, unless its node is out of service.
+	// PodSkipped reports a pod that is not evicted, by rule: Node, Pod, Reason, Message. It stays, unless the Reason is out-of-service.
 	PodSkipped Type = "pod-skipped"
 	// PodEvicted reports an accepted eviction (or deletion, with --disable-eviction): Node, Pod. With the Reason out-of-service
 	// nobody has asked the Eviction API: the taint of the node has the pod deleted. With dry-run nothing has happened.
@@ -51,6 +51,10 @@ const (
 // ReasonAllowed is the Reason of a Warning about a loss that the operator has
 // allowed by a flag: pods that nobody would replace, local data.
 const ReasonAllowed = "allowed"
+
+// ReasonOutOfService is the Reason of PodEvicted and PodSkipped events of pods that
+// nobody asks for: the taint of their node has them deleted, past their budgets.
+const ReasonOutOfService = "out-of-service"
 
 // Phase is where a node stands in its maintenance.
 type Phase string

@@ -72,6 +72,8 @@ func (n *narrator) podLines(e event.Event) []string {
 			return []string{line + "gone " + pod}
 		}
 		return []string{line + "gone " + pod + " after " + seconds(e.Seconds)}
+	case e.Type == event.PodSkipped && e.Reason == event.ReasonOutOfService && n.wide:
+		return []string{line + "not evicted " + pod + ": " + printableLine(e.Message)}
 	case e.Type == event.PodSkipped && n.wide:
 		return []string{line + "left alone " + pod + ": " + printableLine(cmp.Or(e.Message, e.Reason))}
 	}

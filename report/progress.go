@@ -92,7 +92,9 @@ func (n *node) apply(e event.Event, inRun bool) {
 	case event.CommandOutput:
 		n.message = e.Message
 	case event.PodSkipped:
-		n.skipped++
+		if e.Reason != event.ReasonOutOfService { // which does not stay
+			n.skipped++
+		}
 	}
 	if e.Pod == nil {
 		return

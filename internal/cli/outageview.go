@@ -91,8 +91,8 @@ func (v outageView) writeRanks(w io.Writer, format string, hurts []outage.Hurt) 
 			b.WriteString(v.Fold(text, "  "))
 		}
 	}
-	b.WriteString("\n" + v.Fold("pods that have not ended: lost for good, or with their Jobs, as if the machine was off; stuck, because nothing replaces them until the node is back;"+
-		" moved: deleted and replaced elsewhere; restarted in place; staying. down: workloads with no healthy pod left; noroom: replacements that fit nowhere;"+
+	b.WriteString("\n" + v.Fold("pods: those that have not ended: lost (for good, or with their Jobs, as if the machine was off), stuck (nothing replaces them until the node is back),"+
+		" moved (deleted, and replaced elsewhere), restarted in place, or staying; down: workloads with no healthy pod left; noroom: replacements that fit nowhere;"+
 		" below: workloads with less than their budget asks for", "  "))
 	v.rests(&b)
 	_, err := io.WriteString(w, b.String())
@@ -232,18 +232,17 @@ func (v outageView) list(b *strings.Builder, title string, texts []string) {
 // rests says what the forecast rests on.
 func (v outageView) rests(b *strings.Builder) {
 	b.WriteString("\nit rests on\n")
-	var table strings.Builder
-	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
+	name, value := 0, 0
 	for _, r := range v.Parameters {
+		name, value = max(name, len(oneLine(r.Name))), max(value, len(oneLine(r.Value)))
+	}
+	for _, r := range v.Parameters {
+		line := fmt.Sprintf("  %-*s  %-*s  ", name, oneLine(r.Name), value, oneLine(r.Value))
 		assumed := ""
 		if r.Assumed {
 			assumed = ", assumed"
 		}
-		fmt.Fprintf(t, "  %s\t%s\t%s%s\n", oneLine(r.Name), oneLine(r.Value), oneLine(r.Source), assumed)
-	}
-	_ = t.Flush() // into memory
-	for line := range strings.Lines(table.String()) {
-		b.WriteString(v.Fold(strings.TrimSuffix(line, "\n"), "      "))
+		b.WriteString(v.Fold(line+oneLine(r.Source)+assumed, strings.Repeat(" ", min(len(line), v.Columns/2))))
 	}
 	for _, text := range slices.Clone(v.Assumptions) {
 		b.WriteString(v.Fold("- "+text, "  "))
