@@ -61,12 +61,12 @@ func TestJudge(t *testing.T) {
 		{"daemonset gone", all, pod("p", "n", ofDaemon), missing, refuse, refuseOrphan},
 		{"daemonset gone, forced", force, pod("p", "n", ofDaemon), missing, leave, warnOrphan},
 		{"daemonset with local data", all, pod("p", "n", ofDaemon, emptyDir), podFacts{}, skip, SkipDaemonSet},
-		{"daemonset, which the taint removes", all, pod("p", "n", ofDaemon), podFacts{removed: true, byDrain: true}, skip, SkipDaemonSet},
-		{"daemonset with local data, which the taint removes", all, pod("p", "n", ofDaemon, emptyDir), podFacts{removed: true}, skip, SkipDaemonSet},
+		{"daemonset, which the taint removes", all, pod("p", "n", ofDaemon), podFacts{removed: true, byDrain: true}, skip, ReasonOutOfService},
+		{"daemonset with local data, which the taint removes", all, pod("p", "n", ofDaemon, emptyDir), podFacts{removed: true}, skip, ReasonOutOfService},
 		{"daemonset with local data, which the drain would have removed", all, pod("p", "n", ofDaemon, emptyDir), podFacts{removed: true, byDrain: true}, refuse, refuseLocalData},
 		{
 			"daemonset with local data, allowed", with(func(o *Options) { o.DeleteEmptyDirData = true }),
-			pod("p", "n", ofDaemon, emptyDir), podFacts{removed: true, byDrain: true}, skip, SkipDaemonSet,
+			pod("p", "n", ofDaemon, emptyDir), podFacts{removed: true, byDrain: true}, skip, ReasonOutOfService,
 		},
 
 		{"local data", all, pod("p", "n", emptyDir), podFacts{}, refuse, refuseLocalData},

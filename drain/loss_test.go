@@ -48,7 +48,7 @@ func TestLostDuringADrain(t *testing.T) {
 		x.changePod(name, func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{Time: x.clock.Now().Add(2 * time.Hour)} })
 	}
 	x.silence("n1")
-	x.until("the loss to be told", func() bool { return len(x.warnings()) == 1 })
+	x.until("the loss to be told", func() bool { return x.count(event.Warning) == 1 })
 	told := x.warnings()[0]
 	for _, want := range []string{"is lost: its kubelet does not answer", "2 pods will stay Terminating", "refit drain n1 --confirm-node-is-off"} {
 		if !strings.Contains(told, want) {
@@ -56,9 +56,9 @@ func TestLostDuringADrain(t *testing.T) {
 		}
 	}
 	x.back("n1")
-	x.until("the return to be told", func() bool { return len(x.warnings()) == 2 })
+	x.until("the return to be told", func() bool { return x.count(event.Warning) == 2 })
 	x.silence("n1")
-	x.until("the second loss to be told", func() bool { return len(x.warnings()) == 3 })
+	x.until("the second loss to be told", func() bool { return x.count(event.Warning) == 3 })
 	x.step(time.Hour)
 	got := x.wait(done)
 	if got.err == nil || len(got.Remaining) != 2 {

@@ -128,8 +128,8 @@ func (a *app) tellForeignTaint(node *corev1.Node) {
 		when = "when it is Ready again"
 	}
 	name := report.Printable(node.Name)
-	fmt.Fprintf(a.ErrOut, "warning: node %s keeps the taint %s, which refit has not set: %s\nhint: %s: kubectl taint node %s %s:%s-\n",
-		name, t.Key, does, when, name, t.Key, t.Effect)
+	fmt.Fprintf(a.ErrOut, "warning: node %s keeps the taint %s, which refit has not set: %s\nhint: %s: kubectl taint nodes %s %s-\n",
+		name, t.Key, does, when, name, t.Key)
 }
 
 func (a *app) mark(ctx context.Context, m marking, names []string, selector labels.Selector, dryRun drain.DryRun) error {

@@ -63,7 +63,7 @@ func TestDrainLostNode(t *testing.T) {
 		{"the taint of somebody else", func() {
 			setTaints(t, client, "node-03", `[{"key":"node.kubernetes.io/out-of-service","value":"nodeshutdown","effect":"NoExecute"}]`)
 		}, []string{"uncordon", "node-03"}, exitDone, "node/node-03 already uncordoned\n",
-			"which refit has not set: pods that do not tolerate it are deleted there\nhint: if its machine works: kubectl taint node node-03 node.kubernetes.io/out-of-service:NoExecute-", 1},
+			"which refit has not set: pods that do not tolerate it are deleted there\nhint: if its machine works: kubectl taint nodes node-03 node.kubernetes.io/out-of-service-", 1},
 	}
 	for _, s := range steps {
 		if !t.Run(s.name, func(t *testing.T) {

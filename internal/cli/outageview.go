@@ -242,7 +242,7 @@ func (v outageView) rests(b *strings.Builder) {
 		if r.Assumed {
 			assumed = ", assumed"
 		}
-		b.WriteString(v.Fold(line+oneLine(r.Source)+assumed, strings.Repeat(" ", min(len(line), v.Columns/2))))
+		b.WriteString(v.Fold(line+oneLine(r.Source)+assumed, strings.Repeat(" ", min(name+4, v.Columns*6/10))))
 	}
 	for _, text := range slices.Clone(v.Assumptions) {
 		b.WriteString(v.Fold("- "+text, "  "))
