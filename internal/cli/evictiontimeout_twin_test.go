@@ -74,7 +74,7 @@ func TestEvictionTimeout(t *testing.T) {
 		{"for a script", []string{"30s", "-n", "shop", "--workload", "deploy/web", "--dry-run", "-o", "json"}, exitDone, `"result": "changed"`, "3 pods, at most 0 away and 1 more", nil},
 		{"client dry run", []string{"30s", "-n", "shop", "--workload", "deploy/web", "--dry-run"}, exitDone, "Deployment shop/web eviction timeout set to 30s (dry run)", "3 pods, at most 0 away and 1 more", nil},
 		{"server dry run", []string{"30s", "-A", "-l", "tier=front", "--dry-run=server"}, exitDone, "Deployment shop/web eviction timeout set to 30s (server dry run)", "release shop may put it back", nil},
-		{"by name", []string{"30s", "-n", "shop", "--workload", "deployment/web", "--workload", "sts/db", "--yes"}, exitDone, "StatefulSet shop/db eviction timeout set to 30s\n", "not-ready the default, unreachable 10s -> 30s; rolls out its 2 pods, one at a time", []string{
+		{"by name", []string{"30s", "-n", "shop", "--workload", "deployment/web", "--workload", "sts/db", "--yes"}, exitDone, "StatefulSet shop/db eviction timeout set to 30s\n", "not-ready the default (1m10s), unreachable 10s -> 30s; rolls out its 2 pods, one at a time", []string{
 			"Deployment web: gpu:NoSchedule not-ready:NoExecute=30 unreachable:NoExecute=30", "StatefulSet db: unreachable:NoExecute=30 not-ready:NoExecute=30",
 		}},
 		{"again", []string{"30s", "-n", "shop", "--workload", "deployment/web", "--yes"}, exitDone, "Deployment shop/web unchanged\n", "0 workloads to change, 1 with 30s already", nil},
