@@ -237,12 +237,18 @@ func (v outageView) rests(b *strings.Builder) {
 		name, value = max(name, len(oneLine(r.Name))), max(value, len(oneLine(r.Value)))
 	}
 	for _, r := range v.Parameters {
-		line := fmt.Sprintf("  %-*s  %-*s  ", name, oneLine(r.Name), value, oneLine(r.Value))
-		assumed := ""
+		line := fmt.Sprintf("  %-*s  %-*s", name, oneLine(r.Name), value, oneLine(r.Value))
+		source := oneLine(r.Source)
 		if r.Assumed {
-			assumed = ", assumed"
+			source += ", assumed"
 		}
-		b.WriteString(v.Fold(line+oneLine(r.Source)+assumed, strings.Repeat(" ", min(name+4, v.Columns*6/10))))
+		if len(line)+2+len(source) <= v.Columns {
+			b.WriteString(line + "  " + source + "\n")
+			continue
+		}
+		// A source is read as a whole, and searched for.
+		b.WriteString(v.Fold(strings.TrimRight(line, " "), "      "))
+		b.WriteString(v.Fold("      "+source, "      "))
 	}
 	for _, text := range slices.Clone(v.Assumptions) {
 		b.WriteString(v.Fold("- "+text, "  "))
