@@ -18,7 +18,7 @@ import (
 func appliers(t *Target) []string {
 	var names []string
 	for _, f := range t.ManagedFields {
-		if f.Operation == metav1.ManagedFieldsOperationApply && f.FieldsV1 != nil && owns(f.FieldsV1.Raw, tolerationsPath(t.Kind)) {
+		if f.Operation == metav1.ManagedFieldsOperationApply && f.FieldsV1 != nil && owns(f.FieldsV1.GetRawBytes(), tolerationsPath(t.Kind)) {
 			names = append(names, f.Manager)
 		}
 	}
