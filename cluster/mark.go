@@ -5,10 +5,12 @@ package cluster
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -101,8 +103,9 @@ type OutOfServiceMark struct {
 	Since time.Time `json:"since"`
 }
 
-// OutOfServiceMarkOf returns the mark on a node; false if there is none, or none that
-// refit can have written.
+// OutOfServiceMarkOf returns the mark on a node that has the taint it speaks of; false
+// if there is none, or none that refit can have written. The mark alone says nothing:
+// kubectl taint takes the taint off and leaves the annotation where it is.
 func OutOfServiceMarkOf(node *corev1.Node) (OutOfServiceMark, bool) {
 	text, found := node.Annotations[OutOfServiceAnnotation]
 	if !found {
@@ -112,10 +115,28 @@ func OutOfServiceMarkOf(node *corev1.Node) (OutOfServiceMark, bool) {
 	if err := json.Unmarshal([]byte(text), &mark); err != nil {
 		return OutOfServiceMark{}, false
 	}
-	if len(validation.IsValidLabelValue(mark.Run)) > 0 {
+	if len(validation.IsValidLabelValue(mark.Run)) > 0 || !slices.ContainsFunc(node.Spec.Taints, mark.Set) {
 		return OutOfServiceMark{}, false
 	}
 	return mark, true
+}
+
+// Taint is the one that goes with the mark. It tells the control plane that a machine is
+// off for certain: pods that do not tolerate it are deleted (pkg/controller/tainteviction),
+// what is terminating on the node is removed without its kubelet
+// (pkg/controller/podgc), and volumes are detached at once
+// (pkg/controller/volume/attachdetach). Key and value are those of KEP-2268,
+// https://kep.k8s.io/2268.
+func (m OutOfServiceMark) Taint() corev1.Taint {
+	since := metav1.NewTime(m.Since.UTC().Truncate(time.Second))
+	return corev1.Taint{Key: corev1.TaintNodeOutOfService, Value: "nodeshutdown", Effect: corev1.TaintEffectNoExecute, TimeAdded: &since}
+}
+
+// Set tells whether t is the taint that was set with the mark, by the time in it:
+// others set one with the same key, value and effect, and kubectl taint writes no time.
+func (m OutOfServiceMark) Set(t corev1.Taint) bool {
+	own := m.Taint()
+	return t.MatchTaint(&own) && t.Value == own.Value && t.TimeAdded.Equal(own.TimeAdded)
 }
 
 // Annotation returns the text of the annotation, in whole seconds and UTC.

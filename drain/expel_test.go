@@ -20,7 +20,8 @@ import (
 func (x *world) lose(name string) {
 	change(x, &corev1.Node{}, "", name, func(n *corev1.Node) {
 		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionUnknown}}
-		n.Spec.Taints = []corev1.Taint{outOfService()}
+		n.Spec.Taints = nil
+		tainted(n)
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
@@ -40,6 +41,7 @@ func (d *Drainer) Nodes(ctx context.Context, nodes []*corev1.Node, mark string, 
 	o := &operation{
 		Drainer: d, ctx: ctx, nodes: nodes, keepCordon: keepCordon, started: d.clock.Now(),
 		mark: cluster.Mark{Run: mark, Since: d.clock.Now()}, results: make([]Result, len(nodes)), errs: make([]error, len(nodes)), cordoned: make([]bool, len(nodes)),
+		renewed: make([]time.Time, len(nodes)),
 	}
 	names := make([]string, 0, len(nodes))
 	for _, n := range nodes {
@@ -67,7 +69,8 @@ type operation struct {
 	keepCordon bool
 	started    time.Time
 
-	cordoned []bool // by this call, for all that is known
+	cordoned []bool      // by this call, for all that is known
+	renewed  []time.Time // when kubelets that are said to be off had renewed their leases last
 	results  []Result
 	errs     []error
 }
@@ -91,7 +94,11 @@ func (o *operation) refusals() error {
 		selection := o.Select(n.Name)
 		errs = append(errs, selection.Err(), o.options.Impasse(n, len(selection.Leave)))
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	o.each(func(i int) { o.errs[i] = o.listen(i) })
+	return errors.Join(o.errs...)
 }
 
 func (o *operation) cordonAll() error {
@@ -121,10 +128,18 @@ func (o *operation) cordonOne(i int) error {
 	if changed {
 		o.tell(event.Event{Type: event.NodeCordoned, Node: node.Name})
 	}
-	if StaleOutOfService(node) && o.options.DryRun != DryRunClient {
-		o.tell(event.Event{Type: event.NodeInService, Node: node.Name, Message: "is Ready again: refit's taint " + corev1.TaintNodeOutOfService + " is removed"})
+	if o.options.DryRun != DryRunClient {
+		o.tellInService(node)
 	}
 	return nil
+}
+
+// tellInService says that a node lost refit's out-of-service taint, which was on it
+// before it was cordoned or uncordoned.
+func (o *operation) tellInService(before *corev1.Node) {
+	if before != nil && StaleOutOfService(before) {
+		o.tell(event.Event{Type: event.NodeInService, Node: before.Name, Message: "is Ready again: refit's taint " + corev1.TaintNodeOutOfService + " is removed"})
+	}
 }
 
 // unanswered tells whether err leaves open if a write was done: the request was
@@ -153,6 +168,7 @@ func (o *operation) drainOne(i int) {
 	if err == nil {
 		o.note(i, NoteDrained, fmt.Sprintf("%d pods evicted in %s", o.results[i].Evicted, o.results[i].Elapsed.Round(100*time.Millisecond)))
 		o.errs[i] = o.untilBack(node)
+		o.tellUncordoned(i)
 		return
 	}
 	if u := (*UnfinishedError)(nil); errors.As(err, &u) {
@@ -166,6 +182,26 @@ func (o *operation) drainOne(i int) {
 		state = "there is nothing more to do for it"
 	}
 	o.tell(event.Event{Type: event.NodeFailed, Node: node.Name, Message: shortly(err) + "; " + state, Hint: hint.Of(err)})
+}
+
+// tellUncordoned warns of a drained node that is schedulable: somebody, perhaps another
+// drain that was given up, took back the cordon.
+func (o *operation) tellUncordoned(i int) {
+	node := o.nodes[i]
+	if n := o.watcher.Node(node.Name); o.options.DryRun != DryRunNone || n == nil || n.Spec.Unschedulable {
+		return
+	}
+	// The watch may not have brought this drain's own cordon yet.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(o.ctx), undoLimit)
+	defer cancel()
+	n, err := o.client.CoreV1().Nodes().Get(ctx, node.Name, metav1.GetOptions{})
+	if err != nil || n.UID != node.UID || n.Spec.Unschedulable {
+		return
+	}
+	o.tell(event.Event{
+		Type: event.Warning, Node: n.Name, Message: "is drained, and was uncordoned by somebody else meanwhile: new pods may be started there",
+		Hint: "refit cordon " + n.Name + ", if it is to stay empty",
+	})
 }
 
 // shortly leaves out what the summary lists.
@@ -185,6 +221,7 @@ func (o *operation) undo(i int) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(o.ctx), undoLimit)
 	defer cancel()
 	name := o.nodes[i].Name
+	before := o.watcher.Node(name)
 	changed, err := Uncordon(ctx, o.client, name, o.mark.Run)
 	if err != nil {
 		o.tell(event.Event{
@@ -196,6 +233,7 @@ func (o *operation) undo(i int) bool {
 	if changed {
 		o.tell(event.Event{Type: event.NodeUncordoned, Node: name})
 		o.note(i, NoteUncordoned, "uncordoned again, because it could not be drained")
+		o.tellInService(before)
 	}
 	return changed
 }

@@ -22,16 +22,6 @@ import (
 	"refit.dev/refit/internal/phrase"
 )
 
-// outOfService is the taint that tells the control plane that a machine is off for
-// certain: pods that do not tolerate it are deleted (pkg/controller/tainteviction),
-// what is terminating on the node is removed without its kubelet
-// (pkg/controller/podgc), and volumes are detached at once
-// (pkg/controller/volume/attachdetach). Key and value are those of KEP-2268,
-// https://kep.k8s.io/2268.
-func outOfService() corev1.Taint {
-	return corev1.Taint{Key: corev1.TaintNodeOutOfService, Value: "nodeshutdown", Effect: corev1.TaintEffectNoExecute}
-}
-
 // ErrAnswers says that the kubelet of a node answers, so that the machine is not off.
 var ErrAnswers = errors.New("its kubelet answers, so the machine is not off")
 
@@ -55,7 +45,7 @@ func SetOutOfService(ctx context.Context, client kubernetes.Interface, node *cor
 		p := newNodePatch(n)
 		text := mark.Annotation()
 		p.annotate(cluster.OutOfServiceAnnotation, &text)
-		p.setTaints(append(slices.Clone(n.Spec.Taints), outOfService()))
+		p.setTaints(append(slices.Clone(n.Spec.Taints), mark.Taint()))
 		return p
 	}
 	_, err = patchNode(ctx, client, node, edit, options)
@@ -85,13 +75,16 @@ func BackInService(ctx context.Context, client kubernetes.Interface, node *corev
 }
 
 // backInService leaves out the taint that refit has set, and its mark, if the node is
-// Ready. It tells whether there was something to leave out.
+// Ready. It tells whether there was such a taint. A mark without its taint goes as well.
 func (p *nodePatch) backInService(n *corev1.Node) bool {
+	mark, marked := cluster.OutOfServiceMarkOf(n)
+	if _, orphan := n.Annotations[cluster.OutOfServiceAnnotation]; orphan && !marked || StaleOutOfService(n) {
+		p.annotate(cluster.OutOfServiceAnnotation, nil)
+	}
 	if !StaleOutOfService(n) {
 		return false
 	}
-	p.annotate(cluster.OutOfServiceAnnotation, nil)
-	p.dropTaints(n, func(t corev1.Taint) bool { return t.MatchTaint(ptr.To(outOfService())) })
+	p.dropTaints(n, mark.Set)
 	return true
 }
 
@@ -126,7 +119,7 @@ func (o Options) removes(n *corev1.Node, pod *corev1.Pod) (removed, byDrain bool
 	if cluster.OutOfService(n) {
 		return expels(n, pod), false
 	}
-	byDrain = o.ConfirmNodeIsOff && cluster.Lost(n) && !tolerates(pod, ptr.To(outOfService()))
+	byDrain = o.ConfirmNodeIsOff && cluster.Lost(n) && !tolerates(pod, ptr.To(cluster.OutOfServiceMark{}.Taint()))
 	return byDrain, byDrain
 }
 
@@ -168,10 +161,8 @@ func (o Options) Impasse(n *corev1.Node, leave int) error {
 }
 
 func silentSince(n *corev1.Node) string {
-	for i := range n.Status.Conditions {
-		if c := &n.Status.Conditions[i]; c.Type == corev1.NodeReady && !c.LastTransitionTime.IsZero() {
-			return " (Ready is Unknown since " + c.LastTransitionTime.UTC().Format(time.RFC3339) + ")"
-		}
+	if since := givenUp(n); !since.IsZero() {
+		return " (Ready is Unknown since " + since.UTC().Format(time.RFC3339) + ")"
 	}
 	return ""
 }
@@ -183,6 +174,9 @@ func (o *operation) giveUp(i int) (doomed []*corev1.Pod, err error) {
 	node := o.nodes[i]
 	if !o.options.ConfirmNodeIsOff || o.options.DryRun == DryRunClient {
 		return nil, nil
+	}
+	if err := o.beats(i); err != nil {
+		return nil, err
 	}
 	doomed = slices.DeleteFunc(o.Select(node.Name).Leave, func(p *corev1.Pod) bool { return p.DeletionTimestamp != nil })
 	mark := cluster.OutOfServiceMark{Run: o.mark.Run, Since: o.mark.Since}

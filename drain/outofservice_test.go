@@ -30,10 +30,19 @@ func machine(ready corev1.ConditionStatus, edits ...func(*corev1.Node)) *corev1.
 	return n
 }
 
-func tainted(n *corev1.Node) { n.Spec.Taints = append(n.Spec.Taints, outOfService()) }
+var lossMark = cluster.OutOfServiceMark{Run: "drain-1", Since: time.Unix(1_700_000_000, 0)}
+
+// tainted has the taint from somebody else, taintedByRefit from refit.
+func tainted(n *corev1.Node) {
+	t := lossMark.Taint()
+	t.TimeAdded = nil
+	n.Spec.Taints = append(n.Spec.Taints, t)
+}
+
+func taintedByRefit(n *corev1.Node) { n.Spec.Taints = append(n.Spec.Taints, lossMark.Taint()) }
 
 func markedOut(n *corev1.Node) {
-	n.Annotations = map[string]string{cluster.OutOfServiceAnnotation: cluster.OutOfServiceMark{Run: "drain-1"}.Annotation()}
+	n.Annotations = map[string]string{cluster.OutOfServiceAnnotation: lossMark.Annotation()}
 }
 
 func TestImpasse(t *testing.T) {
@@ -133,9 +142,9 @@ func TestBackInService(t *testing.T) {
 			given *corev1.Node
 			stays bool
 		}{
-			{"ready", machine(corev1.ConditionTrue, tainted, markedOut, cordoned), false},
-			{"lost", machine(corev1.ConditionUnknown, tainted, markedOut, cordoned), true},
-			{"not ready", machine(corev1.ConditionFalse, tainted, markedOut, cordoned), true},
+			{"ready", machine(corev1.ConditionTrue, taintedByRefit, markedOut, cordoned), false},
+			{"lost", machine(corev1.ConditionUnknown, taintedByRefit, markedOut, cordoned), true},
+			{"not ready", machine(corev1.ConditionFalse, taintedByRefit, markedOut, cordoned), true},
 		} {
 			t.Run(name+", "+tc.node, func(t *testing.T) {
 				client := fake.NewClientset(tc.given)
@@ -156,8 +165,21 @@ func TestBackInService(t *testing.T) {
 			t.Errorf("changed %v, %v", changed, err)
 		}
 	})
+	// kubectl taint took refit's off and left the annotation; then somebody set another.
+	for name, act := range acts {
+		t.Run(name+", of somebody else, with a mark that was left", func(t *testing.T) {
+			given := machine(corev1.ConditionTrue, tainted, markedOut, cordoned)
+			client := fake.NewClientset(given)
+			if StaleOutOfService(given) {
+				t.Error("taken for refit's")
+			}
+			if err := act(t.Context(), client, given); err != nil || len(nodeNow(t, client).Spec.Taints) != 1 {
+				t.Errorf("%v, %v", err, nodeNow(t, client).Spec.Taints)
+			}
+		})
+	}
 	t.Run("not cordoned", func(t *testing.T) {
-		given := machine(corev1.ConditionTrue, tainted, markedOut)
+		given := machine(corev1.ConditionTrue, taintedByRefit, markedOut)
 		client := fake.NewClientset(given)
 		if changed, err := UncordonByHand(t.Context(), client, given, false); changed || err != nil || len(nodeNow(t, client).Spec.Taints) != 0 {
 			t.Errorf("changed %v, %v", changed, err)

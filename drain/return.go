@@ -51,7 +51,15 @@ func (o *operation) untilBack(node *corev1.Node) error {
 	defer news.Close()
 	for told := false; ; {
 		n := o.watcher.Node(node.Name)
-		if n == nil || n.UID != node.UID || cluster.Ready(n) {
+		switch {
+		case n == nil, n.UID != node.UID:
+			message := "was deleted meanwhile: its machine was not seen to be back"
+			if n != nil {
+				message = "was replaced by another one of the same name meanwhile, which is not touched"
+			}
+			o.tell(event.Event{Type: event.Warning, Node: node.Name, Message: message})
+			return nil
+		case cluster.Ready(n):
 			return nil
 		}
 		if !told {

@@ -53,7 +53,7 @@ func (l *loss) node(i, node int) Node {
 	}
 	switch {
 	case x.Tainted == nil && c.untainted == "":
-		x.Untainted = "it is back before it is its turn"
+		x.Untainted = "the node is back before it is its turn"
 	case x.Tainted == nil:
 		x.Untainted = c.untainted
 	}

@@ -79,7 +79,7 @@ func (l *loss) tell() {
 		c.removed = never
 		at := l.unknown(l.s.Nodes[node])
 		if at.At >= l.returns+l.p.MonitorPeriod.Value.Seconds()/2 {
-			c.untainted = "it is back before its silence is noticed"
+			c.untainted = "the node is back before its silence is noticed"
 			c.before = l.taintedFor(node, corev1.TaintNodeNotReady)
 			continue
 		}
