@@ -104,8 +104,8 @@ func (a *app) outage(cmd *cobra.Command, f *outageFlags, args []string) error {
 		return interrupted(ctx, err)
 	}
 	parameters, assumptions := outage.ReadParameters(snapshot)
-	asked := time.Now()
 	leases, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{})
+	read := time.Now()
 	switch {
 	case err == nil:
 		assumptions = append(assumptions, parameters.ReadLeases(leases.Items)...)
@@ -129,7 +129,7 @@ func (a *app) outage(cmd *cobra.Command, f *outageFlags, args []string) error {
 		}
 		return v.writeRanks(a.Out, a.output, hurts)
 	}
-	r := outage.Request{Nodes: names, For: f.away, Heard: outage.Silent(leases.Items, parameters, asked)}
+	r := outage.Request{Nodes: names, For: f.away, Heard: outage.Silent(leases.Items, parameters, read)}
 	if r.Nodes, err = f.choose(snapshot, names, selector); err != nil {
 		return usageError(err)
 	}
