@@ -21,7 +21,7 @@ func (l *loss) forecast(list []judged) *Forecast {
 		if l.modes[z].Unready > l.zones[z].unready || slices.ContainsFunc(l.lost, func(node int) bool { return l.zoneOf[node] == z }) {
 			mode := l.modes[z]
 			if l.halted != "" {
-				mode.Rate = 0
+				mode.Rate, mode.Maybe = 0, false
 			}
 			f.Zones = append(f.Zones, mode)
 		}
@@ -33,13 +33,17 @@ func (l *loss) forecast(list []judged) *Forecast {
 	}
 	slices.SortStableFunc(f.Pods, func(a, b Pod) int { return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name)) })
 	f.Workloads = append(f.Workloads, l.workloads(list)...)
+	f.Budgets = l.budgets(list)
 	f.Remarks = append(f.Remarks, l.remarks(f, list)...)
 	return f
 }
 
 func (l *loss) node(i, node int) Node {
 	c, n := &l.clocks[i], l.s.Nodes[node]
-	x := Node{Name: n.Name, Zone: l.zones[l.zoneOf[node]].name, Unreachable: c.unknown, ControlPlane: l.plane.on(n.Name), Pods: len(n.Pods)}
+	x := Node{Name: n.Name, Zone: l.zones[l.zoneOf[node]].name, Unreachable: c.unknown, ControlPlane: l.plane.on(n.Name), Pods: len(n.Pods), Maybe: c.maybe}
+	if since := l.silentSince(node); since != nil {
+		x.SilentFor = -*since
+	}
 	if l.halted != "" {
 		x.Unreachable, x.Untainted = nil, l.halted
 		return x

@@ -23,19 +23,21 @@ type loss struct {
 	*ground
 	lost    []int // sorted
 	names   map[string]bool
-	heard   map[string]time.Time
+	heard   map[string]Renewal
 	returns float64 // never: for ever
 	halted  string
-	clocks  []clock // of the lost nodes
-	modes   []Zone  // by zone; those without a lost node have no Mode
-	looks   []look  // that find lost nodes silent, in their order
-	stuck   []bool  // zones in which nobody is tainted any more because of their rate: see swap
-	spared  []int   // by zone, how many keep their taint although all zones are lost
-	late    float64 // how much later than they are due some pods are deleted
-	slow    float64 // how much later a node may be found silent because of the pods of others
-	queues  []bool  // zones in which more than one node waits for its taint
-	all     bool    // no zone has a node left
-	nowhere map[placement.Class][]string
+	// unscheduled: nobody is left to find nodes for new pods.
+	unscheduled bool
+	clocks      []clock // of the lost nodes
+	modes       []Zone  // by zone; those without a lost node have no Mode
+	looks       []look  // that find lost nodes silent, in their order
+	stuck       []bool  // zones in which nobody is tainted any more because of their rate: see swap
+	spared      []int   // by zone, how many keep their taint although all zones are lost
+	late        float64 // how much later than they are due some pods are deleted
+	slow        float64 // how much later a node may be found silent because of the pods of others
+	queues      []bool  // zones in which more than one node waits for its taint
+	all         bool    // no zone has a node left
+	nowhere     map[placement.Class][]string
 }
 
 // clock is what happens to a lost node when.
@@ -48,6 +50,8 @@ type clock struct {
 	before *float64
 	// removed is when the taint is taken away again, because all zones are lost.
 	removed float64
+	// maybe: whether it is tainted is chance.
+	maybe bool
 }
 
 func compareAt(a, b *Moment) int { return cmp.Compare(a.At, b.At) }
@@ -101,21 +105,43 @@ func (l *loss) tell() {
 // first, up to one period late, and finds the lease silent for too long at the first
 // look after the grace period from there on.
 func (l *loss) unknown(n *cluster.Node) Moment {
-	if c := readyCondition(n.Node); c != nil && c.Status == corev1.ConditionUnknown {
-		return Moment{}
+	if cluster.Lost(n.Node) {
+		since := 0.0
+		if c := readyCondition(n.Node); !c.LastTransitionTime.IsZero() {
+			since = min(0, l.since(c.LastTransitionTime.Time))
+		}
+		return Moment{since, since, since}
 	}
 	period := l.p.MonitorPeriod.Value.Seconds()
 	grace := math.Ceil(l.p.GracePeriod.Value.Seconds()/period-1e-9) * period
 	first, last := -l.p.LeaseRenewal.Value.Seconds(), 0.0 // when the lease was renewed
+	renewed := (first + last) / 2
 	if heard, known := l.heard[n.Name]; known {
-		first = min(0, l.since(heard))
-		last = first
+		first, last, renewed = min(0, l.since(heard.Earliest)), min(0, l.since(heard.Latest)), min(0, l.since(heard.At))
 	}
-	m := Moment{Earliest: first, Latest: last + period, At: (first + last + period) / 2}.plus(grace)
+	m := Moment{Earliest: first, Latest: last + period, At: renewed + period/2}.plus(grace)
 	if l.plane.leaderless(l.names) {
 		m.Latest = max(m.Latest, takeover+period+grace)
 	}
 	return m
+}
+
+// silentSince is since when a node has been silent that missed a renewal of its lease, or is
+// Unknown; nil: it is not.
+func (l *loss) silentSince(node int) *float64 {
+	n := l.s.Nodes[node]
+	if heard, known := l.heard[n.Name]; known {
+		if since := l.since(heard.At); since < -missed*l.p.LeaseRenewal.Value.Seconds() || cluster.Lost(n.Node) {
+			return &since
+		}
+		return nil
+	}
+	if c := readyCondition(n.Node); cluster.Lost(n.Node) && !c.LastTransitionTime.IsZero() {
+		if since := l.since(c.LastTransitionTime.Time); since < 0 {
+			return &since
+		}
+	}
+	return nil
 }
 
 // takeover is how long it takes at the most until another leader has read everything and
@@ -155,7 +181,7 @@ func (l *loss) taint(z int, members []int) {
 		delay = l.p.EvictionTimeout.Value.Seconds()
 	}
 	for k, i := range waiting {
-		known[k] = l.clocks[i].unknown.At + delay
+		known[k] = max(0, l.clocks[i].unknown.At+delay) // it has not been its turn yet
 	}
 	l.queues[z] = len(waiting) > 1
 	q = newQueue(&l.p, mode.Nodes, l.zones[z].unready)
@@ -163,7 +189,7 @@ func (l *loss) taint(z int, members []int) {
 	if l.stuck[z] = q.stuck; q.stuck && !l.all {
 		mode.Rate = 0
 	}
-	last := 0.0
+	last := math.Inf(-1)
 	for _, at := range times {
 		if !math.IsInf(at, 1) {
 			last = max(last, at)
@@ -178,9 +204,21 @@ func (l *loss) taint(z int, members []int) {
 		// Which of those that wait is next is a matter of chance: they are put into
 		// the queue anew at every look, several at a time.
 		spread := c.unknown.Latest - c.unknown.At
-		c.tainted = &Moment{At: times[k], Earliest: c.unknown.Earliest + delay, Latest: last + spread}
+		c.tainted = &Moment{At: times[k], Earliest: max(0, c.unknown.Earliest+delay), Latest: last + spread}
 	}
 	l.relent(mode, z, members)
+	l.doubt(mode, z, waiting, last)
+}
+
+// doubt marks the nodes of a zone of which some may be tainted, and others not, by chance:
+// the evictions stop on the way, after the one at last; or never began, but for a first node.
+func (l *loss) doubt(mode *Zone, z int, waiting []int, last float64) {
+	stops := len(waiting) > 1 && !math.IsInf(last, -1) && !l.stuck[z] && mode.Rate == 0 && (mode.Mode == ModeAll || mode.Mode == ModePartial)
+	never := l.p.EvictionRate.Value == 0 && mode.Mode != ModeAll
+	for _, i := range waiting {
+		l.clocks[i].maybe = l.halted == "" && (stops || never)
+		mode.Maybe = mode.Maybe || l.clocks[i].maybe
+	}
 }
 
 // verdicts are when the mode of a zone may change: at the end of each look that finds
@@ -222,7 +260,7 @@ func (l *loss) tainted(i int) bool {
 		return true
 	}
 	if c.before = l.taintedFor(node, corev1.TaintNodeNotReady); c.before != nil {
-		c.tainted = ptr.To(*c.unknown) // exchanged for the other one, without waiting
+		c.tainted = ptr.To(c.unknown.plus(0)) // exchanged for the other one, without waiting
 	}
 	return c.before != nil
 }

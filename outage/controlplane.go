@@ -5,7 +5,9 @@ package outage
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -85,6 +87,18 @@ func (c controlPlane) left(component string, lost map[string]bool) (left, of int
 	return left, of
 }
 
+// without is the same with more nodes that are dead.
+func (c controlPlane) without(silent []string) controlPlane {
+	if len(silent) == 0 {
+		return c
+	}
+	c.dead = maps.Clone(c.dead)
+	for _, node := range silent {
+		c.dead[node] = true
+	}
+	return c
+}
+
 // leaderless tells whether the kube-controller-manager that works may be lost, and another
 // one is left to take over.
 func (c controlPlane) leaderless(lost map[string]bool) bool {
@@ -102,10 +116,20 @@ func (c controlPlane) gone(component string, lost map[string]bool) (gone int) {
 // halted says why nothing happens to any pod when these nodes are gone: nobody is
 // left to do it. It is "" if somebody is.
 func (c controlPlane) halted(lost map[string]bool) string {
-	for _, name := range []string{cluster.APIServer, cluster.ControllerManager} {
+	var none []string
+	needed := false // those without which nothing happens
+	for _, name := range []string{etcd, cluster.APIServer, cluster.ControllerManager, scheduler} {
 		if left, of := c.left(name, lost); of > 0 && left == 0 {
-			return "no " + name + " is left"
+			none = append(none, name)
+			needed = needed || name != scheduler
 		}
+	}
+	if needed {
+		last := len(none) - 1
+		if last > 0 {
+			return "no " + strings.Join(none[:last], ", ") + " or " + none[last] + " is left"
+		}
+		return "no " + none[0] + " is left"
 	}
 	if left, of := c.left(etcd, lost); of > 0 && left <= of/2 {
 		return fmt.Sprintf("etcd has %d of %d members left, which is no majority, so the API server cannot write", left, of)

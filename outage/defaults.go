@@ -32,6 +32,9 @@ const (
 func ReadParameters(s *cluster.Snapshot) (p Parameters, remarks []string) {
 	minor, of := minorOf(s)
 	p = defaults(minor, of)
+	if _, err := skew.Parse(s.Server); err == nil {
+		p.minor = minor
+	}
 	remarks = p.readTolerations(toleration.Defaults(s))
 	managers := slices.DeleteFunc(cluster.ControlPlaneFlags(s.Pods), func(x cluster.ControlPlaneProcess) bool { return x.Component != cluster.ControllerManager })
 	flags := []string{

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"refit.dev/refit/cluster"
 )
@@ -20,11 +21,12 @@ type deletion struct {
 	close    bool
 }
 
-// deletion works out whether a pod of the i-th lost node is deleted.
-func (l *loss) deletion(p *cluster.Pod, i int) deletion {
-	c := &l.clocks[i]
+// deletion works out whether a pod of a lost node with this clock is deleted.
+func (l *loss) deletion(p *cluster.Pod, c *clock) deletion {
 	if p.DeletionTimestamp != nil {
-		return deletion{at: &Moment{}, why: "it was being deleted when its node went away"}
+		// The timestamp is when its grace period is over.
+		asked := min(0, l.since(p.DeletionTimestamp.Time)-float64(ptr.Deref(p.DeletionGracePeriodSeconds, 0)))
+		return deletion{at: &Moment{asked, asked, asked}, why: "it was being deleted when its node went away"}
 	}
 	if l.halted == "" && c.before != nil && l.p.EvictionTimeout == nil {
 		if d, known := l.exchanged(p, c); known {
@@ -73,6 +75,22 @@ func (l *loss) exchanged(p *cluster.Pod, c *clock) (d deletion, known bool) {
 		return l.expire(p, *c.unknown, second, c), true
 	}
 	return l.expire(p, since, first, c), true
+}
+
+// byChance tells whether a pod of a node that may be tainted or not is deleted only in one
+// of both cases; d is what becomes of it in that which is told.
+func (l *loss) byChance(p *cluster.Pod, c *clock, d *deletion) bool {
+	switch {
+	case p.DeletionTimestamp != nil || l.halted != "":
+		return false
+	case d.at != nil:
+		return true
+	}
+	other := *c
+	if other.removed = never; other.tainted == nil {
+		other.tainted = c.unknown
+	}
+	return l.deletion(p, &other).at != nil
 }
 
 // kept is for a pod of a node that is not tainted.

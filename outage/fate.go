@@ -27,6 +27,8 @@ type judged struct {
 	why     string
 	renewed bool // its controller makes another one while the node is away
 	place   int  // where that is expected; below 0: nowhere
+	later   int  // where that is expected instead when the nodes are back; below 0: nowhere
+	maybe   bool // whether it is deleted is chance
 	// starts is when its Job makes another one, other than at once.
 	starts *Moment
 	// barren: nothing takes its place when the node is back either, ends that its Job

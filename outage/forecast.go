@@ -41,15 +41,19 @@ func Fates() []Fate {
 type Request struct {
 	// Nodes are the names of those that go away, all at the same moment.
 	Nodes []string
-	// For is how long they are away: until their kubelets report again. 0: for ever.
+	// For is how long they are away from now on, also those that are silent already: until
+	// their kubelets report again. 0: for ever.
 	For time.Duration
-	// Heard is when the leases of lost nodes were last renewed, by the clock of the
-	// Snapshot, as far as that is known: see Silent. Nodes of which nothing is known are
-	// taken to have worked until now. It may be nil.
-	Heard map[string]time.Time
+	// Heard is when nodes that are silent already renewed their leases for the last time,
+	// by the clock of the Snapshot, as far as that is known: see Silent. Nodes of which
+	// nothing is known are taken to have worked until now. It may be nil.
+	Heard map[string]Renewal
 }
 
-// Moment is when something is expected, in seconds since the loss. Nobody can
+// Renewal is when a lease was last renewed: at At, and somewhere from Earliest to Latest.
+type Renewal struct{ At, Earliest, Latest time.Time }
+
+// Moment is when something is expected, in seconds since the loss; below 0 it was before. Nobody can
 // know it better than from Earliest to Latest: leases are renewed and looked at
 // in rhythms of their own, and nodes that wait for a taint get it in any order.
 type Moment struct {
@@ -70,6 +74,9 @@ type Forecast struct {
 	Pods []Pod `json:"pods"`
 	// Workloads are those that lose pods for a while or for good.
 	Workloads []Workload `json:"workloads"`
+	// Budgets are those that several workloads share and that lose pods, sorted by
+	// namespace and name. One that is about a single workload is told of there.
+	Budgets []Budget `json:"sharedBudgets,omitempty"`
 	// Remarks are what is worth knowing beside that, the most important first.
 	Remarks []string `json:"remarks"`
 }
@@ -78,6 +85,8 @@ type Forecast struct {
 type Node struct {
 	Name string `json:"name"`
 	Zone string `json:"zone,omitempty"`
+	// SilentFor is for how many seconds it has been silent already; 0: it works, as far as is known.
+	SilentFor float64 `json:"silentForSeconds,omitempty"`
 	// Unreachable is when its Ready condition becomes Unknown and its pods are set
 	// to not Ready; nil if it is back before.
 	Unreachable *Moment `json:"unreachable,omitempty"`
@@ -85,6 +94,9 @@ type Node struct {
 	// does: it is back before, or Untainted says why not.
 	Tainted   *Moment `json:"tainted,omitempty"`
 	Untainted string  `json:"untainted,omitempty"`
+	// Maybe: some nodes of its zone are tainted before that stops, and which ones is chance,
+	// so that Tainted and Untainted may be the other way round.
+	Maybe bool `json:"maybe,omitempty"`
 	// ControlPlane are the components of the control plane that run there as pods.
 	ControlPlane []string `json:"controlPlane,omitempty"`
 	// Pods is how many are bound to it.
@@ -119,6 +131,8 @@ type Zone struct {
 	Mode    Mode `json:"mode"`
 	// Rate is how many nodes are tainted per second; 0: none.
 	Rate float64 `json:"rate"`
+	// Maybe: some nodes are tainted before it comes to that, or may be: see Node.Maybe.
+	Maybe bool `json:"maybe,omitempty"`
 }
 
 // Pod is a pod of a lost node and what becomes of it.
@@ -143,6 +157,9 @@ type Pod struct {
 	// Close: the return of the node and the deletion are so near each other that
 	// it may come the other way.
 	Close bool `json:"close,omitempty"`
+	// Maybe: whether it is deleted at all is chance, because it is chance whether its node
+	// is tainted. Fate is what becomes of it one way.
+	Maybe bool `json:"maybe,omitempty"`
 	// Replacement is what is made instead; nil if nothing is while the node is away.
 	Replacement *Replacement `json:"replacement,omitempty"`
 	// Volumes are its persistent volumes that can be used on one node at a time.
@@ -160,6 +177,9 @@ type Replacement struct {
 	Node string `json:"node,omitempty"`
 	// Why not: what speaks against how many nodes.
 	Why []string `json:"why,omitempty"`
+	// WhenBack is where one that does not fit is expected when the lost nodes are back;
+	// empty: nowhere either, or they do not come back.
+	WhenBack string `json:"whenBack,omitempty"`
 	// Starts is when it can start, other than at once: when its volumes are
 	// detached from the lost node, and when its Job has waited for long enough. nil: at once, or, if Waits says so, not before
 	// the node is back, deleted or out of service.
@@ -185,13 +205,29 @@ type Workload struct {
 	// Desired is how many pods it is to have; below 0: unknown.
 	Desired int `json:"desired"`
 	// Budget is the disruption budget of its pods; Required is how many healthy ones
-	// it asks for, 0 if that cannot be told. Nothing of what happens here asks it.
-	Budget   string `json:"budget,omitempty"`
-	Required int    `json:"required,omitempty"`
+	// it asks for, 0 if that cannot be told. Nothing of what happens here asks it. Of several
+	// it is the one that asks for most, and Budgets are all of them; of one that others
+	// share, Required is 0 and Forecast.Budgets tells.
+	Budget   string   `json:"budget,omitempty"`
+	Required int      `json:"required,omitempty"`
+	Budgets  []string `json:"budgets,omitempty"`
 	// Before is how many healthy pods it had. Steps are how many it has from when
 	// on, beginning with the loss: by what is the case, not by what the API shows,
 	// which finds out later. A replacement that fits counts from when it can start, and a
 	// pod with IfOff as that says.
+	Before int    `json:"before"`
+	Steps  []Step `json:"steps"`
+}
+
+// Budget is what is left of the pods of a disruption budget that several workloads share.
+type Budget struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// Workloads are those whose pods it is about: Deployment/web. Required is how many
+	// healthy ones it asks for of all of them together.
+	Workloads []string `json:"workloads"`
+	Required  int      `json:"required"`
+	// Before and Steps are as those of a Workload.
 	Before int    `json:"before"`
 	Steps  []Step `json:"steps"`
 }

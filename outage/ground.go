@@ -33,6 +33,7 @@ type ground struct {
 // and zone (GetZoneKey in k8s.io/component-helpers/node/topology).
 type zone struct {
 	name    string
+	region  string
 	nodes   int // those that count
 	unready int
 }
@@ -55,7 +56,7 @@ func newGround(s *cluster.Snapshot, p Parameters) *ground {
 		if !known {
 			z = len(g.zones)
 			byKey[key] = z
-			g.zones = append(g.zones, zone{name: zoneName(n.Node)})
+			g.zones = append(g.zones, zone{name: zoneName(n.Node), region: regionOf(n.Node)})
 		}
 		g.zoneOf[i] = z
 		if !excluded(n.Node) {
@@ -65,6 +66,7 @@ func newGround(s *cluster.Snapshot, p Parameters) *ground {
 			}
 		}
 	}
+	nameZones(g.zones)
 	return g
 }
 
@@ -75,27 +77,53 @@ func excluded(n *corev1.Node) bool {
 
 // zoneName is how a person calls the zone of a node: by its zone, with the region
 // if there is no zone.
-func zoneName(n *corev1.Node) string {
-	return cmp.Or(n.Labels[corev1.LabelFailureDomainBetaZone], n.Labels[corev1.LabelTopologyZone],
-		n.Labels[corev1.LabelFailureDomainBetaRegion], n.Labels[corev1.LabelTopologyRegion])
+func zoneName(n *corev1.Node) string { return cmp.Or(zoneOnly(n), regionOf(n)) }
+
+// zoneOnly and regionOf go by the labels in the order in which GetZoneKey does.
+func zoneOnly(n *corev1.Node) string {
+	return cmp.Or(n.Labels[corev1.LabelFailureDomainBetaZone], n.Labels[corev1.LabelTopologyZone])
 }
 
-// InZone returns the names of the nodes of the zone of that name, sorted.
+func regionOf(n *corev1.Node) string {
+	return cmp.Or(n.Labels[corev1.LabelFailureDomainBetaRegion], n.Labels[corev1.LabelTopologyRegion])
+}
+
+// nameZones tells zones of the same name in different regions apart by their regions.
+func nameZones(zones []zone) {
+	seen := map[string]int{}
+	for i := range zones {
+		seen[zones[i].name]++
+	}
+	for i := range zones {
+		if z := &zones[i]; seen[z.name] > 1 && z.region != "" && z.region != z.name {
+			z.name = z.region + "/" + z.name
+		}
+	}
+}
+
+// labelledZone is the zone that the labels of a node name: the label in use, or the one
+// that it replaced. Unlike the node controller, people do not take a region for a zone.
+func labelledZone(n *corev1.Node) string {
+	return cmp.Or(n.Labels[corev1.LabelTopologyZone], n.Labels[corev1.LabelFailureDomainBetaZone])
+}
+
+// InZone returns the names of the nodes whose label topology.kubernetes.io/zone says that
+// zone, in any region, sorted.
 func InZone(s *cluster.Snapshot, name string) []string {
 	var nodes []string
 	for _, n := range s.Nodes {
-		if zoneName(n.Node) == name {
+		if labelledZone(n.Node) == name {
 			nodes = append(nodes, n.Name)
 		}
 	}
 	return nodes
 }
 
-// ZoneNames returns the names of all zones that have one, sorted.
+// ZoneNames returns the names of all zones, sorted.
 func ZoneNames(s *cluster.Snapshot) []string {
 	var names []string
 	for _, n := range s.Nodes {
-		if name := zoneName(n.Node); name != "" {
+		if name := labelledZone(n.Node); name != "" {
 			names = append(names, name)
 		}
 	}

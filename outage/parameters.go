@@ -61,6 +61,9 @@ type Parameters struct {
 	// whatever they tolerate. nil: tolerations decide.
 	EvictionTimeout *Setting[time.Duration]
 
+	// minor is the version of the API server; 0: not known.
+	minor int
+
 	// inForce is what NotReady and Unreachable were before Set gave others: pods that
 	// carry them are taken to be those that said nothing. nil: the API server adds nothing
 	// to such pods, so that those without a toleration are they.
@@ -182,6 +185,9 @@ func (p *Parameters) set(name, value, source string, b bounds) error {
 		}
 		p.KeepAttached = Setting[bool]{Value: is, Source: source}
 	case flagEvictionTimeout:
+		if p.minor >= tolerationsOnly {
+			return fmt.Errorf("kube-controller-manager has had no such flag since v1.%d, and the API server is v1.%d: tolerations decide", tolerationsOnly, p.minor)
+		}
 		var timeout Setting[time.Duration]
 		if err := setDuration(&timeout, value, source, b); err != nil {
 			return err

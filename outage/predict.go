@@ -65,9 +65,28 @@ func (g *ground) lose(lost []int, r Request) *loss {
 	for _, node := range lost {
 		l.names[g.s.Nodes[node].Name] = true
 	}
-	l.halted = g.plane.halted(l.names)
+	l.standing()
 	l.tell()
 	return l
+}
+
+// standing works out what is left of the control plane. What is on a node that is silent
+// already is not lost with it: the API server has answered since.
+func (l *loss) standing() {
+	going := make(map[string]bool, len(l.names))
+	for _, node := range l.lost {
+		if n := l.s.Nodes[node]; l.silentSince(node) == nil && !cluster.Lost(n.Node) {
+			going[n.Name] = true
+		}
+	}
+	var silent []string
+	for name := range l.heard {
+		if node, known := l.byName[name]; known && l.silentSince(node) != nil {
+			silent = append(silent, name)
+		}
+	}
+	plane := l.plane.without(silent)
+	l.halted, l.unscheduled = plane.halted(going), plane.unscheduled(going)
 }
 
 // fates gives each pod of the lost nodes its fate, in the order of the pods'
@@ -76,7 +95,10 @@ func (l *loss) fates() []judged {
 	var list []judged
 	for i, node := range l.lost {
 		for _, p := range l.s.Nodes[node].Pods {
-			list = append(list, judged{pod: p, clock: i, when: l.deletion(p, i), place: -1})
+			c := &l.clocks[i]
+			j := judged{pod: p, clock: i, when: l.deletion(p, c), place: -1, later: -1}
+			j.maybe = c.maybe && l.byChance(p, c, &j.when)
+			list = append(list, j)
 		}
 	}
 	byTime := func(a, b judged) int {
@@ -97,6 +119,7 @@ func (l *loss) fates() []judged {
 		l.backOff(t)
 	}
 	l.ifOff(list, jobs)
+	l.comeBack(list)
 	return list
 }
 
@@ -110,12 +133,41 @@ func at(m *Moment) float64 {
 // close keeps new pods from a lost node: it gets the taints of one that is Unknown.
 func (l *loss) close(node int) {
 	l.landing.nodes.Remove(node)
+	now := l.well(node)
+	now.Spec.Taints = append(now.Spec.Taints, corev1.Taint{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoSchedule})
+	l.landing.board.Renew(node, &now)
+}
+
+// well is a lost node without the taints of one that is not.
+func (l *loss) well(node int) corev1.Node {
 	now := *l.s.Nodes[node].Node
 	now.Spec.Taints = slices.DeleteFunc(slices.Clone(now.Spec.Taints), func(t corev1.Taint) bool {
 		return cluster.Passing(&t) && t.Key != corev1.TaintNodeUnschedulable
 	})
-	now.Spec.Taints = append(now.Spec.Taints, corev1.Taint{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoSchedule})
-	l.landing.board.Renew(node, &now)
+	return now
+}
+
+// comeBack finds places for the replacements that had none, when the nodes are back: they
+// have been Pending, and come before what is made then.
+func (l *loss) comeBack(list []judged) {
+	if l.returns == never || !slices.ContainsFunc(list, func(j judged) bool { return j.renewed && j.place < 0 }) {
+		return
+	}
+	for _, node := range l.lost {
+		now := l.well(node)
+		l.landing.board.Renew(node, &now)
+		l.landing.nodes.Add(node)
+	}
+	for i := range list {
+		if j := &list[i]; j.when.at != nil {
+			l.landing.take(l.landing.board.Class(j.pod).Leaving(), l.lost[j.clock])
+		}
+	}
+	for i := range list {
+		if j := &list[i]; j.renewed && j.place < 0 {
+			j.later = l.landing.place(l.landing.board.Class(j.pod))
+		}
+	}
 }
 
 // reopen takes everything back that a loss did to the board.
@@ -147,7 +199,7 @@ func (l *loss) settle(j *judged, jobs map[*cluster.Workload]*tries) {
 	if p.DeletionTimestamp == nil && l.landing.take(c, node) && !vanishes(p) {
 		l.landing.put(c.Leaving(), node)
 	}
-	if j.renewed && !l.plane.unscheduled(l.names) {
+	if j.renewed && !l.unscheduled {
 		j.place = l.landing.place(c)
 	}
 }
@@ -157,6 +209,7 @@ func (l *loss) pod(j *judged) Pod {
 	p := j.pod
 	x := Pod{
 		Namespace: p.Namespace, Name: p.Name, Node: p.Host.Name, Fate: j.fate, Deleted: j.when.at, Toleration: j.when.patience, Close: j.when.close,
+		Maybe:  j.maybe && j.fate != FateFinished,
 		Reason: strings.Join(slices.DeleteFunc([]string{j.when.why, j.why}, func(s string) bool { return s == "" }), "; "),
 	}
 	if n := len(p.Controllers); n > 0 {
@@ -164,6 +217,12 @@ func (l *loss) pod(j *judged) Pod {
 	}
 	if x.Deleted != nil {
 		x.AtSecond = &x.Deleted.At
+	}
+	switch {
+	case x.Maybe && x.Deleted != nil:
+		x.Reason += "; whether its node is tainted at all is chance"
+	case x.Maybe:
+		x.Reason += "; but whether its node is one of those that are tainted before is chance, and then it is deleted"
 	}
 	if x.IfOff = j.off; j.off != "" {
 		x.Reason += "; if its machine was off: " + j.offWhy
@@ -177,11 +236,15 @@ func (l *loss) pod(j *judged) Pod {
 
 // replacement says where the pod goes that takes another one's place, and when it starts.
 func (l *loss) replacement(j *judged, volumes []Volume) *Replacement {
-	if l.plane.unscheduled(l.names) {
-		return &Replacement{Waits: "no " + scheduler + " is left: it is Pending until one is back"}
+	back := ""
+	if j.later >= 0 {
+		back = l.s.Nodes[j.later].Name
+	}
+	if l.unscheduled {
+		return &Replacement{Waits: "no " + scheduler + " is left: it is Pending until one is back", WhenBack: back}
 	}
 	if j.place < 0 {
-		return &Replacement{Why: l.whyNowhere(j.pod)}
+		return &Replacement{Why: l.whyNowhere(j.pod), WhenBack: back}
 	}
 	r := &Replacement{Fits: true, Node: l.s.Nodes[j.place].Name, Starts: j.starts}
 	for _, v := range volumes {

@@ -24,8 +24,11 @@ type Hurt struct {
 	Fates map[Fate]int `json:"fates"`
 	// Unplaced is how many replacements fit nowhere.
 	Unplaced int `json:"unplaced"`
+	// NotReady: the node is not Ready as it is, so that some of this has happened.
+	NotReady bool `json:"notReady,omitempty"`
 	// Down is how many workloads have no healthy pod left at the moment of the loss,
-	// Below how many get below what their budget asks for.
+	// Below how many have less than their budget asks for; a budget that several share
+	// counts once.
 	Down  int `json:"down"`
 	Below int `json:"below"`
 }
@@ -41,7 +44,7 @@ func Rank(s *cluster.Snapshot, p Parameters, away time.Duration) ([]Hurt, error)
 		return nil, err
 	}
 	g := newGround(s, p)
-	seen := map[*cluster.Workload]standing{}
+	seen := memory{map[*cluster.Workload]standing{}, map[*cluster.Budget]standing{}}
 	hurts := make([]Hurt, 0, len(s.Nodes))
 	for node := range s.Nodes {
 		l := g.lose([]int{node}, r)
@@ -64,12 +67,18 @@ func Rank(s *cluster.Snapshot, p Parameters, away time.Duration) ([]Hurt, error)
 	return hurts, nil
 }
 
-// standing is how a workload is doing with all nodes there.
+// standing is how a workload, or a budget, is doing with all nodes there.
 type standing struct{ healthy, required int }
 
-func (l *loss) hurt(list []judged, seen map[*cluster.Workload]standing) Hurt {
+// memory keeps what is the same whatever is lost.
+type memory struct {
+	workloads map[*cluster.Workload]standing
+	budgets   map[*cluster.Budget]standing
+}
+
+func (l *loss) hurt(list []judged, seen memory) Hurt {
 	node := l.lost[0]
-	h := Hurt{Node: l.s.Nodes[node].Name, Zone: l.zones[l.zoneOf[node]].name, Halts: l.halted, Pods: len(list), Fates: map[Fate]int{}}
+	h := Hurt{Node: l.s.Nodes[node].Name, Zone: l.zones[l.zoneOf[node]].name, Halts: l.halted, Pods: len(list), Fates: map[Fate]int{}, NotReady: l.unready[node]}
 	for i := range list {
 		j := &list[i]
 		h.Fates[j.worst()]++
@@ -78,17 +87,27 @@ func (l *loss) hurt(list []judged, seen map[*cluster.Workload]standing) Hurt {
 		}
 	}
 	for _, c := range l.suffering(list) {
-		x, known := seen[c.workload]
+		x, known := seen.workloads[c.workload]
 		if !known {
-			_, asked := required(c.workload)
-			x = standing{healthyOf(c.workload), asked}
-			seen[c.workload] = x
+			_, asked, _ := required(c.workload)
+			x = standing{healthyOf(c.workload.Pods), asked}
+			seen.workloads[c.workload] = x
 		}
 		left := x.healthy - c.lost
 		if c.lost > 0 && left == 0 {
 			h.Down++
 		}
-		if c.lost > 0 && left < x.required && x.healthy >= x.required {
+		if c.lost > 0 && left < x.required {
+			h.Below++
+		}
+	}
+	for _, c := range l.shortages(list) {
+		x, known := seen.budgets[c.budget]
+		if !known {
+			x = standing{healthyOf(c.budget.Pods), demanded(c.budget)}
+			seen.budgets[c.budget] = x
+		}
+		if c.lost > 0 && x.healthy-c.lost < x.required {
 			h.Below++
 		}
 	}

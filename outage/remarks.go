@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/internal/phrase"
 )
@@ -18,20 +20,19 @@ func (l *loss) remarks(f *Forecast, list []judged) []string {
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	if l.halted != "" {
 		say("%s: until one is back nothing is deleted, replaced or scheduled anywhere in the cluster", l.halted)
-	} else if gone := l.plane.gone(cluster.ControllerManager, l.names); gone > 0 {
+	} else if gone := l.plane.gone(cluster.ControllerManager, l.names); gone > 0 && l.plane.leaderless(l.names) {
 		left, _ := l.plane.left(cluster.ControllerManager, l.names)
 		say("%d of %d instances of %s %s lost: if the leader is among them another one takes over in about 15s, and counts the silence of nodes from there on, "+
 			"which makes everything as late as the latest times say", gone, left+gone, cluster.ControllerManager, phrase.Plural(gone, "is", "are"))
 	}
-	if l.plane.unscheduled(l.names) {
+	if l.unscheduled && l.halted == "" {
 		say("no %s is left: new pods are Pending until one is back", scheduler)
 	}
-	for _, node := range l.lost {
-		name := l.s.Nodes[node].Name
-		if heard, known := l.heard[name]; known && l.since(heard) < -1.5*l.p.LeaseRenewal.Value.Seconds() {
-			say("%s has been silent for %s already, which is counted", name, clockTime(-l.since(heard)))
-		}
+	if l.p.LeaseRenewal.Value > l.p.GracePeriod.Value {
+		say("kubelets renew their leases every %s (--%s), but may be silent for %s only (--%s): nodes become Unknown while they work",
+			span(l.p.LeaseRenewal.Value), flagLeaseRenewal, span(l.p.GracePeriod.Value), flagGracePeriod)
 	}
+	out = append(out, l.already()...)
 	counts, deleted := f.Counts(), 0
 	for i := range list {
 		if j := &list[i]; j.when.at != nil && j.fate != FateFinished && j.pod.DeletionTimestamp == nil {
@@ -39,7 +40,11 @@ func (l *loss) remarks(f *Forecast, list []judged) []string {
 		}
 	}
 	if deleted > 0 {
-		say("pods that are deleted because of a taint are not evicted: disruption budgets are not asked%s", below(f))
+		because := "because of a taint"
+		if l.p.EvictionTimeout != nil {
+			because = "because their node is lost"
+		}
+		say("pods that are deleted %s are not evicted: disruption budgets are not asked%s", because, below(f))
 	}
 	if len(f.Workloads) > 0 && l.halted == "" {
 		if first := earliestUnknown(f); first > 0 {
@@ -50,6 +55,31 @@ func (l *loss) remarks(f *Forecast, list []judged) []string {
 	out = append(out, offRemarks(f)...)
 	if deleted > 0 {
 		out = append(out, l.homecoming(f, counts)...)
+	}
+	return out
+}
+
+// already says what is so before the loss.
+func (l *loss) already() (out []string) {
+	for _, node := range l.lost {
+		n := l.s.Nodes[node]
+		if since := l.silentSince(node); since != nil {
+			from := "silent"
+			if _, known := l.heard[n.Name]; !known {
+				from = "Unknown"
+			}
+			out = append(out, fmt.Sprintf("%s has been %s for %s already, which is counted", n.Name, from, clockTime(-*since)))
+		}
+		if cluster.OutOfService(n.Node) {
+			out = append(out, fmt.Sprintf("%s is said to be out of service (taint %s): what is Terminating there is removed within a minute, "+
+				"its volumes are detached, and what waits for that goes on, also while the node is away", n.Name, corev1.TaintNodeOutOfService))
+		}
+	}
+	for _, node := range l.lost {
+		if n := l.s.Nodes[node]; l.halted == "" && l.silentSince(node) != nil && len(l.plane.on(n.Name)) > 0 {
+			out = append(out, fmt.Sprintf("%s has %s, but the API server has answered since it fell silent: the control plane is taken to go on as it does",
+				n.Name, strings.Join(l.plane.on(n.Name), ", ")))
+		}
 	}
 	return out
 }
@@ -71,6 +101,11 @@ func below(f *Forecast) string {
 			names = append(names, w.Kind+" "+w.Namespace+"/"+w.Name)
 		}
 	}
+	for i := range f.Budgets {
+		if b := &f.Budgets[i]; least(b.Before, b.Steps) < b.Required {
+			names = append(names, "what shares the budget "+b.Namespace+"/"+b.Name)
+		}
+	}
 	if len(names) == 0 {
 		return ""
 	}
@@ -80,11 +115,15 @@ func below(f *Forecast) string {
 
 // Least is the smallest number of healthy pods that a workload has.
 func (w *Workload) Least() int {
-	least := w.Before
-	for _, s := range w.Steps {
-		least = min(least, s.Healthy)
+	return least(w.Before, w.Steps)
+}
+
+func least(before int, steps []Step) int {
+	n := before
+	for _, s := range steps {
+		n = min(n, s.Healthy)
 	}
-	return least
+	return n
 }
 
 func earliestUnknown(f *Forecast) float64 {
@@ -119,6 +158,9 @@ func (l *loss) chance(f *Forecast) []string {
 	if l.late >= 1 {
 		out = append(out, fmt.Sprintf("kube-controller-manager makes %g calls a second (--%s), and needs %d to delete a pod: some are deleted up to %s later than they are due, and which ones is chance",
 			l.p.ClientRate.Value, flagClientRate, callsPerDeletion, clockTime(l.late)))
+	}
+	if slices.ContainsFunc(f.Pods, func(p Pod) bool { return p.Maybe }) {
+		out = append(out, "where chance decides which nodes are tainted, what becomes of their pods, and what workloads have left, is told for one of the ways it may go (maybe)")
 	}
 	close := 0
 	for i := range f.Pods {
@@ -188,9 +230,15 @@ func (l *loss) lookTime() (seconds float64) {
 
 // homecoming says what is on the nodes when they are back.
 func (l *loss) homecoming(f *Forecast, counts map[Fate]int) []string {
-	node := "when it is back, the node"
-	if len(f.Nodes) > 1 {
-		node = "when they are back, each node"
+	one := len(f.Nodes) == 1
+	back := "when "
+	if l.returns == never {
+		back = "if ever "
+	}
+	back += map[bool]string{true: "it is back", false: "they are back"}[one]
+	nodes, its := "the node is", "its kubelet ends"
+	if !one {
+		nodes, its = "the nodes are", "their kubelets end"
 	}
 	var kept []string
 	for _, fate := range []Fate{FateRestarts, FateStays} {
@@ -202,7 +250,18 @@ func (l *loss) homecoming(f *Forecast, counts map[Fate]int) []string {
 	if len(kept) > 0 {
 		but = " but for the pods that were not deleted: " + strings.Join(kept, ", ")
 	}
-	out := []string{fmt.Sprintf("%s is empty%s; its kubelet ends what was deleted, and nothing moves back by itself", node, but)}
+	out := []string{fmt.Sprintf("%s, %s empty%s; %s what was deleted, and nothing moves back by itself", back, nodes, but, its)}
+	var waiting []string
+	for i := range f.Pods {
+		if r := f.Pods[i].Replacement; r != nil && r.WhenBack != "" {
+			waiting = append(waiting, f.Pods[i].Namespace+"/"+f.Pods[i].Name)
+		}
+	}
+	if n := len(waiting); n > 0 {
+		const most = 5
+		out = append(out, fmt.Sprintf("%s that %s Pending for want of room %s then, in the place of %s", phrase.Count(n, "replacement"),
+			phrase.Plural(n, "is", "are"), phrase.Plural(n, "starts", "start"), phrase.Few(waiting, most)))
+	}
 	if counts[FateStuck] > 0 {
 		out = append(out, "what is stuck goes on when the node is back, when its Node object is deleted, or when the node is said to be out of service"+
 			" (taint node.kubernetes.io/out-of-service, only if the machine is off)")

@@ -28,17 +28,19 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // town makes a cluster out of lines such as
 //
-//	node a zone=east cpu=4 [ready=Unknown] [taint=KEY:SECONDS-AGO] [excluded]
+//	node a zone=east region=eu old-zone=x cpu=4 [ready=Unknown since=SECONDS-AGO] [taint=KEY:SECONDS-AGO] [excluded]
 //	deployment web on=a*2,b cpu=1 min=2
 //	job batch on=a limit=0 failed=2 after-end ignore per-index=1 max-indexes=0 restart=Never
 //	pod tool on=a tolerate=60
 //	plane a grace=20s
+//	budget all min=4 apps=web,batch
 //
 // Kinds of pods are deployment, statefulset, daemonset, job, pod, static, orphan (its
 // ReplicaSet is gone) and custom. They may have: cpu, min (a budget), tolerate
 // (seconds, forever, none, or keyless:SECONDS, two:NOT-READY/UNREACHABLE), claim (a
 // volume: RWO or RWX), local (a volume that is tied to the node), finalizer, grace,
-// phase, deleted, unready.
+// phase, deleted (seconds ago), unready, silenced (unready because of its node), pin (the
+// node that it has to be on).
 type town struct {
 	tb      testing.TB
 	objects []runtime.Object
@@ -65,6 +67,8 @@ func build(tb testing.TB, text string) *cluster.Snapshot {
 			t.node(words[1], options)
 		case "plane":
 			t.plane(words[1], options)
+		case "budget":
+			t.budget(words[1], options["min"], strings.Split(options["apps"], ","))
 		default:
 			t.workload(words[0], words[1], options)
 		}
@@ -108,6 +112,11 @@ func (t *town) node(name string, o map[string]string) {
 	if zone := o["zone"]; zone != "" {
 		n.Labels[corev1.LabelTopologyZone] = zone
 	}
+	for option, label := range map[string]string{"region": corev1.LabelTopologyRegion, "old-zone": corev1.LabelFailureDomainBetaZone} {
+		if has(o, option) {
+			n.Labels[label] = o[option]
+		}
+	}
 	if has(o, "excluded") {
 		n.Labels["node.kubernetes.io/exclude-disruption"] = ""
 	}
@@ -124,6 +133,9 @@ func (t *town) node(name string, o map[string]string) {
 		ready = corev1.ConditionTrue
 	}
 	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}}
+	if has(o, "since") {
+		n.Status.Conditions[0].LastTransitionTime = metav1.NewTime(noon.Add(-time.Duration(t.number(o["since"])) * time.Second))
+	}
 	if key, ago, ok := strings.Cut(o["taint"], ":"); ok {
 		since := metav1.NewTime(noon.Add(-time.Duration(t.number(ago)) * time.Second))
 		n.Spec.Taints = []corev1.Taint{{Key: key, Effect: corev1.TaintEffectNoExecute, TimeAdded: &since}}
@@ -185,14 +197,18 @@ func (t *town) workload(kind, name string, o map[string]string) {
 		owned("example.com/v1", "Cluster", name)
 	}
 	if minimum := o["min"]; minimum != "" {
-		at := intstr.Parse(minimum)
-		t.objects = append(t.objects, &policyv1.PodDisruptionBudget{ObjectMeta: meta, Spec: policyv1.PodDisruptionBudgetSpec{
-			MinAvailable: &at, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}},
-		}})
+		t.budget(name, minimum, []string{name})
 	}
 	for i, node := range nodes {
 		t.pod(kind, fmt.Sprintf("%s-%d", name, i), name, node, owner, o)
 	}
+}
+
+func (t *town) budget(name, minimum string, apps []string) {
+	at := intstr.Parse(minimum)
+	t.objects = append(t.objects, &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}, Spec: policyv1.PodDisruptionBudgetSpec{
+		MinAvailable: &at, Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: metav1.LabelSelectorOpIn, Values: apps}}},
+	}})
 }
 
 func (t *town) job(meta metav1.ObjectMeta, template corev1.PodTemplateSpec, count *int32, o map[string]string) *batchv1.Job {
@@ -238,6 +254,9 @@ func (t *town) spec(o map[string]string) corev1.PodSpec {
 	}
 	if has(o, "grace") {
 		spec.TerminationGracePeriodSeconds = ptr.To(int64(t.number(o["grace"])))
+	}
+	if pin := o["pin"]; pin != "" {
+		spec.NodeSelector = map[string]string{corev1.LabelHostname: pin}
 	}
 	if has(o, "claim") || has(o, "local") {
 		spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "x"}}}}
@@ -293,7 +312,11 @@ func (t *town) pod(kind, name, app, node string, owner *metav1.OwnerReference, o
 		p.Finalizers = []string{finalizer}
 	}
 	if has(o, "deleted") {
-		p.DeletionTimestamp = ptr.To(metav1.NewTime(noon))
+		asked := noon
+		if ago := o["deleted"]; ago != "" {
+			asked = noon.Add(-time.Duration(t.number(ago)) * time.Second)
+		}
+		p.DeletionTimestamp, p.DeletionGracePeriodSeconds = ptr.To(metav1.NewTime(asked.Add(30*time.Second))), ptr.To[int64](30)
 		p.Finalizers = append(p.Finalizers, batchv1.JobTrackingFinalizer)
 	}
 	p.Status.Phase = corev1.PodRunning
@@ -301,10 +324,13 @@ func (t *town) pod(kind, name, app, node string, owner *metav1.OwnerReference, o
 		p.Status.Phase = corev1.PodPhase(phase)
 	}
 	ready := corev1.ConditionTrue
-	if has(o, "unready") || p.Status.Phase != corev1.PodRunning {
+	if has(o, "unready") || has(o, "silenced") || p.Status.Phase != corev1.PodRunning {
 		ready = corev1.ConditionFalse
 	}
 	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}
+	if ready == corev1.ConditionFalse && !has(o, "silenced") {
+		p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.ContainersReady, Status: corev1.ConditionFalse})
+	}
 	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
 	if has(o, "waits") {
 		p.Status.ContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}

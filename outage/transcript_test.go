@@ -18,7 +18,8 @@ import (
 // TestTranscripts: `cluster` takes the lines that town describes; `set NAME=VALUE`
 // gives parameters; `parameters` shows those that are not plain defaults; `lose
 // nodes=(a,b) for=10m heard=(a:3)` shows the forecast, where a was heard of 3 seconds
-// before the loss, all pods of a node in a line if it is `brief`; `rank` loses each node by itself.
+// before the loss, all pods of a node in a line if it is `brief`; `rank` loses each node by itself; `in zone=z` and `zones` show
+// what the zones are.
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var s *cluster.Snapshot
@@ -48,6 +49,12 @@ func TestTranscripts(t *testing.T) {
 					return brief(f)
 				}
 				return show(f)
+			case "in":
+				var zone string
+				d.ScanArgs(t, "zone", &zone)
+				return fmt.Sprint(outage.InZone(s, zone))
+			case "zones":
+				return fmt.Sprint(outage.ZoneNames(s))
 			case "rank":
 				hurts, err := outage.Rank(s, p, request(t, d).For)
 				if err != nil {
@@ -63,7 +70,7 @@ func TestTranscripts(t *testing.T) {
 
 func request(t *testing.T, d *datadriven.TestData) outage.Request {
 	t.Helper()
-	r := outage.Request{Heard: map[string]time.Time{}}
+	r := outage.Request{Heard: map[string]outage.Renewal{}}
 	for _, arg := range d.CmdArgs {
 		var err error
 		switch arg.Key {
@@ -76,7 +83,8 @@ func request(t *testing.T, d *datadriven.TestData) outage.Request {
 				node, ago, _ := strings.Cut(x, ":")
 				var d time.Duration
 				d, err = time.ParseDuration(ago)
-				r.Heard[node] = noon.Add(-d)
+				then := noon.Add(-d)
+				r.Heard[node] = outage.Renewal{At: then, Earliest: then, Latest: then}
 			}
 		}
 		if err != nil {
@@ -103,11 +111,9 @@ func show(f *outage.Forecast) string {
 		if n.Untainted != "" {
 			b.WriteString(": " + n.Untainted)
 		}
-		b.WriteString("\n")
+		b.WriteString(orNot(n.Maybe) + "\n")
 	}
-	for _, z := range f.Zones {
-		fmt.Fprintf(&b, "zone %q: %d of %d not Ready, %s, %g/s\n", z.Name, z.Unready, z.Nodes, z.Mode, z.Rate)
-	}
+	showZones(&b, f)
 	for _, p := range f.Pods {
 		fmt.Fprintf(&b, "%s %s", p.Name, p.Fate)
 		if p.Deleted != nil {
@@ -119,7 +125,7 @@ func show(f *outage.Forecast) string {
 		if p.IfOff != "" {
 			fmt.Fprintf(&b, " (%s if off)", p.IfOff)
 		}
-		b.WriteString(": " + p.Reason + "\n")
+		b.WriteString(orNot(p.Maybe) + ": " + p.Reason + "\n")
 		if r := p.Replacement; r != nil {
 			fmt.Fprintf(&b, "  replacement: fits %t %s", r.Fits, r.Node)
 			if r.Starts != nil {
@@ -129,6 +135,9 @@ func show(f *outage.Forecast) string {
 				if why != "" {
 					b.WriteString(", " + why)
 				}
+			}
+			if r.WhenBack != "" {
+				b.WriteString(", when they are back " + r.WhenBack)
 			}
 			b.WriteString("\n")
 		}
@@ -141,7 +150,17 @@ func show(f *outage.Forecast) string {
 		if w.Budget != "" {
 			fmt.Fprintf(&b, " (budget %s wants %d)", w.Budget, w.Required)
 		}
+		if len(w.Budgets) > 0 {
+			fmt.Fprintf(&b, " (all: %s)", strings.Join(w.Budgets, " "))
+		}
 		for _, s := range w.Steps {
+			fmt.Fprintf(&b, ", %d from %g", s.Healthy, s.At)
+		}
+		b.WriteString("\n")
+	}
+	for _, x := range f.Budgets {
+		fmt.Fprintf(&b, "budget %s of %s wants %d: %d healthy", x.Name, strings.Join(x.Workloads, " "), x.Required, x.Before)
+		for _, s := range x.Steps {
 			fmt.Fprintf(&b, ", %d from %g", s.Healthy, s.At)
 		}
 		b.WriteString("\n")
@@ -152,11 +171,24 @@ func show(f *outage.Forecast) string {
 	return b.String()
 }
 
+func orNot(maybe bool) string {
+	if maybe {
+		return ", or not"
+	}
+	return ""
+}
+
+func showZones(b *strings.Builder, f *outage.Forecast) {
+	for _, z := range f.Zones {
+		fmt.Fprintf(b, "zone %q: %d of %d not Ready, %s, %g/s%s\n", z.Name, z.Unready, z.Nodes, z.Mode, z.Rate, orNot(z.Maybe))
+	}
+}
+
 // brief shows the pods of each node together.
 func brief(f *outage.Forecast) string {
 	var b strings.Builder
 	for _, n := range f.Nodes {
-		fmt.Fprintf(&b, "node %s: unknown %s, tainted %s\n", n.Name, moment(n.Unreachable), moment(n.Tainted))
+		fmt.Fprintf(&b, "node %s: unknown %s, tainted %s%s\n", n.Name, moment(n.Unreachable), moment(n.Tainted), orNot(n.Maybe))
 		fates := map[outage.Fate]int{}
 		var first, last *outage.Moment
 		for i := range f.Pods {
@@ -174,9 +206,7 @@ func brief(f *outage.Forecast) string {
 		}
 		fmt.Fprintf(&b, "  %v, deleted %s and %s\n", fates, moment(first), moment(last))
 	}
-	for _, z := range f.Zones {
-		fmt.Fprintf(&b, "zone %q: %d of %d not Ready, %s, %g/s\n", z.Name, z.Unready, z.Nodes, z.Mode, z.Rate)
-	}
+	showZones(&b, f)
 	for _, r := range f.Remarks {
 		b.WriteString("- " + r + "\n")
 	}
@@ -208,6 +238,9 @@ func showRank(hurts []outage.Hurt) string {
 			}
 		}
 		fmt.Fprintf(&b, "; %d unplaced, %d down, %d below", h.Unplaced, h.Down, h.Below)
+		if h.NotReady {
+			b.WriteString("; not Ready")
+		}
 		if h.Halts != "" {
 			b.WriteString("; halts: " + h.Halts)
 		}

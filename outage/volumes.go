@@ -54,7 +54,7 @@ func (l *loss) release(x *Volume, p *cluster.Pod, v *corev1.PersistentVolume, de
 		x.Reason = "stays attached while the object of the pod is there, Terminating: the kubelet that could say that its containers ended is silent"
 		return
 	}
-	at, how := *deleted, "nothing has it mounted"
+	at, how := deleted.plus(0), "nothing has it mounted"
 	if mounted(p, v) {
 		if l.p.KeepAttached.Value {
 			x.Reason = fmt.Sprintf("stays attached: force detach is disabled (--%s)", flagKeepAttached)

@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
 )
@@ -38,8 +40,7 @@ func (l *loss) suffering(list []judged) []*changes {
 			of[w] = c
 			all = append(all, c)
 		}
-		healthy := budget.Healthy(j.pod.Pod)
-		if healthy {
+		if budget.Healthy(j.pod.Pod) {
 			c.lost++
 		}
 		if j.fate == FateFailsJob && w == j.pod.Controllers[0] {
@@ -48,7 +49,7 @@ func (l *loss) suffering(list []judged) []*changes {
 		if (j.ends || j.off == FateFailsJob) && w == j.pod.Controllers[0] {
 			c.over = min(c.over, l.returns)
 		}
-		if again := l.healthyAgain(j); again < never && (healthy || j.worst() == FateReplaced) {
+		if again := l.healthyAgain(j); again < never && wouldBeHealthy(j.pod) {
 			c.gained = append(c.gained, again)
 		}
 	}
@@ -57,6 +58,24 @@ func (l *loss) suffering(list []judged) []*changes {
 		return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Name, y.Name), cmp.Compare(x.UID, y.UID))
 	})
 	return all
+}
+
+// wouldBeHealthy tells whether a pod is healthy, or would be if its node was there, and if it
+// was not being deleted: what takes its place is then expected to become so, too. The
+// pods of a node that is Unknown are set to not Ready, but nobody touches what the kubelet
+// said of their containers (MarkPodsNotReady in pkg/controller/util/node/controller_utils.go).
+// Snapshots leave out that they were ready.
+func wouldBeHealthy(p *cluster.Pod) bool {
+	known, ready, contained := false, false, true
+	for _, c := range p.Status.Conditions {
+		switch c.Type {
+		case corev1.PodReady:
+			known, ready = true, c.Status == corev1.ConditionTrue
+		case corev1.ContainersReady:
+			contained = c.Status == corev1.ConditionTrue
+		}
+	}
+	return ready || known && contained && p.Status.Phase == corev1.PodRunning && cluster.Lost(p.Host.Node)
 }
 
 // healthyAgain is from when on a pod, or what replaced it, can run again; if that depends on
@@ -74,12 +93,15 @@ func (l *loss) healthyAgain(j *judged) float64 {
 	case FateRestarts, FateStays:
 		return l.returns
 	case FateReplaced:
+		from := max(0, j.when.at.At)
 		if j.place < 0 {
-			return never // it may fit when the node is back, or not
+			if j.later < 0 {
+				return never
+			}
+			from = max(from, l.returns)
 		}
-		from := j.when.at.At
 		if j.starts != nil {
-			from = j.starts.At
+			from = max(from, j.starts.At)
 		}
 		for _, v := range l.volumes(j.pod, j.when.at) {
 			if v.Detached == nil {
@@ -93,9 +115,9 @@ func (l *loss) healthyAgain(j *judged) float64 {
 	return never
 }
 
-func healthyOf(w *cluster.Workload) int {
+func healthyOf(pods []*cluster.Pod) int {
 	n := 0
-	for _, p := range w.Pods {
+	for _, p := range pods {
 		if budget.Healthy(p.Pod) {
 			n++
 		}
@@ -103,24 +125,47 @@ func healthyOf(w *cluster.Workload) int {
 	return n
 }
 
-// required is how many healthy pods a budget asks of a workload that it is all
-// about; name is "" if there is none.
-func required(w *cluster.Workload) (name string, healthy int) {
-	if len(w.Pods) == 0 || len(w.Pods[0].Budgets) == 0 {
-		return "", 0
+// required is how many healthy pods the budgets ask of a workload that they are all about:
+// the one that asks for most, names all of them. Of one that is shared with others it cannot
+// be told what it asks of this one: see budgets.
+func required(w *cluster.Workload) (name string, healthy int, names []string) {
+	if len(w.Pods) == 0 {
+		return "", 0, nil
 	}
-	b := w.Pods[0].Budgets[0]
-	for _, p := range b.Pods {
-		if n := len(p.Controllers); n == 0 || p.Controllers[n-1] != w {
-			return b.Name, 0 // shared with others: what it asks of this one cannot be told
+	for _, b := range w.Pods[0].Budgets {
+		names = append(names, b.Name)
+		asked := 0
+		if !isShared(b) {
+			asked = demanded(b)
+		}
+		if name == "" || asked > healthy {
+			name, healthy = b.Name, asked
 		}
 	}
+	return name, healthy, names
+}
+
+// isShared tells whether a budget is about pods of several workloads.
+func isShared(b *cluster.Budget) bool {
+	return slices.ContainsFunc(b.Pods, func(p *cluster.Pod) bool { return top(p) != top(b.Pods[0]) })
+}
+
+// top is who answers for a pod; nil: nobody.
+func top(p *cluster.Pod) *cluster.Workload {
+	if n := len(p.Controllers); n > 0 {
+		return p.Controllers[n-1]
+	}
+	return nil
+}
+
+// demanded is how many healthy pods a budget asks for; 0 if that cannot be told.
+func demanded(b *cluster.Budget) int {
 	members, known := budget.Steady(b)
 	demand, err := budget.Of(b.PodDisruptionBudget, members)
 	if err != nil || !known {
-		return b.Name, 0
+		return 0
 	}
-	return b.Name, demand.Desired
+	return demand.Desired
 }
 
 // workloads says how many healthy pods each workload has from when on.
@@ -129,29 +174,38 @@ func (l *loss) workloads(list []judged) []Workload {
 	for _, c := range l.suffering(list) {
 		w := c.workload
 		x := Workload{Kind: w.Kind, Namespace: w.Namespace, Name: w.Name, Desired: int(w.Desired)}
-		x.Budget, x.Required = required(w)
-		healthy := healthyOf(w) - c.lost
-		x.Steps = []Step{{At: 0, Healthy: healthy}}
-		x.Before = healthy + c.lost
+		var names []string
+		if x.Budget, x.Required, names = required(w); len(names) > 1 {
+			x.Budgets = names
+		}
+		x.Before = healthyOf(w.Pods)
 		if c.lost == 0 && len(c.gained) == 0 {
 			continue // it had none to lose
 		}
-		slices.Sort(c.gained)
-		for _, at := range c.gained {
-			if at >= c.over {
-				break
-			}
-			healthy++
-			if last := &x.Steps[len(x.Steps)-1]; math.Abs(last.At-at) < 1e-6 {
-				last.Healthy = healthy
-			} else {
-				x.Steps = append(x.Steps, Step{At: at, Healthy: healthy})
-			}
-		}
-		if c.over < never && healthy > 0 {
-			x.Steps = append(x.Steps, Step{At: c.over, Healthy: 0})
-		}
+		x.Steps = c.steps(x.Before)
 		out = append(out, x)
 	}
 	return out
+}
+
+// steps are how many are healthy from when on, of so many before.
+func (c *changes) steps(before int) []Step {
+	healthy := before - c.lost
+	steps := []Step{{At: 0, Healthy: healthy}}
+	slices.Sort(c.gained)
+	for _, at := range c.gained {
+		if at >= c.over {
+			break
+		}
+		healthy++
+		if last := &steps[len(steps)-1]; math.Abs(last.At-at) < 1e-6 {
+			last.Healthy = healthy
+		} else {
+			steps = append(steps, Step{At: at, Healthy: healthy})
+		}
+	}
+	if c.over < never && healthy > 0 {
+		steps = append(steps, Step{At: c.over, Healthy: 0})
+	}
+	return steps
 }

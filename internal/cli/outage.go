@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -63,7 +64,7 @@ func newOutageCommand(a *app) *cobra.Command {
 	}
 	cmd.ValidArgsFunction = a.completeNodes
 	f.nodes.add(cmd)
-	cmd.Flags().Var((*awayValue)(&f.away), "for", "how long the nodes are away, in d, h, m and s, such as 10m or 1d12h, and no more than "+toleration.Span(outage.Longest)+"; without it they never come back")
+	cmd.Flags().Var((*awayValue)(&f.away), "for", "how long the nodes are away from now on, also those that are silent already, in d, h, m and s, such as 10m or 1d12h, and no more than "+toleration.Span(outage.Longest)+"; without it they never come back")
 	cmd.Flags().StringSliceVar(&f.zones, "zone", nil, "lose all nodes of this zone; several zones, as --zone A,B or --zone A --zone B, are lost together")
 	cmd.Flags().BoolVar(&f.all, "all", false, "lose each node by itself, and rank them by what that would do")
 	a.offerNames(cmd, "zone", true, zoneNames)
@@ -115,6 +116,17 @@ func (a *app) outage(cmd *cobra.Command, f *outageFlags, args []string) error {
 		return interrupted(ctx, err)
 	}
 	parameters, assumptions := outage.ReadParameters(snapshot)
+	leases, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{})
+	read := time.Now()
+	switch {
+	case err == nil:
+		assumptions = append(assumptions, parameters.ReadLeases(leases.Items)...)
+	case apierrors.IsForbidden(err):
+		assumptions = append(assumptions, "the leases in namespace "+corev1.NamespaceNodeLease+" may not be read: nodes are taken to have worked until now, unless they are Unknown")
+		leases = &coordinationv1.LeaseList{}
+	default:
+		return interrupted(ctx, fmt.Errorf("read the leases of the nodes: %w", err))
+	}
 	if err := f.give(cmd, &parameters); err != nil {
 		return err
 	}
@@ -132,16 +144,7 @@ func (a *app) outage(cmd *cobra.Command, f *outageFlags, args []string) error {
 		}
 		return v.writeRanks(a.Out, a.output, hurts)
 	}
-	r := outage.Request{Nodes: names, For: f.away}
-	leases, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{})
-	switch {
-	case err == nil:
-		r.Heard = outage.Silent(leases.Items, parameters, snapshot.Time)
-	case apierrors.IsForbidden(err):
-		v.Assumptions = append(v.Assumptions, "the leases in namespace "+corev1.NamespaceNodeLease+" may not be read: nodes are taken to have worked until now")
-	default:
-		return interrupted(ctx, fmt.Errorf("read the leases of the nodes: %w", err))
-	}
+	r := outage.Request{Nodes: names, For: f.away, Heard: outage.Silent(leases.Items, parameters, read)}
 	if r.Nodes, err = f.choose(snapshot, names, selector); err != nil {
 		return usageError(err)
 	}

@@ -24,7 +24,7 @@ type happening struct {
 
 // timeline says what happens when.
 func (v outageView) timeline(b *strings.Builder, f *outage.Forecast) {
-	list := slices.Concat(onNodes(f), onPods(f), onReturn(f))
+	list := slices.Concat(v.onNodes(f), onPods(f), onReturn(f))
 	slices.SortStableFunc(list, func(x, y happening) int { return cmp.Or(cmp.Compare(x.from, y.from), cmp.Compare(x.order, y.order)) })
 	b.WriteString("\n")
 	width := 0
@@ -42,18 +42,23 @@ func (v outageView) timeline(b *strings.Builder, f *outage.Forecast) {
 }
 
 func when(h *happening) string {
-	if rounded(h.from) == rounded(h.to) {
-		return rounded(h.from)
+	from, to := moment(h.from), moment(h.to)
+	if from == to {
+		return from
 	}
-	return rounded(h.from) + " to " + rounded(h.to)
+	return from + " to " + to
 }
 
-// widen makes a happening reach to a moment. What was so before the loss is so from the
-// beginning on.
-func (h *happening) widen(at float64) {
-	at = max(0, at)
-	h.from, h.to = min(h.from, at), max(h.to, at)
+// moment is when something is; what was before is so long ago.
+func moment(at float64) string {
+	if at < -0.5 {
+		return rounded(-at) + " ago"
+	}
+	return rounded(at)
 }
+
+// widen makes a happening reach to a moment.
+func (h *happening) widen(at float64) { h.from, h.to = min(h.from, at), max(h.to, at) }
 
 func begin(order int) happening { return happening{from: math.Inf(1), to: math.Inf(-1), order: order} }
 
@@ -63,25 +68,42 @@ func margin(moments []*outage.Moment) string {
 	for _, m := range moments {
 		earliest, latest = min(earliest, m.Earliest), max(latest, m.Latest)
 	}
-	if rounded(earliest) == rounded(latest) {
+	if moment(earliest) == moment(latest) {
 		return ""
 	}
-	return fmt.Sprintf(" (somewhere from %s to %s)", rounded(earliest), rounded(latest))
+	return fmt.Sprintf(" (somewhere from %s to %s)", moment(earliest), moment(latest))
 }
 
-// onNodes tells of the nodes.
-func onNodes(f *outage.Forecast) []happening {
-	gone := happening{text: fmt.Sprintf("%s silent, and with %s %s", areSilent(len(f.Nodes)), phrase.Plural(len(f.Nodes), "it", "them"), phrase.Count(len(f.Pods), "pod"))}
+// onNodes tells of the nodes: those that are silent already, and those that go away now.
+func (v outageView) onNodes(f *outage.Forecast) []happening {
+	var before, now []*outage.Node
 	for i := range f.Nodes {
-		if n := &f.Nodes[i]; len(n.ControlPlane) > 0 {
-			gone.details = append(gone.details, n.Name+" is of the control plane: "+strings.Join(n.ControlPlane, ", "))
+		if n := &f.Nodes[i]; n.SilentFor > 0 {
+			before = append(before, n)
+		} else {
+			now = append(now, n)
 		}
 	}
+	return append(v.onSome(before), v.onSome(now)...)
+}
+
+func (v outageView) onSome(nodes []*outage.Node) []happening {
+	if len(nodes) == 0 {
+		return nil
+	}
+	gone := begin(0)
+	pods := 0
 	unknown, tainted := begin(1), begin(2)
 	var unknowns, taints []*outage.Moment
 	why := map[string]int{}
-	for i := range f.Nodes {
-		n := &f.Nodes[i]
+	maybe := false
+	for _, n := range nodes {
+		gone.widen(-n.SilentFor)
+		pods += n.Pods
+		if len(n.ControlPlane) > 0 {
+			gone.details = append(gone.details, n.Name+" is of the control plane: "+strings.Join(n.ControlPlane, ", "))
+		}
+		maybe = maybe || n.Maybe
 		if n.Unreachable != nil {
 			unknown.widen(n.Unreachable.At)
 			unknowns = append(unknowns, n.Unreachable)
@@ -93,24 +115,50 @@ func onNodes(f *outage.Forecast) []happening {
 			why[n.Untainted]++
 		}
 	}
+	fell := areSilent(len(nodes))
+	if nodes[0].SilentFor > 0 {
+		fell = phrase.Count(len(nodes), "node") + " fell"
+	}
+	gone.text = fmt.Sprintf("%s silent, and with %s %s", fell, phrase.Plural(len(nodes), "it", "them"), somePods(pods))
 	list := []happening{gone}
 	if len(unknowns) > 0 {
 		unknown.text = fmt.Sprintf("Unknown: %s found silent, and the pods there count as not Ready%s", phrase.Count(len(unknowns), "node"), margin(unknowns))
 		list = append(list, unknown)
 	}
+	chance := ""
+	if maybe {
+		chance = " or so, and which is chance"
+	}
 	if len(taints) > 0 {
-		tainted.text = fmt.Sprintf("tainted unreachable: %s; from here on tolerations count%s", phrase.Count(len(taints), "node"), margin(taints))
+		what := "tainted unreachable: %s%s; from here on tolerations count%s"
+		if v.old() {
+			what = "given up: %s%s, so long after Unknown; the pods there are deleted%s"
+		}
+		tainted.text = fmt.Sprintf(what, phrase.Count(len(taints), "node"), chance, margin(taints))
 		list = append(list, tainted)
 	}
 	for reason, n := range why {
 		at := 0.0
 		if len(unknowns) > 0 {
-			at = unknown.to
+			at = max(0, unknown.to)
 		}
-		list = append(list, happening{from: at, to: at, order: 3, text: fmt.Sprintf("not tainted: %s: %s", phrase.Count(n, "node"), reason)})
+		list = append(list, happening{from: at, to: at, order: 3, text: fmt.Sprintf("not tainted: %s%s: %s", phrase.Count(n, "node"), chance, reason)})
 	}
 	slices.SortFunc(list, func(x, y happening) int { return cmp.Or(cmp.Compare(x.order, y.order), cmp.Compare(x.text, y.text)) })
 	return list
+}
+
+// old tells whether pods are deleted as by servers that know no evictions by taints.
+func (v outageView) old() bool {
+	return slices.ContainsFunc(v.Parameters, func(r outage.Row) bool { return r.Name == "pod-eviction-timeout" })
+}
+
+// somePods counts pods, of which there may be none.
+func somePods(n int) string {
+	if n == 0 {
+		return "no pods"
+	}
+	return phrase.Count(n, "pod")
 }
 
 func areSilent(nodes int) string {
@@ -138,12 +186,17 @@ var offTexts = map[outage.Fate]string{
 	outage.FateReplaced: ", but ended, and then replaced, if its machine was off",
 }
 
+// chanceText is for pods of which chance decides whether they are deleted.
+var chanceText = map[bool]string{true: ", if chance has their node tainted"}
+
 // onPods tells of the pods that are deleted, those together that have the same
 // fate for the same patience.
 func onPods(f *outage.Forecast) []happening {
 	type alike struct {
 		fate     outage.Fate
 		patience int64
+		before   bool
+		maybe    bool
 	}
 	groups := map[alike][]*outage.Pod{}
 	for i := range f.Pods {
@@ -151,7 +204,7 @@ func onPods(f *outage.Forecast) []happening {
 		if p.Deleted == nil || p.Fate == outage.FateFinished {
 			continue
 		}
-		key := alike{p.Fate, -1}
+		key := alike{p.Fate, -1, p.Deleted.Latest < 0, p.Maybe}
 		if p.Toleration != nil {
 			key.patience = *p.Toleration
 		}
@@ -169,7 +222,7 @@ func onPods(f *outage.Forecast) []happening {
 				unplaced = append(unplaced, p)
 			}
 		}
-		h.text = fmt.Sprintf("%s: %s", phrase.Count(len(pods), "pod"), fateTexts[key.fate])
+		h.text = fmt.Sprintf("%s: %s%s", phrase.Count(len(pods), "pod"), fateTexts[key.fate], chanceText[key.maybe])
 		if len(unplaced) > 0 {
 			h.text += fmt.Sprintf("; for %d there is no room", len(unplaced))
 		}
@@ -210,22 +263,14 @@ func owners(pods []*outage.Pod) string {
 
 // onReturn tells what is there in the end.
 func onReturn(f *outage.Forecast) []happening {
-	var kept []string
-	for _, fate := range []outage.Fate{outage.FateRestarts, outage.FateStays} {
-		for _, off := range slices.Concat([]outage.Fate{""}, outage.Fates()) {
-			var pods []*outage.Pod
-			for i := range f.Pods {
-				if f.Pods[i].Fate == fate && f.Pods[i].IfOff == off {
-					pods = append(pods, &f.Pods[i])
-				}
-			}
-			if len(pods) > 0 {
-				kept = append(kept, fmt.Sprintf("%s %s%s: %s", phrase.Count(len(pods), "pod"), fateTexts[fate], offTexts[off], owners(pods)))
-			}
-		}
-	}
+	kept := notDeleted(f)
 	if f.ForSeconds == nil {
 		last := 0.0
+		for i := range f.Nodes {
+			if m := f.Nodes[i].Unreachable; m != nil {
+				last = max(last, m.At)
+			}
+		}
 		for i := range f.Pods {
 			if m := f.Pods[i].Deleted; m != nil {
 				last = max(last, m.At)
@@ -240,5 +285,40 @@ func onReturn(f *outage.Forecast) []happening {
 	if len(kept) > 0 {
 		text = "back, with what was not deleted"
 	}
+	var waiting []*outage.Pod
+	for i := range f.Pods {
+		if r := f.Pods[i].Replacement; r != nil && r.WhenBack != "" {
+			waiting = append(waiting, &f.Pods[i])
+		}
+	}
+	if n := len(waiting); n > 0 {
+		text = strings.Replace(text, ", with nothing to start again", "", 1)
+		kept = append(kept, fmt.Sprintf("%s that had no room before %s: %s", phrase.Count(n, "replacement"), phrase.Plural(n, "starts", "start"), owners(waiting)))
+	}
 	return []happening{{from: *f.ForSeconds, to: *f.ForSeconds, order: 20, text: text, details: kept}}
+}
+
+// notDeleted says which pods are not, those together of which the same becomes.
+func notDeleted(f *outage.Forecast) (kept []string) {
+	for _, fate := range []outage.Fate{outage.FateRestarts, outage.FateStays} {
+		for _, off := range slices.Concat([]outage.Fate{""}, outage.Fates()) {
+			for _, maybe := range []bool{false, true} {
+				var pods []*outage.Pod
+				for i := range f.Pods {
+					if p := &f.Pods[i]; p.Fate == fate && p.IfOff == off && p.Maybe == maybe {
+						pods = append(pods, p)
+					}
+				}
+				if len(pods) == 0 {
+					continue
+				}
+				unless := ""
+				if maybe {
+					unless = ", unless chance has their node tainted"
+				}
+				kept = append(kept, fmt.Sprintf("%s %s%s%s: %s", phrase.Count(len(pods), "pod"), fateTexts[fate], offTexts[off], unless, owners(pods)))
+			}
+		}
+	}
+	return kept
 }

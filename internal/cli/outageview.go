@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/outage"
 	"refit.dev/refit/report"
+	"refit.dev/refit/toleration"
 )
 
 // outageView shows a forecast to a person.
@@ -64,7 +66,7 @@ func (v outageView) writeRanks(w io.Writer, format string, hurts []outage.Hurt) 
 		header += "\tENDED\tCONTROL PLANE"
 	}
 	fmt.Fprintln(t, header)
-	var halts []string
+	var halts, dead []string
 	for i := range hurts {
 		h := &hurts[i]
 		zone := h.Zone
@@ -79,6 +81,9 @@ func (v outageView) writeRanks(w io.Writer, format string, hurts []outage.Hurt) 
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d", name, oneLine(zone), h.Pods-h.Fates[outage.FateFinished],
 			h.Fates[outage.FateLost]+h.Fates[outage.FateFailsJob], h.Down, h.Fates[outage.FateStuck], h.Unplaced, h.Below,
 			h.Fates[outage.FateReplaced], h.Fates[outage.FateRestarts], h.Fates[outage.FateStays])
+		if h.NotReady {
+			dead = append(dead, h.Node)
+		}
 		if v.wide {
 			fmt.Fprintf(t, "\t%d\t%s", h.Fates[outage.FateFinished], cmp.Or(oneLine(h.Halts), "-"))
 		}
@@ -94,6 +99,9 @@ func (v outageView) writeRanks(w io.Writer, format string, hurts []outage.Hurt) 
 	b.WriteString("\n" + v.Fold("pods: those that have not ended: lost (for good, or with their Jobs, as if the machine was off), stuck (nothing replaces them until the node is back),"+
 		" moved (deleted, and replaced elsewhere), restarted in place, or staying; down: workloads with no healthy pod left; noroom: replacements that fit nowhere;"+
 		" below: workloads with less than their budget asks for", "  "))
+	if len(dead) > 0 {
+		v.list(&b, "not Ready as it is, so that some of this has happened", []string{strings.Join(dead, ", ")})
+	}
 	v.rests(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -135,21 +143,57 @@ func (v outageView) head(b *strings.Builder, f *outage.Forecast) {
 	}
 	away := "never to come back"
 	if f.ForSeconds != nil {
-		away = "for " + rounded(*f.ForSeconds)
+		away = "for " + lasting(*f.ForSeconds)
 	}
-	b.WriteString(v.Fold(fmt.Sprintf("%s: away from now on, %s, with %s", line, away, phrase.Count(len(f.Pods), "pod")), "  "))
+	b.WriteString(v.Fold(fmt.Sprintf("%s: %s, %s, with %s", line, sinceWhen(f), away, somePods(len(f.Pods))), "  "))
 	for i := range f.Zones {
 		z := &f.Zones[i]
 		zone := "zone " + z.Name
 		if z.Name == "" {
 			zone = "nodes without a zone"
 		}
-		rate := "no node is tainted"
-		if z.Rate > 0 {
-			rate = fmt.Sprintf("one node is tainted every %s", rounded(1/z.Rate))
+		many := 0
+		for k := range f.Nodes {
+			if f.Nodes[k].Zone == z.Name {
+				many++
+			}
 		}
-		b.WriteString(v.Fold(fmt.Sprintf("%s: %d of %s not Ready then, %s, %s", zone, z.Unready, phrase.Count(z.Nodes, "node"), z.Mode, rate), "  "))
+		rate := ", no node is tainted"
+		switch {
+		case z.Rate > 0 && many > 1:
+			rate = fmt.Sprintf(", one node is tainted every %s", lasting(1/z.Rate))
+		case z.Rate > 0:
+			rate = ""
+		case z.Maybe:
+			rate = ", no node is tainted any more, but some may be before"
+		}
+		b.WriteString(v.Fold(fmt.Sprintf("%s: %d of %s not Ready then, %s%s", zone, z.Unready, phrase.Count(z.Nodes, "node"), z.Mode, rate), "  "))
 	}
+}
+
+// sinceWhen says since when the nodes are away.
+func sinceWhen(f *outage.Forecast) string {
+	silent := 0
+	for i := range f.Nodes {
+		if f.Nodes[i].SilentFor > 0 {
+			silent++
+		}
+	}
+	switch {
+	case silent == 0:
+		return "away from now on"
+	case silent == 1 && len(f.Nodes) == 1:
+		return fmt.Sprintf("silent for %s already, and away from now on", rounded(f.Nodes[0].SilentFor))
+	}
+	return fmt.Sprintf("away from now on, %d of them silent already", silent)
+}
+
+// lasting is a duration as a person says it: 10m, and what is less than a second as it is.
+func lasting(seconds float64) string {
+	if seconds < 1 {
+		return fmt.Sprintf("%gs", seconds)
+	}
+	return toleration.Span(span(seconds).Round(time.Second))
 }
 
 // workloads shows what is left of each workload over time.
@@ -165,20 +209,54 @@ func (v outageView) workloads(b *strings.Builder, f *outage.Forecast) {
 	width = min(width, v.Columns/2)
 	for i := range f.Workloads {
 		w := &f.Workloads[i]
-		parts := []string{fmt.Sprintf("%d before", w.Before)}
-		for _, s := range w.Steps {
-			mark := ""
-			if w.Required > s.Healthy {
-				mark = "!"
-			}
-			parts = append(parts, fmt.Sprintf("%d%s from %s", s.Healthy, mark, rounded(s.At)))
-		}
-		line := fmt.Sprintf("  %-*s  %s", width, workloadName(w), strings.Join(parts, ", "))
-		if w.Required > 0 {
-			line += fmt.Sprintf("; budget: %d", w.Required)
-		}
-		b.WriteString(v.Fold(line, "      "))
+		v.left(b, width, workloadName(w), w.Before, w.Required, w.Steps)
 	}
+	for i := range f.Budgets {
+		x := &f.Budgets[i]
+		names := make([]string, len(x.Workloads))
+		for k, name := range x.Workloads {
+			names[k] = strings.ToLower(strings.Replace(name, "/", " ", 1))
+		}
+		v.left(b, width, fmt.Sprintf("budget %s/%s, of %s:", x.Namespace, x.Name, phrase.Few(names, mostOwners)), x.Before, x.Required, x.Steps)
+	}
+}
+
+// left shows how many healthy pods there are from when on.
+func (v outageView) left(b *strings.Builder, width int, name string, before, required int, all []outage.Step) {
+	parts := []string{fmt.Sprintf("%d before", before)}
+	steps := perSecond(all)
+	for i, s := range steps {
+		if i == mostSteps-1 && len(steps) > mostSteps {
+			parts = append(parts, "and so on")
+		}
+		if i >= mostSteps-1 && i < len(steps)-1 && len(steps) > mostSteps && (s.Healthy < required || steps[i-1].Healthy >= required) {
+			continue // from when on it is enough again, and the last one, are told
+		}
+		mark := ""
+		if required > s.Healthy {
+			mark = "!"
+		}
+		parts = append(parts, fmt.Sprintf("%d%s from %s", s.Healthy, mark, rounded(s.At)))
+	}
+	line := fmt.Sprintf("  %-*s  %s", width, name, strings.Join(parts, ", "))
+	if required > 0 {
+		line += fmt.Sprintf("; budget: %d", required)
+	}
+	b.WriteString(v.Fold(line, "      "))
+}
+
+// mostSteps is how many are shown of what a workload has left.
+const mostSteps = 6
+
+// perSecond leaves out steps that look as if they were at the same time as the next.
+func perSecond(steps []outage.Step) []outage.Step {
+	var out []outage.Step
+	for i, s := range steps {
+		if i == 0 || i == len(steps)-1 || rounded(s.At) != rounded(steps[i+1].At) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func workloadName(w *outage.Workload) string {
@@ -192,9 +270,13 @@ func (v outageView) pods(b *strings.Builder, f *outage.Forecast) {
 		p := &f.Pods[i]
 		when := "      -"
 		if p.AtSecond != nil {
-			when = fmt.Sprintf("%7s", rounded(*p.AtSecond))
+			when = fmt.Sprintf("%7s", moment(*p.AtSecond))
 		}
-		parts := []string{fmt.Sprintf("%s  %s/%s on %s: %s: %s", when, p.Namespace, p.Name, p.Node, p.Fate, p.Reason)}
+		fate := string(p.Fate)
+		if p.Maybe {
+			fate += ", or not"
+		}
+		parts := []string{fmt.Sprintf("%s  %s/%s on %s: %s: %s", when, p.Namespace, p.Name, p.Node, fate, p.Reason)}
 		if r := p.Replacement; r != nil {
 			parts = append(parts, replacementText(r))
 		}
@@ -209,6 +291,8 @@ func replacementText(r *outage.Replacement) string {
 	switch {
 	case !r.Fits && r.Waits != "":
 		return r.Waits
+	case !r.Fits && r.WhenBack != "":
+		return fmt.Sprintf("the new one fits nowhere until the return, and then on %s: %s", r.WhenBack, strings.Join(r.Why, "; "))
 	case !r.Fits:
 		return "the new one fits nowhere: " + strings.Join(r.Why, "; ")
 	case r.Waits != "":

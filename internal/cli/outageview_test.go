@@ -15,7 +15,7 @@ import (
 )
 
 // TestOutageView draws what testdata/outageview says, as YAML in the form of the
-// JSON output: `text`, `wide` and `json` a forecast, `rank` the hurts of nodes.
+// JSON output: `text`, `wide` and `json` a forecast, `old` one of an old server, `rank` the hurts of nodes.
 func TestOutageView(t *testing.T) {
 	datadriven.Walk(t, "testdata/outageview", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -30,6 +30,9 @@ func TestOutageView(t *testing.T) {
 				},
 			}
 			d.MaybeScanArgs(t, "columns", &v.Columns)
+			if d.Cmd == "old" {
+				v.Parameters = append(v.Parameters, outage.Row{Name: "pod-eviction-timeout", Value: "5m", Source: "given"})
+			}
 			var b strings.Builder
 			var err error
 			if d.Cmd == "rank" {

@@ -100,7 +100,7 @@ func newTwinUpCommand(a *app) *cobra.Command {
 	f.DurationVar(&opts.NodeLease, "node-lease-duration", 0, "how long the lease of a node holds, which its kubelet renews each quarter of that (default 40s)")
 	f.DurationVar(&opts.NodeMonitorGracePeriod, "node-monitor-grace-period", 0, "how long a node may be silent until it is taken for lost (default 50s)")
 	f.DurationVar(&opts.DefaultToleration, "default-toleration", 0, "how long pods that do not say so stay bound to a lost node (default 5m0s)")
-	f.BoolVar(&opts.StaticPods, "static-pods", false, "show the control plane as static pods of the first node, as in a cluster made by kubeadm")
+	f.BoolVar(&opts.StaticPods, "static-pods", false, "show the control plane as static pods of the first node, as in a cluster made by kubeadm; it runs on whatever becomes of that node")
 	f.StringArrayVar(&opts.APIServerArgs, "apiserver-arg", nil, "another argument for kube-apiserver (can be repeated)")
 	f.StringArrayVar(&opts.ControllerManagerArgs, "controller-manager-arg", nil, "another argument for kube-controller-manager (can be repeated)")
 	f.StringArrayVar(&opts.SchedulerArgs, "scheduler-arg", nil, "another argument for kube-scheduler (can be repeated)")
