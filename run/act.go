@@ -33,7 +33,7 @@ func (w *worker) settleUnknown() error {
 // command runs the command for the node. It is not ended by the end of ctx: a
 // machine is not left in the middle of something because a person pressed
 // Ctrl-C once.
-func (w *worker) command(ctx context.Context) error {
+func (m maintenance) command(ctx context.Context, w *worker) error {
 	node, err := w.ownCordon(ctx)
 	if err != nil {
 		return err
@@ -45,7 +45,7 @@ func (w *worker) command(ctx context.Context) error {
 			defer cancel()
 			ctx = limited
 		}
-		err := w.hosts(node).Run(ctx, w.spec.Command, func(line string) {
+		err := m.hosts(node).Run(ctx, w.spec.Command, func(line string) {
 			w.emit(event.Event{Type: event.CommandOutput, Node: w.target.Name, Message: line})
 		})
 		var exit *host.ExitError
@@ -73,7 +73,7 @@ func (w *worker) command(ctx context.Context) error {
 // reboot asks for the reboot of the node. The request is the same whenever it is
 // made, and a boot ID other than the one that was recorded before it shows that
 // it was obeyed.
-func (w *worker) reboot(ctx context.Context) error {
+func (m maintenance) reboot(ctx context.Context, w *worker) error {
 	node, err := w.ownCordon(ctx)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (w *worker) reboot(ctx context.Context) error {
 			return Record{}, nil
 		}
 		err := retry(ctx, w.clock, w.spec.Timeouts.Stall.Duration, func(ctx context.Context) error {
-			return w.hosts(node).Reboot(ctx, bootRequest(w.spec.Run, w.target.UID))
+			return m.hosts(node).Reboot(ctx, bootRequest(w.spec.Run, w.target.UID))
 		})
 		if apierrors.IsConflict(err) {
 			return Record{}, &gone{reasonReplaced}

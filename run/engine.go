@@ -20,7 +20,7 @@ type engine struct {
 	spec    *Spec
 	log     Log
 	cluster Cluster
-	hosts   Hosts
+	work    work
 	lock    lock
 	clock   clock.WithTicker
 	sink    event.Sink

@@ -537,7 +537,7 @@ func (tr *trial) next(t *testing.T, unknown UnknownCommand) *engine {
 	e := &engine{
 		spec: spec, status: statusOf(tr.log.records), log: tr.log, cluster: tr.cluster, lock: tr.lock,
 		clock: clock.RealClock{}, sink: event.SinkFunc(tr.emit), unknown: unknown, tally: newTally(),
-		hosts: func(node *corev1.Node) host.Host { return fakeHost{c: tr.cluster, node: node.Name} },
+		work: maintenance{hosts: func(node *corev1.Node) host.Host { return fakeHost{c: tr.cluster, node: node.Name} }},
 	}
 	tr.cluster.sink = e.tally
 	e.stop = func(error) {}
@@ -556,7 +556,7 @@ func (tr *trial) emit(e event.Event) {
 }
 
 func (tr *trial) hosted(run func(ctx context.Context, node string) error) {
-	tr.hosts = func(node *corev1.Node) host.Host { return fakeHost{c: tr.cluster, node: node.Name, run: run} }
+	tr.work = maintenance{hosts: func(node *corev1.Node) host.Host { return fakeHost{c: tr.cluster, node: node.Name, run: run} }}
 }
 
 // last returns the last event, which has to be the summary.

@@ -132,7 +132,7 @@ func (d *Decision) choose(v View, spec *Spec, p Progress, candidates []*corev1.N
 		i, _ := w.Node(n.Name)
 		status := p.Nodes[n.Name]
 		state.Stage[i], state.Owned[i] = plan.Waiting, status.Standing == Begun
-		if state.Owned[i] && worked(status) {
+		if state.Owned[i] && spec.worked(status) {
 			state.Out[i] = true // it does not go out again, and needs no other slot
 		}
 	}
@@ -160,9 +160,6 @@ func stage(n *NodeStatus, active bool) plan.Stage {
 	}
 	return plan.Uninvolved
 }
-
-// worked tells whether the work on the machine is done: the node is not taken out again.
-func worked(s *NodeStatus) bool { return s.Steps[StepCommand] == Done || s.Steps[StepReboot] == Done }
 
 // whyOut says why a node counts as unavailable, or "".
 func whyOut(node *corev1.Node, run string, p Progress) string {

@@ -86,34 +86,39 @@ func (e *engine) node(ctx context.Context, name string) {
 	}
 }
 
-// steps are the maintenance of a node. What the journal says is done, and cannot
-// have been undone since, is not done again.
+// steps are one visit to a node. What the journal says is done, and cannot have been
+// undone since, is not done again.
 func (w *worker) steps(ctx context.Context) error {
-	act, perform := StepCommand, w.command
-	if w.spec.Reboot {
-		act, perform = StepReboot, w.reboot
-	}
 	if err := w.settleUnknown(); err != nil {
 		return err
 	}
-	if w.status.Steps[act] != Done {
-		for _, step := range []func(context.Context) error{w.cordon, w.vacate, perform} {
-			if err := step(ctx); err != nil {
-				return err
-			}
+	todo, err := w.work.todo(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer todo.close()
+	if !w.spec.worked(w.status) {
+		acts := slices.Concat(todo.serving, []act{w.cordon, w.vacate}, todo.empty)
+		if err := inOrder(ctx, acts); err != nil {
+			return err
 		}
 	}
 	if w.status.Steps[StepUncordon] != Done {
-		for _, step := range []func(context.Context) error{w.awaitReady, w.uncordon} {
-			if err := step(ctx); err != nil {
-				return err
-			}
+		back := slices.Concat([]act{func(ctx context.Context) error { return w.awaitReady(ctx, todo.ready) }}, todo.proof, []act{w.uncordon})
+		if err := inOrder(ctx, back); err != nil {
+			return err
 		}
 	}
-	if err := w.awaitRecovery(ctx); err != nil {
-		return err
+	return inOrder(ctx, slices.Concat([]act{w.awaitRecovery}, todo.after, []act{w.soak}))
+}
+
+func inOrder(ctx context.Context, acts []act) error {
+	for _, do := range acts {
+		if err := do(ctx); err != nil {
+			return err
+		}
 	}
-	return w.soak(ctx)
+	return nil
 }
 
 // step records that a step begins, does it, and records that it is done. act

@@ -289,7 +289,7 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 			Watcher: watcher, client: o.Client, clock: o.Clock,
 			drainer: drain.New(o.Client, watcher, options, event.Tee(counted, sink)),
 		},
-		hosts: func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) },
+		work: maintenance{hosts: func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }},
 	}
 	e.stop = func(error) {}
 	if err := e.record(Record{Kind: KindOpened, Process: &Process{PID: os.Getpid(), Host: machine}}); err != nil {
