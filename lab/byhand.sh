@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# The upgrade of a lab's cluster by hand: the documented steps, one machine after
+# the other, as an administrator types them who knows what comes next.
+# https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-upgrade/
+#
+# usage: lab/byhand.sh DIRECTORY VERSION [NODE...]
+#   DIRECTORY  of the lab, with its kubeconfig and ssh_config
+#   VERSION    to go to, 1.37.2
+#   NODE       those to upgrade, the first control plane first; all if none is named
+#
+# Writes a line for each step, with the time that it took.
+set -euo pipefail
+
+lab=$1 version=${2#v}
+shift 2
+minor=${version%.*}
+export KUBECONFIG=$lab/kubeconfig
+kubectl=$lab/kubectl
+command -v "$kubectl" >/dev/null || { echo "there is no lab in $lab" >&2; exit 2; }
+
+nodes=("$@")
+if ((${#nodes[@]} == 0)); then
+	mapfile -t nodes < <("$kubectl" get nodes -o name | sed 's,^node/,,' | sort)
+fi
+
+on() { # NODE SCRIPT: runs it there, with what it says kept for a failure
+	local log
+	log=$(mktemp)
+	if ! ssh -F "$lab/ssh_config" "$1" sudo bash -euo pipefail -s >"$log" 2>&1 <<<"$2"; then
+		tail -n 30 "$log" >&2
+		rm -f "$log"
+		return 1
+	fi
+	rm -f "$log"
+}
+
+step() { # NODE WHAT COMMAND...
+	local node=$1 what=$2 begin=$EPOCHREALTIME
+	shift 2
+	"$@" || { echo "$node: $what: failed" >&2; exit 1; }
+	awk -v node="$node" -v what="$what" -v b="$begin" -v e="$EPOCHREALTIME" 'BEGIN { printf "%-6s %-28s %6.1f s\n", node, what, e - b }'
+}
+
+packages() { # NODE PACKAGE...
+	local node=$1
+	shift
+	on "$node" "
+		export DEBIAN_FRONTEND=noninteractive
+		apt-mark unhold $*
+		for p in $*; do
+			v=\$(apt-cache madison \$p | awk -v v='$version-' 'index(\$3, v) == 1 { print \$3; exit }')
+			apt-get install -y -q \$p=\$v
+		done
+		apt-mark hold $*"
+}
+
+awaitready() { # NODE: until it is Ready with the version
+	"$kubectl" wait --timeout=10m --for=jsonpath='{.status.nodeInfo.kubeletVersion}'="v$version" "node/$1" >/dev/null
+	"$kubectl" wait --timeout=10m --for=condition=Ready "node/$1" >/dev/null
+}
+
+begin=$SECONDS
+first=1
+for node in "${nodes[@]}"; do
+	controlplane=$("$kubectl" get node "$node" -o go-template='{{if index .metadata.labels "node-role.kubernetes.io/control-plane" | printf "%v" | eq ""}}yes{{end}}')
+	step "$node" "repository" on "$node" "sed -i 's,/v[0-9.]*/deb/,/v$minor/deb/,' /etc/apt/sources.list.d/kubernetes.list; apt-get update -q"
+	step "$node" "package kubeadm" packages "$node" kubeadm
+	if [[ $controlplane == yes && $first == 1 ]]; then
+		step "$node" "kubeadm upgrade plan" on "$node" "kubeadm upgrade plan v$version"
+		step "$node" "kubeadm upgrade apply" on "$node" "kubeadm upgrade apply -y v$version"
+	else
+		step "$node" "kubeadm upgrade node" on "$node" "kubeadm upgrade node"
+	fi
+	first=0
+	step "$node" "drain" "$kubectl" drain "$node" --ignore-daemonsets --delete-emptydir-data --timeout=10m >/dev/null
+	step "$node" "packages kubelet, kubectl" packages "$node" kubelet kubectl
+	step "$node" "restart of the kubelet" on "$node" "systemctl daemon-reload; systemctl restart kubelet"
+	step "$node" "ready" awaitready "$node"
+	step "$node" "uncordon" "$kubectl" uncordon "$node" >/dev/null
+done
+echo "${#nodes[@]} nodes in $((SECONDS - begin)) s"
