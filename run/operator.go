@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -33,6 +34,8 @@ type Operator struct {
 	Store  *Store
 	Sink   event.Sink
 	Clock  clock.WithTicker
+	// Machines is how upgrades reach machines; nil if the operator does not upgrade.
+	Machines Machines
 }
 
 // BlockedError says that it would not be safe to begin; nothing was changed.
@@ -256,6 +259,9 @@ func complete(s *cluster.Snapshot, status *Status) error {
 // work takes the lock and lets the engine run. An error means that nothing was done.
 func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *Journal, status *Status, unknown UnknownCommand) (Outcome, error) {
 	spec := status.Spec
+	if spec.Upgrade != nil && o.Machines == nil {
+		return Outcome{}, badInput("run %s is an upgrade, and there is no way to reach machines", spec.Run)
+	}
 	counted := newTally()
 	options, err := spec.Drain.options(spec.Run, o.Clock)
 	if err != nil {
@@ -289,13 +295,28 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 			Watcher: watcher, client: o.Client, clock: o.Clock,
 			drainer: drain.New(o.Client, watcher, options, event.Tee(counted, sink)),
 		},
-		work: maintenance{hosts: func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }},
+		work: o.workOf(spec),
 	}
 	e.stop = func(error) {}
 	if err := e.record(Record{Kind: KindOpened, Process: &Process{PID: os.Getpid(), Host: machine}}); err != nil {
 		return Outcome{}, hint.Wrap(err, "make room for the journal; nothing was changed")
 	}
 	return e.run(ctx), nil
+}
+
+// workOf is what the run does to machines.
+func (o *Operator) workOf(spec *Spec) work {
+	hosts := func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }
+	if spec.Upgrade == nil {
+		return maintenance{hosts: hosts}
+	}
+	return upgrading{machines: o.Machines, local: hosts, ask: func(ctx context.Context) error {
+		_, err := o.Client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+		if status := apierrors.APIStatus(nil); errors.As(err, &status) && status.Status().Code < http.StatusInternalServerError {
+			return nil // it answers
+		}
+		return err
+	}}
 }
 
 // watch reads the cluster for the first time, until ctx ends, and then watches

@@ -24,8 +24,10 @@ type act func(ctx context.Context) error
 type todo struct {
 	// serving is done while the node still has its pods.
 	serving []act
-	// empty is done when the node is cordoned and empty.
-	empty []act
+	// empty is done when the node is cordoned and empty; inPlace says that it is neither
+	// cordoned nor drained for that.
+	empty   []act
+	inPlace bool
 	// ready returns what a node lacks that is Ready otherwise, or "".
 	ready func(*corev1.Node) string
 	// proof is done when the node is Ready, before it is uncordoned.
@@ -58,7 +60,10 @@ func (m maintenance) todo(_ context.Context, w *worker) (todo, error) {
 
 // worked tells whether the work on the machine is done: the node is not taken out again.
 func (s *Spec) worked(n *NodeStatus) bool {
-	if s.Reboot {
+	switch {
+	case s.Upgrade != nil:
+		return n.Steps[StepMachine] == Done
+	case s.Reboot:
 		return n.Steps[StepReboot] == Done
 	}
 	return n.Steps[StepCommand] == Done
