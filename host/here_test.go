@@ -4,6 +4,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
@@ -105,7 +106,7 @@ func TestFilesHere(t *testing.T) {
 			rt.Fatal(err)
 		}
 		got, err := m.ReadFile(t.Context(), name)
-		if err != nil || string(got) != string(data) {
+		if err != nil || !bytes.Equal(got, data) {
 			rt.Fatalf("got %q, %v, want %q", got, err, data)
 		}
 		if info, err := os.Stat(name); err != nil || info.Mode() != mode {

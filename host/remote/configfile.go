@@ -123,14 +123,14 @@ func (r *reader) block(key, rest, path string, number int) string {
 }
 
 func (r *reader) include(patterns string, depth int, block string) error {
-	for _, pattern := range strings.Fields(patterns) {
+	for pattern := range strings.FieldsSeq(patterns) {
 		pattern = strings.Trim(pattern, `"`)
 		switch {
 		case strings.HasPrefix(pattern, "~/"):
 			pattern = filepath.Join(r.home, pattern[2:])
 		case filepath.IsAbs(pattern):
 		case r.system:
-			pattern = filepath.Join("/etc/ssh", pattern)
+			pattern = "/etc/ssh/" + pattern
 		default:
 			pattern = filepath.Join(r.home, ".ssh", pattern)
 		}

@@ -256,8 +256,8 @@ func (l *link) handshake(ctx context.Context, stream net.Conn) (*ssh.Client, err
 	config := &ssh.ClientConfig{
 		User: l.target.User,
 		Auth: []ssh.AuthMethod{ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {
-			offered, err = who.signers()
-			return offered, err
+			offered = who.signers()
+			return offered, nil
 		})},
 		HostKeyCallback:   keys.check,
 		HostKeyAlgorithms: keys.algorithms(),

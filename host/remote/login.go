@@ -30,7 +30,7 @@ type login struct {
 
 // signers are the keys in the order in which they are offered: those that were asked
 // for by name first, because a server closes the connection after a few tries.
-func (l *login) signers() ([]ssh.Signer, error) {
+func (l *login) signers() []ssh.Signer {
 	held := l.held()
 	files, asked := l.target.Identities, true
 	if len(files) == 0 {
@@ -58,7 +58,7 @@ func (l *login) signers() ([]ssh.Signer, error) {
 	if !asked { // nobody named the default files: the agent's keys are meant before them
 		first, rest = rest, first
 	}
-	return append(first, rest...), nil
+	return append(first, rest...)
 }
 
 // held are the agent's keys.

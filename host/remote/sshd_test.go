@@ -4,6 +4,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -129,7 +130,7 @@ func TestFiles(t *testing.T) {
 	if err != nil || info.Mode() != 0o640 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	if got, err := m.ReadFile(t.Context(), name); err != nil || string(got) != string(data) {
+	if got, err := m.ReadFile(t.Context(), name); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("got %d bytes, %v", len(got), err)
 	}
 	if err := m.WriteFile(t.Context(), filepath.Join(dir, "none", "x"), nil, 0o600); err == nil {

@@ -24,7 +24,7 @@ type Address struct {
 	Exact bool
 	User  string
 	Port  int
-	// IdentityFile is the file of a key; no other key is offered then.
+	// IdentityFile is the path of a key; no other key is offered then.
 	IdentityFile string
 	// ProxyJump is as in ssh_config: [user@]host[:port], several parted by commas; "none" is none.
 	ProxyJump string
@@ -210,7 +210,7 @@ func (n *Network) keys(t *Target, a Address, names []string) error {
 		return err
 	}
 	if a.IdentityFile != "" {
-		files, t.Only = []string{a.IdentityFile}, true
+		files, t.Only, t.Identities = nil, true, []string{a.IdentityFile}
 	}
 	for _, file := range files {
 		if strings.EqualFold(file, "none") {
@@ -246,7 +246,7 @@ func (n *Network) keys(t *Target, a Address, names []string) error {
 		if value == "" {
 			value = known.otherwise
 		}
-		for _, file := range strings.Fields(value) {
+		for file := range strings.FieldsSeq(value) {
 			if file == "none" {
 				continue
 			}
