@@ -156,6 +156,10 @@ func (r *reader) aptAhead(ctx context.Context, repository Repository, minor int)
 			err = fmt.Errorf("remove %s: %w", dir, removeErr)
 		}
 	}()
+	// apt makes neither of these where it is told to look for them.
+	if _, err := r.text(ctx, "mkdir", "--parents", dir+"/lists/partial", dir+"/cache/archives/partial"); err != nil {
+		return nil, err
+	}
 	// apt downloads as a user of its own, who has to get in.
 	if _, err := r.text(ctx, "chmod", "0755", dir); err != nil {
 		return nil, err

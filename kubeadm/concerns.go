@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // Concern is something about a host that an upgrade would trip over.
@@ -30,9 +33,10 @@ const (
 	roomPackages     = 512 * mib
 	roomControlPlane = 1 * gib
 	roomWorker       = 384 * mib
-	// roomSoft is the share of a filesystem below which the kubelet removes images and
-	// evicts pods (imagefs.available<15%, nodefs.available<10%).
-	roomSoft = 0.15
+	// evictBelow is the share of the images' filesystem below which the kubelet removes
+	// images and evicts pods, unless its configuration says otherwise: evictionHard,
+	// imagefs.available<15%.
+	evictBelow = 15
 	// certificateSoon is when an authority's end is worth a word: it takes time to
 	// replace. Certificates under it are renewed by the upgrade itself.
 	certificateSoon = 180 * 24 * time.Hour
@@ -53,7 +57,7 @@ func Concerns(t Target, s State, now time.Time) []Concern {
 			"%s may upgrade %s by itself", a.Name, strings.Join(a.Touches, ", "))
 	}
 	if s.Disks != nil {
-		diskConcerns(t, s.Disks, add)
+		diskConcerns(t, s.Disks, s.Kubelet, add)
 	}
 	if k := s.Kubelet; k != nil {
 		if k.PID > 0 && k.Replaced {
@@ -132,7 +136,7 @@ func allExcluded(s State) bool {
 	return len(s.Repositories) > 0 && !slices.ContainsFunc(s.Repositories, func(r Repository) bool { return !r.Excludes })
 }
 
-func diskConcerns(t Target, d *Disks, add adder) {
+func diskConcerns(t Target, d *Disks, k *Kubelet, add adder) {
 	const hint = "make room (apt-get clean, crictl rmi --prune), or enlarge it"
 	images := int64(roomWorker)
 	if t.Role.controlPlane() {
@@ -146,24 +150,45 @@ func diskConcerns(t Target, d *Disks, add adder) {
 	wants, used := map[string]int64{}, map[string][]string{}
 	var order []Disk
 	for _, f := range d.Filesystems {
-		if wants[f.Mount] == 0 && need[f.Path] > 0 {
+		if need[f.Path] == 0 {
+			continue
+		}
+		if wants[f.filesystem()] == 0 {
 			order = append(order, f)
 		}
-		wants[f.Mount] += need[f.Path]
-		if need[f.Path] > 0 {
-			used[f.Mount] = append(used[f.Mount], f.Path)
-		}
+		wants[f.filesystem()] += need[f.Path]
+		used[f.filesystem()] = append(used[f.filesystem()], f.Path)
 	}
 	for _, f := range order {
-		where := f.Mount + " (" + strings.Join(used[f.Mount], ", ") + ")"
-		switch left := f.Available - wants[f.Mount]; {
+		where, wanted := "the filesystem of "+strings.Join(used[f.filesystem()], ", "), wants[f.filesystem()]
+		floor := k.floor("imagefs.available", f.Size, used[f.filesystem()])
+		switch left := f.Available - wanted; {
 		case left < 0:
-			add("disk-full", true, hint, "%s has %s left, the upgrade needs about %s", where, size(f.Available), size(wants[f.Mount]))
-		case float64(left) < roomSoft*float64(f.Size):
-			add("disk-low", false, hint, "%s has %s of %s left, and the upgrade takes about %s: the kubelet may begin to remove images or evict pods",
-				where, size(f.Available), size(f.Size), size(wants[f.Mount]))
+			add("disk-full", true, hint, "%s has %s left, the upgrade needs about %s", where, size(f.Available), size(wanted))
+		case left < floor:
+			add("disk-low", false, hint, "%s has %s left, and the upgrade takes about %s: below %s the kubelet removes images and evicts pods",
+				where, size(f.Available), size(wanted), size(floor))
 		}
 	}
+}
+
+// floor is how many bytes of a filesystem have to stay free for the kubelet, if images
+// are on it.
+func (k *Kubelet) floor(signal string, size int64, paths []string) int64 {
+	if !slices.Contains(paths, "/var/lib/containerd") && !slices.Contains(paths, "/var/lib/containers/storage") {
+		return 0
+	}
+	if k != nil && k.EvictionHard[signal] != "" {
+		text := k.EvictionHard[signal]
+		if percent, isPercent := strings.CutSuffix(text, "%"); isPercent {
+			if n, err := strconv.ParseFloat(percent, 64); err == nil {
+				return int64(n / 100 * float64(size))
+			}
+		} else if q, err := resource.ParseQuantity(text); err == nil {
+			return q.Value()
+		}
+	}
+	return size / 100 * evictBelow
 }
 
 func podConcerns(s State, add adder) {
@@ -187,11 +212,11 @@ func certificateConcerns(s State, now time.Time, add adder) {
 	for _, c := range s.Certificates {
 		left := c.NotAfter.Sub(now)
 		switch {
-		case left <= 0 && strings.Contains(c.File, "/kubelet"):
+		case left <= 0 && strings.HasSuffix(c.File, "/kubelet-client-current.pem"):
 			add("certificate-expired", true, "see https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-certs/", "%s (%s) expired on %s", c.File, c.Subject, day(c.NotAfter))
 		case left <= 0:
-			add("certificate-expired", c.Authority, "kubeadm certs renew all renews what an authority signed", "%s (%s) expired on %s", c.File, c.Subject, day(c.NotAfter))
-		case left < certificateSoon && c.Authority:
+			add("certificate-expired", c.Authority && strings.HasPrefix(c.File, "/etc/kubernetes/pki/"), "kubeadm certs renew all renews what an authority signed", "%s (%s) expired on %s", c.File, c.Subject, day(c.NotAfter))
+		case left < certificateSoon && c.Authority && strings.HasPrefix(c.File, "/etc/kubernetes/pki/"):
 			add("authority-expires", false, "kubeadm does not renew authorities: plan its replacement", "%s (%s) expires on %s", c.File, c.Subject, day(c.NotAfter))
 		}
 	}

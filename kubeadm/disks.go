@@ -21,7 +21,7 @@ func diskPaths() []string {
 
 // disks looks at the space. Directories that are not there are left out.
 func (r *reader) disks(ctx context.Context) (*Disks, error) {
-	result, err := r.run(ctx, append([]string{"df", "--block-size=1", "--output=file,size,avail,target"}, diskPaths()...)...)
+	result, err := r.run(ctx, append([]string{"df", "--block-size=1", "--output=file,source,size,avail,target"}, diskPaths()...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -41,20 +41,20 @@ func (r *reader) disks(ctx context.Context) (*Disks, error) {
 	return d, nil
 }
 
-// parseDf reads df --output=file,size,avail,target.
+// parseDf reads df --output=file,source,size,avail,target.
 func parseDf(text string) []Disk {
 	var all []Disk
 	for _, line := range lines(text) {
 		f := strings.Fields(line)
-		if len(f) < 4 {
+		if len(f) < 5 {
 			continue
 		}
-		size, sizeErr := strconv.ParseInt(f[1], 10, 64)
-		available, availableErr := strconv.ParseInt(f[2], 10, 64)
+		size, sizeErr := strconv.ParseInt(f[2], 10, 64)
+		available, availableErr := strconv.ParseInt(f[3], 10, 64)
 		if sizeErr != nil || availableErr != nil { // the heading
 			continue
 		}
-		all = append(all, Disk{Path: f[0], Mount: strings.Join(f[3:], " "), Size: size, Available: available})
+		all = append(all, Disk{Path: f[0], Device: f[1], Mount: strings.Join(f[4:], " "), Size: size, Available: available})
 	}
 	return all
 }

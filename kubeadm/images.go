@@ -15,15 +15,9 @@ import (
 // the version.
 func (r *reader) images(ctx context.Context, cri string, q Query) (*Images, error) {
 	i := &Images{}
-	text, ok, err := r.maybe(ctx, "which images are there", crictl(cri, "images", "-o", "json")...)
-	if err != nil {
+	var err error
+	if i.Present, i.Listed, err = r.present(ctx, cri); err != nil {
 		return nil, err
-	}
-	if ok {
-		i.Listed = true
-		if i.Present, err = parseImages(text); err != nil {
-			return nil, err
-		}
 	}
 	if q.Version.IsZero() {
 		return i, nil
@@ -32,7 +26,7 @@ func (r *reader) images(ctx context.Context, cri string, q Query) (*Images, erro
 	if q.ImageRepository != "" {
 		argv = append(argv, "--image-repository="+q.ImageRepository)
 	}
-	text, ok, err = r.maybe(ctx, "which images the version needs", argv...)
+	text, ok, err := r.maybe(ctx, "which images the version needs", argv...)
 	if err != nil || !ok {
 		return i, err
 	}

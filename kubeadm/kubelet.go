@@ -49,6 +49,8 @@ type Kubelet struct {
 	Gates map[string]bool `json:"gates,omitempty"`
 	// FailCgroupV1 is what the configuration says; nil if it says nothing.
 	FailCgroupV1 *bool `json:"failCgroupV1,omitempty"`
+	// EvictionHard is what the configuration says of it: imagefs.available: 15%.
+	EvictionHard map[string]string `json:"evictionHard,omitempty"`
 	// CRI is the runtime's endpoint: unix:///run/containerd/containerd.sock.
 	CRI string `json:"cri,omitempty"`
 }
@@ -249,9 +251,10 @@ func flagValue(flags []string, name string) string {
 // parseConfig takes from a KubeletConfiguration what matters here.
 func (k *Kubelet) parseConfig(text string) error {
 	var c struct {
-		FeatureGates             map[string]bool `json:"featureGates"`
-		FailCgroupV1             *bool           `json:"failCgroupV1"`
-		ContainerRuntimeEndpoint string          `json:"containerRuntimeEndpoint"`
+		FeatureGates             map[string]bool   `json:"featureGates"`
+		FailCgroupV1             *bool             `json:"failCgroupV1"`
+		ContainerRuntimeEndpoint string            `json:"containerRuntimeEndpoint"`
+		EvictionHard             map[string]string `json:"evictionHard"`
 	}
 	if err := yaml.Unmarshal([]byte(text), &c); err != nil {
 		return fmt.Errorf("read the kubelet's configuration: %w", err)
@@ -261,6 +264,9 @@ func (k *Kubelet) parseConfig(text string) error {
 	}
 	if c.FailCgroupV1 != nil {
 		k.FailCgroupV1 = c.FailCgroupV1
+	}
+	if len(c.EvictionHard) > 0 {
+		k.EvictionHard = c.EvictionHard
 	}
 	if c.ContainerRuntimeEndpoint != "" {
 		k.CRI = c.ContainerRuntimeEndpoint

@@ -234,7 +234,7 @@ func (r *reader) system(ctx context.Context, manager Manager) (*System, error) {
 // runtime asks the container runtime for its name and version.
 func (r *reader) runtime(ctx context.Context, cri string) (*Runtime, error) {
 	t := &Runtime{Endpoint: cri}
-	text, ok, err := r.maybe(ctx, "the container runtime's version", crictl(cri, "version")...)
+	text, ok, err := r.first(ctx, "the container runtime's version", crictl(cri, "version"))
 	if err != nil {
 		return nil, err
 	}

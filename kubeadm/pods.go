@@ -52,10 +52,11 @@ type StaticPod struct {
 
 // Container is a running container of a static pod.
 type Container struct {
-	Image   string    `json:"image"`
-	Started time.Time `json:"started"`
+	Image string `json:"image"`
+	// Started is when it was made; zero where only ctr could be asked, as PodUID.
+	Started time.Time `json:"started,omitzero"`
 	// PodUID is the kubelet's hash of the manifest from which it made the pod.
-	PodUID string `json:"podUID"`
+	PodUID string `json:"podUID,omitempty"`
 	// Attempt counts the restarts in the pod.
 	Attempt int `json:"attempt,omitempty"`
 }
@@ -129,15 +130,11 @@ func (r *reader) pods(ctx context.Context, cri string) (*Pods, error) {
 	if len(p.Static) == 0 {
 		return p, nil
 	}
-	text, ok, err := r.maybe(ctx, "which containers run", crictl(cri, "ps", "-o", "json")...)
-	if err != nil || !ok {
-		return p, err
-	}
-	running, err := parseContainers(text)
+	running, listed, err := r.containers(ctx, cri)
 	if err != nil {
 		return nil, err
 	}
-	p.Listed = true
+	p.Listed = listed
 	for i, pod := range p.Static {
 		if c, found := running[pod.Component]; found {
 			p.Static[i].Running = &c

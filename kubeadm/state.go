@@ -5,6 +5,7 @@ package kubeadm
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"refit.dev/refit/skew"
@@ -230,10 +231,21 @@ type Disks struct {
 
 // Disk is the filesystem under a directory, in bytes.
 type Disk struct {
-	Path      string `json:"path"`
+	Path string `json:"path"`
+	// Device is what is mounted, /dev/sda1 or the like; overlay, tmpfs and others are
+	// no device.
+	Device    string `json:"device"`
 	Mount     string `json:"mount"`
 	Size      int64  `json:"size"`
 	Available int64  `json:"available"`
+}
+
+// filesystem is what tells filesystems apart: one may be mounted in several places.
+func (d Disk) filesystem() string {
+	if strings.HasPrefix(d.Device, "/") {
+		return d.Device
+	}
+	return d.Mount
 }
 
 // Runtime is the container runtime.
