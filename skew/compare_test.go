@@ -4,6 +4,7 @@
 package skew_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	"refit.dev/refit/skew"
@@ -41,5 +42,23 @@ func TestParseWorkerHops(t *testing.T) {
 		if _, err := skew.ParseWorkerHops(text); (err == nil) != fine {
 			t.Errorf("%q: %v", text, err)
 		}
+	}
+}
+
+// A version is text in JSON, and so is none.
+func TestVersionAsText(t *testing.T) {
+	for _, want := range []skew.Version{{}, {Minor: 37, Patch: 2}, skew.OfMinor(37), {Minor: 38, Suffix: "-rc.1"}} {
+		text, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got skew.Version
+		if err := json.Unmarshal(text, &got); err != nil || got != want {
+			t.Errorf("%+v was written as %s and read as %+v, %v", want, text, got, err)
+		}
+	}
+	var v skew.Version
+	if err := json.Unmarshal([]byte(`"2.0"`), &v); err == nil {
+		t.Errorf("2.0 was read as %+v", v)
 	}
 }

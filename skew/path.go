@@ -180,3 +180,6 @@ func (i Instance) counted() Version {
 	}
 	return i.Version
 }
+
+// Of returns the instances of a component.
+func (c Components) Of(component Component) []Instance { return *c.list(component) }
