@@ -37,7 +37,7 @@ on() { # NODE SCRIPT: runs it there, with what it says kept for a failure
 step() { # NODE WHAT COMMAND...
 	local node=$1 what=$2 begin=$EPOCHREALTIME
 	shift 2
-	"$@" || { echo "$node: $what: failed" >&2; exit 1; }
+	"$@" >/dev/null || { echo "$node: $what: failed" >&2; exit 1; }
 	awk -v node="$node" -v what="$what" -v b="$begin" -v e="$EPOCHREALTIME" 'BEGIN { printf "%-6s %-28s %6.1f s\n", node, what, e - b }'
 }
 
@@ -55,9 +55,12 @@ packages() { # NODE PACKAGE...
 }
 
 awaitready() { # NODE: until it is Ready with the version
-	"$kubectl" wait --timeout=10m --for=jsonpath='{.status.nodeInfo.kubeletVersion}'="v$version" "node/$1" >/dev/null
-	"$kubectl" wait --timeout=10m --for=condition=Ready "node/$1" >/dev/null
+	"$kubectl" wait --timeout=10m --for=jsonpath='{.status.nodeInfo.kubeletVersion}'="v$version" "node/$1"
+	"$kubectl" wait --timeout=10m --for=condition=Ready "node/$1"
 }
+
+# What kubeadm has against cgroup v1 is to be passed over, it says itself.
+ignore='ignore=; [[ $(stat -fc %T /sys/fs/cgroup) == cgroup2fs ]] || ignore=--ignore-preflight-errors=SystemVerification'
 
 begin=$SECONDS
 first=1
@@ -67,15 +70,15 @@ for node in "${nodes[@]}"; do
 	step "$node" "package kubeadm" packages "$node" kubeadm
 	if [[ $controlplane == yes && $first == 1 ]]; then
 		step "$node" "kubeadm upgrade plan" on "$node" "kubeadm upgrade plan v$version"
-		step "$node" "kubeadm upgrade apply" on "$node" "kubeadm upgrade apply -y v$version"
+		step "$node" "kubeadm upgrade apply" on "$node" "$ignore; kubeadm upgrade apply -y \$ignore v$version"
 	else
-		step "$node" "kubeadm upgrade node" on "$node" "kubeadm upgrade node"
+		step "$node" "kubeadm upgrade node" on "$node" "$ignore; kubeadm upgrade node \$ignore"
 	fi
 	first=0
-	step "$node" "drain" "$kubectl" drain "$node" --ignore-daemonsets --delete-emptydir-data --timeout=10m >/dev/null
+	step "$node" "drain" "$kubectl" drain "$node" --ignore-daemonsets --delete-emptydir-data --timeout=10m
 	step "$node" "packages kubelet, kubectl" packages "$node" kubelet kubectl
 	step "$node" "restart of the kubelet" on "$node" "systemctl daemon-reload; systemctl restart kubelet"
 	step "$node" "ready" awaitready "$node"
-	step "$node" "uncordon" "$kubectl" uncordon "$node" >/dev/null
+	step "$node" "uncordon" "$kubectl" uncordon "$node"
 done
 echo "${#nodes[@]} nodes in $((SECONDS - begin)) s"

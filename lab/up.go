@@ -42,6 +42,9 @@ func Up(ctx context.Context, opts Options, progress Progress) (*Lab, error) {
 	if l != nil && l.record.Options != o {
 		return nil, hint.Wrap(fmt.Errorf("lab %s exists with other options: %s", o.Name, l.record.Options), "remove it with `make lab-down`, or use another name")
 	}
+	if err := raiseLimits("/proc/sys", progress); err != nil {
+		return nil, err
+	}
 	e, err := startEngine(ctx, progress)
 	if err != nil {
 		return nil, err
