@@ -64,7 +64,13 @@ func (s *store) release(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	fmt.Fprintf(w, "Origin: refit lab\nLabel: refit lab\nSHA256:\n %x %d Packages\n", sha256.Sum256(index), len(index))
+	made, err := os.Stat(filepath.Join(s.content, "images.json")) // what was written last
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	fmt.Fprintf(w, "Origin: refit lab\nLabel: refit lab\nDate: %s\nSHA256:\n %x %d Packages\n",
+		made.ModTime().UTC().Format("Mon, 02 Jan 2006 15:04:05 UTC"), sha256.Sum256(index), len(index))
 }
 
 func fail(w http.ResponseWriter, err error) {

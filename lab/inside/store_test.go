@@ -69,6 +69,9 @@ func TestRepository(t *testing.T) {
 	if want := fmt.Sprintf(" %x %d Packages\n", sha256.Sum256([]byte(both)), len(both)); !strings.HasSuffix(release, want) {
 		t.Errorf("the release is %q, want it to end with %q", release, want)
 	}
+	if !strings.Contains(release, "\nDate: ") {
+		t.Errorf("the release is %q, without a date, for which apt warns", release)
+	}
 	if _, body, _ := get(t, deb+"amd64/kubelet_1.36.3-1.1_amd64.deb"); body != "the kubelet" {
 		t.Errorf("the package is %q", body)
 	}
