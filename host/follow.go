@@ -28,7 +28,7 @@ const (
 // UnitLost. Lines that were written before it attached come too; out may be nil.
 //
 // A connection that is lost is tried again until ctx ends, if the error says with
-// Temporary() that it may come back; lost hears of each such error and may be nil.
+// OutOfReach() that it may come back; lost hears of each such error and may be nil.
 // When ctx ends, the unit goes on, and the error is the context's cause.
 func RunUnit(ctx context.Context, m Machine, u Unit, out Output, clk clock.Clock, lost func(error)) (UnitStatus, error) {
 	f := follower{m: m, unit: u, out: out}
@@ -62,8 +62,8 @@ func RunUnit(ctx context.Context, m Machine, u Unit, out Output, clk clock.Clock
 // refused or lost, or there was no answer in time. A machine that refuses the login,
 // and a host key that is not the known one, are not temporary.
 func Temporary(err error) bool {
-	var t interface{ Temporary() bool }
-	return errors.As(err, &t) && t.Temporary()
+	var e interface{ OutOfReach() bool } // errors of package net have a Temporary, which means less
+	return errors.As(err, &e) && e.OutOfReach()
 }
 
 // follower follows the output of a unit over as many connections as it takes.

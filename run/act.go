@@ -12,6 +12,7 @@ import (
 
 	"refit.dev/refit/event"
 	"refit.dev/refit/host"
+	"refit.dev/refit/internal/hint"
 )
 
 // settleUnknown deals with commands that a killed process had started. Whether
@@ -76,14 +77,18 @@ func (w *worker) shell(ctx context.Context, step Step, h host.Host, command stri
 		switch {
 		case err == nil:
 			return Record{}, nil
-		case errors.As(err, &exit):
+		case errors.As(err, &exit), errors.Is(err, host.ErrNotStarted):
 			// That it failed is known, so that it may be tried again.
 			if err := w.record(Record{Kind: KindStep, Node: w.target.Name, Step: step, State: Lost, Reason: err.Error()}); err != nil {
 				return Record{}, err
 			}
+			see := "see its output"
+			if h := hint.Of(err); h != "" {
+				see = h
+			}
 			return Record{}, &failure{
 				reason: reason,
-				hint:   "see its output; once the cause is mended, refit runs resume " + w.spec.Run + " runs it again",
+				hint:   see + "; once the cause is mended, refit runs resume " + w.spec.Run + " runs it again",
 			}
 		}
 		return Record{}, &failure{

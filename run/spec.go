@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"refit.dev/refit/host/inventory"
 	"refit.dev/refit/plan"
 )
 
@@ -34,6 +35,10 @@ type Spec struct {
 	Command string   `json:"command,omitempty"`
 	Reboot  bool     `json:"reboot,omitempty"`
 	Upgrade *Upgrade `json:"upgrade,omitempty"`
+	// Access is how machines are reached over SSH: a command runs on the node's machine
+	// then, and that can be rebooted and upgraded. Without it the command runs on refit's
+	// own machine.
+	Access *inventory.Access `json:"access,omitempty"`
 	// MaxUnavailable is how many nodes of the cluster may be out at once.
 	MaxUnavailable Share `json:"maxUnavailable"`
 	// MaxUnavailablePerZone is how many nodes of one zone may be out at once; 0 is no limit.

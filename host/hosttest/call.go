@@ -49,7 +49,7 @@ func (c *Call) Do(do func(argv []string, stdin string)) *Call {
 // BreakBefore breaks the connection before the command starts: the error is
 // host.ErrNotStarted, nothing was done.
 func (c *Call) BreakBefore() *Call {
-	c.before = fmt.Errorf("%w: the connection broke before", host.ErrNotStarted)
+	c.before = fmt.Errorf("%w: %w", host.ErrNotStarted, away("the connection broke before"))
 	return c
 }
 

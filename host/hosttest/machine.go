@@ -5,7 +5,6 @@ package hosttest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -18,7 +17,15 @@ import (
 
 // ErrLost is what a Machine answers when its connection broke after a command was
 // sent: the outcome is unknown.
-var ErrLost = errors.New("the connection was lost")
+var ErrLost error = away("the connection was lost")
+
+// away is an error of which host.Temporary says that it may go away by itself.
+type away string
+
+func (a away) Error() string { return string(a) }
+
+// OutOfReach says that the machine may be reached later.
+func (away) OutOfReach() bool { return true }
 
 // Machine is a host.Machine that follows a script. Commands are expected in the
 // order of the Expect calls; what is expected and does not come, and what comes and
@@ -153,7 +160,7 @@ func (m *Machine) reachable(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", host.ErrNotStarted, err)
 	}
 	if m.offline {
-		return fmt.Errorf("%s is out of reach: %w", m.name, host.ErrNotStarted)
+		return fmt.Errorf("%w: %w", host.ErrNotStarted, away(m.name+" is out of reach"))
 	}
 	if m.closed {
 		m.t.Errorf("%s: used after Close", m.name)

@@ -109,13 +109,18 @@ func addressOf(node *corev1.Node) string {
 	return node.Name
 }
 
+// shared is a machine that several have: none of them closes it for the others.
+type shared struct{ host.Machine }
+
+func (shared) Close() error { return nil }
+
 // Machine returns the machine of a node, for the named run: the same one each time.
-// It is closed by Close.
+// Its own Close does nothing: that of m closes them all.
 func (m *Machines) Machine(node *corev1.Node, run string) (host.Machine, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if machine := m.open[node.UID]; machine != nil {
-		return machine, nil
+		return shared{machine}, nil
 	}
 	var machine host.Machine
 	if m.except[node.Name].Local {
@@ -128,7 +133,7 @@ func (m *Machines) Machine(node *corev1.Node, run string) (host.Machine, error) 
 		machine = m.network.Machine(target, host.Environment(node, run))
 	}
 	m.open[node.UID] = machine
-	return machine, nil
+	return shared{machine}, nil
 }
 
 // Close closes all machines that were handed out.

@@ -29,7 +29,7 @@ type lostError struct {
 
 func (e *lostError) Error() string   { return fmt.Sprintf("%s: %v", e.target, e.err) }
 func (e *lostError) Unwrap() error   { return e.err }
-func (e *lostError) Temporary() bool { return true }
+func (e *lostError) OutOfReach() bool { return true }
 
 // errClosed says that somebody uses what was closed.
 var errClosed = errors.New("the connection was closed by refit itself")
