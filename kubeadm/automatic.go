@@ -50,7 +50,7 @@ func parseAptConfig(text string) map[string][]string {
 		name, value, found := strings.Cut(line, " ")
 		value, closed := strings.CutSuffix(value, `";`)
 		value, opened := strings.CutPrefix(value, `"`)
-		if !found || !closed || !opened {
+		if !found || !closed || !opened || value == "" { // a list begins with a line without a value
 			continue
 		}
 		name = strings.ToLower(strings.TrimSuffix(name, "::"))

@@ -127,7 +127,7 @@ func packageConcerns(t Target, s State, add adder) {
 		}
 	}
 	if len(loose) > 0 && !allExcluded(s) {
-		add("not-held", false, "apt-mark hold, dnf versionlock add", "%s are not held: any upgrade of the host moves them", strings.Join(loose, ", "))
+		add("not-held", false, "apt-mark hold, dnf versionlock add", "not held: %s; any upgrade of the host moves them", strings.Join(loose, ", "))
 	}
 }
 
@@ -214,8 +214,10 @@ func certificateConcerns(s State, now time.Time, add adder) {
 		switch {
 		case left <= 0 && strings.HasSuffix(c.File, "/kubelet-client-current.pem"):
 			add("certificate-expired", true, "see https://kubernetes.io/docs/tasks/administer-cluster/kubeadm/kubeadm-certs/", "%s (%s) expired on %s", c.File, c.Subject, day(c.NotAfter))
+		case left <= 0 && c.Authority:
+			add("certificate-expired", strings.HasPrefix(c.File, "/etc/kubernetes/pki/"), "kubeadm does not renew authorities: it has to be replaced first", "%s (%s) expired on %s", c.File, c.Subject, day(c.NotAfter))
 		case left <= 0:
-			add("certificate-expired", c.Authority && strings.HasPrefix(c.File, "/etc/kubernetes/pki/"), "kubeadm certs renew all renews what an authority signed", "%s (%s) expired on %s", c.File, c.Subject, day(c.NotAfter))
+			add("certificate-expired", false, "kubeadm certs renew all renews what an authority signed", "%s (%s) expired on %s", c.File, c.Subject, day(c.NotAfter))
 		case left < certificateSoon && c.Authority && strings.HasPrefix(c.File, "/etc/kubernetes/pki/"):
 			add("authority-expires", false, "kubeadm does not renew authorities: plan its replacement", "%s (%s) expires on %s", c.File, c.Subject, day(c.NotAfter))
 		}

@@ -73,28 +73,29 @@ func parseCtr(containers, tasks string) map[string]Container {
 	return all
 }
 
-// present returns the names of the runtime's images, and whether it could be asked.
-func (r *reader) present(ctx context.Context, cri string) ([]string, bool, error) {
+// present puts the names of the runtime's images into i.
+func (r *reader) present(ctx context.Context, cri string, i *Images) error {
 	text, ok, err := r.first(ctx, "which images are there", crictl(cri, "images", "-o", "json"))
 	if err != nil {
-		return nil, false, err
+		return err
 	}
 	if ok {
-		names, err := parseImages(text)
-		return names, err == nil, err
+		i.Present, err = parseImages(text)
+		i.Listed, i.CRICtl = err == nil, err == nil
+		return err
 	}
 	if !strings.Contains(cri, "containerd") {
-		return nil, false, nil
+		return nil
 	}
 	text, ok, err = r.maybe(ctx, "which images are there", ctr(cri, "images", "list", "--quiet")...)
 	if err != nil || !ok {
-		return nil, false, err
+		return err
 	}
-	var names []string
+	i.Listed = true
 	for _, name := range lines(text) {
 		if !strings.Contains(name, "@") && !strings.HasPrefix(name, "sha256:") {
-			names = append(names, name)
+			i.Present = append(i.Present, name)
 		}
 	}
-	return names, true, nil
+	return nil
 }

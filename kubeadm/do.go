@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/host"
+	"refit.dev/refit/internal/hint"
 )
 
 const (
@@ -43,7 +44,7 @@ type Work struct {
 }
 
 // Do does the step on the host, whose State was looked at before. The error is a
-// *Failure; when ctx ended or the connection was lost for good it wraps that, and the
+// *Failure with its hint (errors.As, hint.Of); when ctx ended or the connection was lost for good it wraps that, and the
 // step's unit, if it has one, goes on by itself: calling Do again attaches to it.
 //
 // That Do succeeded says that the commands did. Observe the parts of Changes
@@ -51,6 +52,10 @@ type Work struct {
 func (s Step) Do(ctx context.Context, w Work, observed State) error {
 	actions, err := s.Actions(observed)
 	if err != nil {
+		var f *Failure
+		if errors.As(err, &f) {
+			err = hint.Wrap(err, "%s", f.Hint)
+		}
 		return err
 	}
 	for _, a := range actions {
@@ -78,7 +83,7 @@ func (s Step) fail(ctx context.Context, w Work, err error, observed State) error
 			f.State = Describe(observed.With(now))
 		}
 	}
-	return f
+	return hint.Wrap(f, "%s", f.Hint)
 }
 
 // Settle looks at the host until the step is done, and returns what it found: a

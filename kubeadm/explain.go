@@ -40,7 +40,7 @@ func packageRules() []rule {
 		{
 			KindBroken, regexp.MustCompile(`dpkg was interrupted, you must manually run`),
 			"dpkg was interrupted in the middle of its work",
-			"run dpkg --configure -a on the host and look at what it says, then resume",
+			"resume: its work is ended first (dpkg --configure --pending)",
 		},
 		{
 			KindVersionMissing, regexp.MustCompile(`Version '([^']+)' for '[^']+' was not found|Unable to find a match: (\S+)|No match for argument: (\S+)|Unable to locate package (\S+)`),
@@ -53,12 +53,12 @@ func packageRules() []rule {
 			"see the output for what is in the way (often a package that is held, or another repository of the same packages); " + hintResume,
 		},
 		{
-			KindSignature, regexp.MustCompile(`NO_PUBKEY|EXPKEYSIG|KEYEXPIRED|is not signed|signatures couldn't be verified|GPG check FAILED|Public key for (\S+) is not installed`),
+			KindSignature, regexp.MustCompile(`(?:NO_PUBKEY|EXPKEYSIG|KEYEXPIRED).*|is not signed|signatures couldn't be verified|GPG check FAILED|Public key for (\S+) is not installed`),
 			"the repository's signature was not accepted: $0",
 			"renew the repository's key as https://kubernetes.io/docs/setup/production-environment/tools/kubeadm/install-kubeadm/ says, then resume",
 		},
 		{
-			KindDownload, regexp.MustCompile(`Failed to fetch (\S+)|Could not resolve|Unable to connect to|Hash Sum mismatch|Curl error|Cannot download|Failed to download metadata|does not have a Release file|Connection timed out`),
+			KindDownload, regexp.MustCompile(`Failed to fetch (\S+)|Could not resolve.*|Unable to connect to.*|Hash Sum mismatch.*|Curl error.*|Cannot download|Failed to download metadata|does not have a Release file|Connection timed out`),
 			"the repository could not be read: $0",
 			hintNetwork,
 		},
@@ -84,7 +84,7 @@ func kubeadmRules() []rule {
 			"look at the members (etcdctl endpoint health --cluster) and at etcd's container on this host, then resume",
 		},
 		{
-			KindStaticPod, regexp.MustCompile(`static Pod hash for component (\S+) on Node \S+ did not change after (\S+)`),
+			KindStaticPod, regexp.MustCompile(`static Pod hash for component (\S+) on Node \S+ did not change after ([0-9a-z.]+)`),
 			"the kubelet did not restart $1 within $2, and kubeadm has put the earlier manifests back",
 			"look at the kubelet's log (journalctl -u kubelet) and at the container (crictl ps -a --name $1); " + hintResume,
 		},

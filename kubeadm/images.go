@@ -15,8 +15,7 @@ import (
 // the version.
 func (r *reader) images(ctx context.Context, cri string, q Query) (*Images, error) {
 	i := &Images{}
-	var err error
-	if i.Present, i.Listed, err = r.present(ctx, cri); err != nil {
+	if err := r.present(ctx, cri, i); err != nil {
 		return nil, err
 	}
 	if q.Version.IsZero() {

@@ -21,10 +21,10 @@ import (
 type Kubelet struct {
 	// Installed is the version of the program that would be started now; zero if there
 	// is none.
-	Installed skew.Version `json:"installed"`
+	Installed skew.Version `json:"installed,omitzero"`
 	// Running is the version of the process, asked of its own program, which may have
 	// been replaced on the disk; zero if none runs.
-	Running skew.Version `json:"running"`
+	Running skew.Version `json:"running,omitzero"`
 	// Replaced tells that the process's program was replaced on the disk since it was
 	// started.
 	Replaced bool `json:"replaced,omitempty"`

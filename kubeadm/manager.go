@@ -50,7 +50,7 @@ func aptEnv() []string {
 const lockWait = "300"
 
 func (apt) get(verb string, argv ...string) command {
-	return command{env: aptEnv(), argv: append([]string{"apt-get", "--quiet", "--yes", "--option=DPkg::Lock::Timeout=" + lockWait, verb}, argv...)}
+	return command{env: aptEnv(), argv: append([]string{"apt-get", "--quiet", "--yes", "--option=DPkg::Lock::Timeout=" + lockWait, "--option=Dpkg::Use-Pty=0", verb}, argv...)}
 }
 
 func (a apt) refresh(r Repository) command {

@@ -265,6 +265,8 @@ type Images struct {
 	Wanted []string `json:"wanted,omitempty"`
 	// Listed tells that the runtime could be asked for Present.
 	Listed bool `json:"listed,omitempty"`
+	// CRICtl tells that it was asked by crictl, which can also pull.
+	CRICtl bool `json:"crictl,omitempty"`
 }
 
 // Copy is a directory that kubeadm left under /etc/kubernetes/tmp.

@@ -159,7 +159,7 @@ func (t Target) images() Step {
 		},
 		actions: func(s State) ([]Action, error) {
 			// Only kubeadm of the target's minor knows the tags of etcd, CoreDNS and pause.
-			if t.Role.controlPlane() || s.Images == nil || !s.Images.Listed {
+			if t.Role.controlPlane() || s.Images == nil || !s.Images.CRICtl {
 				argv := []string{"kubeadm", "config", "images", "pull", "--kubernetes-version=" + t.Version.String()}
 				if t.ImageRepository != "" {
 					argv = append(argv, "--image-repository="+t.ImageRepository)

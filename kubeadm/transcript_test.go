@@ -48,7 +48,7 @@ func newWorld(t *testing.T, d *datadriven.TestData) *world {
 	}
 	v := skew.Version{Minor: 36, Patch: 3}
 	w.state.Kubelet = &Kubelet{Installed: v, Running: v, PID: 700, Active: "active (running)", CRI: "unix:///run/containerd/containerd.sock"}
-	w.state.Images = &Images{Listed: true}
+	w.state.Images = &Images{Listed: true, CRICtl: !d.HasArg("no-crictl")}
 	w.state.Pods = &Pods{Listed: true}
 	if w.role.controlPlane() {
 		w.setPods("v1.36.3")
