@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"refit.dev/refit/internal/hint"
@@ -24,6 +25,7 @@ type cache struct {
 	dir      string // absolute
 	source   string // the directory lab of the source tree
 	progress Progress
+	used     []string // the things that get was asked for
 }
 
 // openCache returns the cache in the user's cache directory, for the source
@@ -66,22 +68,18 @@ func key(parts ...string) (string, error) {
 }
 
 // get returns the directory of a thing, and makes it if it is not there: do
-// fills an empty directory. Things of the same name with another key are removed.
+// fills an empty directory.
 func (c *cache) get(name, key string, do func(dir string) error) (string, error) {
-	path := filepath.Join(c.dir, name+"-"+key)
+	thing := name + "-" + key
+	path := filepath.Join(c.dir, thing)
+	c.used = append(c.used, thing)
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return path, err
 	}
-	old, err := filepath.Glob(filepath.Join(c.dir, name+"-????????????*"))
-	if err != nil {
-		return "", err
-	}
-	for _, dir := range old {
-		if err := os.RemoveAll(dir); err != nil {
-			return "", fmt.Errorf("remove what is out of date from the cache: %w", err)
-		}
-	}
 	aside := path + ".new"
+	if err := os.RemoveAll(aside); err != nil {
+		return "", fmt.Errorf("remove what was left half-made in the cache: %w", err)
+	}
 	if err := os.Mkdir(aside, 0o755); err != nil {
 		return "", err
 	}
@@ -89,4 +87,22 @@ func (c *cache) get(name, key string, do func(dir string) error) (string, error)
 		return "", errors.Join(err, os.RemoveAll(aside))
 	}
 	return path, os.Rename(aside, path)
+}
+
+// prune removes what neither this cache was asked for nor keep names: what was
+// made of something older.
+func (c *cache) prune(keep []string) error {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if slices.Contains(c.used, e.Name()) || slices.Contains(keep, e.Name()) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(c.dir, e.Name())); err != nil {
+			return fmt.Errorf("remove what is out of date from the cache: %w", err)
+		}
+	}
+	return nil
 }

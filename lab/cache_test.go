@@ -49,8 +49,16 @@ func TestCache(t *testing.T) {
 	if err != nil || second == first {
 		t.Fatalf("got %s, %v; want another directory than %s", second, err, first)
 	}
+	// What a lab uses stays, what nobody does goes.
+	later := &cache{dir: c.dir}
+	if _, err := later.get("other", "key", func(string) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := later.prune([]string{filepath.Base(second)}); err != nil {
+		t.Fatal(err)
+	}
 	left, err := os.ReadDir(c.dir)
-	if err != nil || len(left) != 1 {
-		t.Errorf("got %v, %v; want the new thing alone", left, err)
+	if err != nil || len(left) != 2 || left[0].Name() != "other-key" || left[1].Name() != filepath.Base(second) {
+		t.Errorf("got %v, %v; want other-key and %s", left, err, filepath.Base(second))
 	}
 }

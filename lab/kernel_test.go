@@ -11,7 +11,7 @@ import (
 
 func TestRaiseLimits(t *testing.T) {
 	root := t.TempDir()
-	instances, watches := filepath.Join(root, "fs/inotify/max_user_instances"), filepath.Join(root, "fs/inotify/max_user_watches")
+	instances, watches := filepath.Join(root, "fs", "inotify", "max_user_instances"), filepath.Join(root, "fs", "inotify", "max_user_watches")
 	if err := os.MkdirAll(filepath.Dir(instances), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,8 @@ type record struct {
 	Options Options `json:"options"`
 	// Subnet is the network of the machines, of 256 addresses.
 	Subnet netip.Prefix `json:"subnet"`
+	// Uses are the things in the cache that its store serves and its kubectl is in.
+	Uses []string `json:"uses,omitempty"`
 }
 
 // Role is what a machine is for.

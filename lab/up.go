@@ -49,7 +49,11 @@ func Up(ctx context.Context, opts Options, progress Progress) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err := makeAll(ctx, e, progress)
+	c, err := openCache(ctx, progress)
+	if err != nil {
+		return nil, err
+	}
+	made, err := makeAll(ctx, c, e)
 	if err != nil {
 		return nil, err
 	}
@@ -62,48 +66,14 @@ func Up(ctx context.Context, opts Options, progress Progress) (*Lab, error) {
 	if err := l.up(ctx, made, progress); err != nil {
 		return nil, fmt.Errorf("lab %s: %w", o.Name, err)
 	}
+	inUse, err := used()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.prune(inUse); err != nil {
+		return nil, err
+	}
 	return l, nil
-}
-
-// made is what all labs are made of.
-type made struct {
-	programs map[string]string // the directory of a module's programs
-	content  string            // what the store serves
-	image    string            // of the machines
-	pause    string            // the image of pods' own process
-	host     host
-}
-
-// makeAll makes sure that the cache and the engine have what a lab is made of.
-func makeAll(ctx context.Context, e *engine, progress Progress) (made, error) {
-	c, err := openCache(ctx, progress)
-	if err != nil {
-		return made{}, err
-	}
-	out := made{programs: map[string]string{}}
-	base, err := c.debianBase(ctx)
-	if err != nil {
-		return made{}, err
-	}
-	for _, m := range modules() {
-		if out.programs[m.name], err = c.programs(ctx, m); err != nil {
-			return made{}, err
-		}
-	}
-	if out.programs["inside"], err = c.inside(ctx); err != nil {
-		return made{}, err
-	}
-	if out.content, err = c.content(ctx, out.programs, base); err != nil {
-		return made{}, err
-	}
-	if out.pause, err = pauseImage(out.content); err != nil {
-		return made{}, err
-	}
-	if out.image, err = c.machineImage(ctx, e, base, out.programs["containerd"]); err != nil {
-		return made{}, err
-	}
-	out.host, err = e.host(ctx)
-	return out, err
 }
 
 // plan gives a new lab a directory and a network that nothing here uses.
@@ -145,7 +115,7 @@ func (l *Lab) up(ctx context.Context, made made, progress Progress) error {
 	if err != nil {
 		return err
 	}
-	if err := l.link(made); err != nil {
+	if err := l.use(made); err != nil {
 		return err
 	}
 	if err := l.makeNetwork(ctx); err != nil {
@@ -169,20 +139,6 @@ func (l *Lab) up(ctx context.Context, made made, progress Progress) error {
 		return err
 	}
 	return l.prove(ctx, progress)
-}
-
-// link puts kubectl into the lab's directory.
-func (l *Lab) link(made made) error {
-	for _, r := range releases() {
-		if r.Version != l.record.Options.Version {
-			continue
-		}
-		if err := os.Remove(l.Kubectl()); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		return os.Symlink(filepath.Join(made.programs[r.Module], "kubectl"), l.Kubectl())
-	}
-	return nil
 }
 
 // makeNetwork makes the bridge of the lab, if it is not there.
