@@ -113,5 +113,5 @@ func TestTransientMachines(t *testing.T) {
 
 type temporaryError struct{}
 
-func (temporaryError) Error() string   { return "away" }
+func (temporaryError) Error() string    { return "away" }
 func (temporaryError) OutOfReach() bool { return true }

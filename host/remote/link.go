@@ -27,8 +27,8 @@ type lostError struct {
 	err    error
 }
 
-func (e *lostError) Error() string   { return fmt.Sprintf("%s: %v", e.target, e.err) }
-func (e *lostError) Unwrap() error   { return e.err }
+func (e *lostError) Error() string    { return fmt.Sprintf("%s: %v", e.target, e.err) }
+func (e *lostError) Unwrap() error    { return e.err }
 func (e *lostError) OutOfReach() bool { return true }
 
 // errClosed says that somebody uses what was closed.
