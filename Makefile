@@ -23,7 +23,7 @@ TWIN_ENV := cd cmd/refit-twin; GOFLAGS="$(TWIN_GOFLAGS)"
 # Packages whose tests take no time and need no control plane, but for the ones
 # named here, which hold an answer against the real thing.
 IMPURE := TestTheSchedulerAgrees
-PURE := $(wildcard ./skew ./budget ./check ./placement ./plan ./outage ./event ./report ./internal/hint ./internal/synthetic)
+PURE := $(wildcard ./skew ./budget ./check ./placement ./plan ./outage ./upgrade ./event ./report ./internal/hint ./internal/synthetic)
 
 # How long the tests of one package may hang before they are ended.
 TEST_TIMEOUT := 30m

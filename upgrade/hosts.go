@@ -59,7 +59,7 @@ func (d *decision) checkPackages(name string, h *Host) {
 		offers, asked := h.Offers[v.Minor]
 		switch {
 		case offers.Problem != "":
-			d.add(PackagesUnseen, nodeObject(name), "what its repositories have of 1.%d is not known: %s", v.Minor, offers.Problem)
+			d.add(PackageMissing, nodeObject(name), "its repositories could not be asked for 1.%d: %s", v.Minor, offers.Problem)
 		case !asked:
 			d.add(PackagesUnseen, nodeObject(name), "its repositories were not asked for 1.%d", v.Minor)
 		case v.Patch == skew.Unknown: // told of the goal, or of the hop
@@ -214,6 +214,9 @@ func (d *decision) images(node string) []string {
 	for _, v := range d.versionsOf(node) {
 		if v.Patch == skew.Unknown {
 			continue
+		}
+		if with := brings()[v.Minor]; control && with.etcd != "" {
+			list = append(list, Etcd+":"+with.etcd)
 		}
 		if control {
 			for _, c := range []skew.Component{skew.APIServer, skew.ControllerManager, skew.Scheduler} {

@@ -141,7 +141,7 @@ func (f *maintainFlags) complete(flags *pflag.FlagSet) (err error) {
 		return fmt.Errorf("--command-timeout %s: want 0 (no limit) or more", d)
 	}
 	if flags.Changed("out") {
-		if err := checkOut(f.out); err != nil {
+		if err := checkOut(f.out, run.ReadPlan); err != nil {
 			return err
 		}
 	}
