@@ -10,6 +10,7 @@
 #
 # Writes a line for each step, with the time that it took.
 set -euo pipefail
+trap 'echo "byhand.sh: line $LINENO: status $?" >&2' ERR
 
 lab=$1 version=${2#v}
 shift 2
