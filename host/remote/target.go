@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -220,7 +221,9 @@ func (n *Network) keys(t *Target, a Address, names []string) error {
 		if err != nil {
 			return err
 		}
-		t.Identities = append(t.Identities, path)
+		if !slices.Contains(t.Identities, path) { // said for the name and for the address
+			t.Identities = append(t.Identities, path)
+		}
 	}
 	agent, err := s.get(names, "IdentityAgent")
 	if err != nil {
