@@ -45,6 +45,7 @@ const (
 	GateRemoved        = "feature-gate-removed"
 	KubeletFlagRemoved = "kubelet-flag-removed"
 	CgroupV1           = "cgroup-v1"
+	CgroupV1Preflight  = "cgroup-v1-preflight"
 	APIRemoved         = "deprecated-api-removed"
 	APIDeprecated      = "deprecated-api"
 	StoredVersionGone  = "stored-version"
@@ -128,6 +129,8 @@ func Codes() []cluster.Code {
 			Do: "Take it out of /etc/default/kubelet, /etc/sysconfig/kubelet or the drop-in of its unit."},
 		{Name: CgroupV1, Severity: cluster.Blocker, Meaning: "A host has control groups of version 1, on which kubelets from 1.35 on do not start unless they are told to.",
 			Do: "Move the host to cgroup v2, or set failCgroupV1: false in the kubelet's configuration."},
+		{Name: CgroupV1Preflight, Severity: cluster.Warning, Meaning: "kubeadm's preflight check SystemVerification fails on hosts with control groups of version 1 and a kubelet from 1.35 on, also if the kubelet allows them.",
+			Do: "Move the host to cgroup v2, or have kubeadm ignore that check: --ignore-preflight-errors=SystemVerification."},
 		{Name: APIRemoved, Severity: cluster.Blocker, Meaning: "Somebody asks for an API that a version on the way does not have any more, as counted by the API server since it started.",
 			Do: "Find who with the audit log, and move them to the newer API; say --allow-removed-apis if nobody needs them."},
 		{Name: APIDeprecated, Severity: cluster.Info, Meaning: "Somebody asks for a deprecated API that is still there after the upgrade.", Do: "Move them to the newer API in time."},

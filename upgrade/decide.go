@@ -67,8 +67,7 @@ func newDecision(s *State, in Intent) *decision {
 	}
 	d.plan.Findings = append(d.plan.Findings, s.Snapshot.Unread...)
 	if len(d.now.APIServers) > 0 {
-		oldest := slices.MinFunc(d.now.APIServers, func(a, b skew.Instance) int { return a.Version.Compare(b.Version) })
-		d.plan.From = oldest.Version
+		d.plan.From = actsAs(slices.MinFunc(d.now.APIServers, func(a, b skew.Instance) int { return actsAs(a).Compare(actsAs(b)) }))
 	}
 	return d
 }
@@ -162,3 +161,11 @@ func (d *decision) resolveHops(path skew.Path) {
 }
 
 func nodeObject(name string) cluster.Object { return cluster.Object{Kind: "Node", Name: name} }
+
+// actsAs is the version of an instance, or the minor that it emulates.
+func actsAs(i skew.Instance) skew.Version {
+	if !i.Emulated.IsZero() {
+		return skew.OfMinor(i.Emulated.Minor)
+	}
+	return i.Version
+}

@@ -183,10 +183,22 @@ func (d *decision) checkMachine(name string, h *Host) {
 	if minors := d.minorsOf(name, true); h.CgroupV1 && !h.CgroupV1Allowed && slices.Contains(minors, cgroupV1Refused) {
 		d.add(CgroupV1, nodeObject(name), "has cgroup v1, on which kubelets from 1.%d on do not start unless failCgroupV1 is false", cgroupV1Refused)
 	}
+	// The check goes by the installed kubelet and not by its configuration (isCgroupsV1DisabledInKubelet
+	// in k8s.io/system-validators v1.12.1, validators/cgroup_validator_linux.go).
+	if h.CgroupV1 && d.current(name, true) >= cgroupV1Refused && d.runsKubeadm(name) {
+		d.add(CgroupV1Preflight, nodeObject(name), "has cgroup v1 and a kubelet from 1.%d on: kubeadm upgrade refuses that before it begins", cgroupV1Refused)
+	}
 	if h.RebootRequired != "" {
 		d.add(RebootNeeded, nodeObject(name), "waits for a reboot: %s", h.RebootRequired)
 	}
 	d.checkImages(name, h)
+}
+
+// runsKubeadm tells whether kubeadm moves a control plane on a node.
+func (d *decision) runsKubeadm(node string) bool {
+	return slices.ContainsFunc(d.plan.Hops, func(h Hop) bool {
+		return slices.ContainsFunc(h.ControlPlane, func(v NodeSteps) bool { return v.Node == node && v.Role != ControlPlaneKubelet })
+	})
 }
 
 // checkImages tells of images that have to be pulled, as far as their tags are known.

@@ -5,6 +5,7 @@ package upgrade
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
@@ -68,13 +69,17 @@ func (o *Observer) Observe(ctx context.Context, goal skew.Version) (*State, erro
 // unseen notes that something could not be read, unless the reading was cut short or the
 // API server is gone: that is the error.
 func (s *State) unseen(err error, resource, unknown string) error {
+	why := string(apierrors.ReasonForError(err))
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) && status.Status().Message != "unknown" {
+		why = err.Error() // of a plain path there is nothing but the reason
+	}
 	switch {
 	case err == nil:
 		return nil
 	case apierrors.IsForbidden(err), apierrors.IsNotFound(err), apierrors.IsUnauthorized(err):
 		s.Unseen = append(s.Unseen, cluster.Finding{
 			Severity: cluster.Warning, Code: cluster.CodeUnread, Object: cluster.Object{Kind: "Resource", Name: resource},
-			Message: "could not be read, so it is not known " + unknown + ": " + err.Error(),
+			Message: "could not be read, so it is not known " + unknown + ": " + why,
 			Hint:    "Allow this user to get it: docs/how-to/upgrade-plan.md lists the rights.",
 		})
 		return nil

@@ -13,7 +13,8 @@ import (
 
 // Progress is what every node runs, and what is left until all of it is at one version.
 type Progress struct {
-	// Version is that of the newest API server; zero if none is known.
+	// Version is that of the newest API server, or the minor that it emulates; zero if none
+	// is known.
 	Version skew.Version   `json:"version"`
 	Nodes   []NodeVersions `json:"nodes"`
 	// Hosted is the version of an API server that is not to be seen as a pod; "" if
@@ -74,7 +75,7 @@ func ProgressOf(s *cluster.Snapshot) Progress {
 	p.CoreDNS = slices.Compact(p.CoreDNS)
 	c := components(s, running, func(string) bool { return false })
 	if len(c.APIServers) > 0 {
-		p.Version = slices.MaxFunc(c.APIServers, func(a, b skew.Instance) int { return a.Version.Compare(b.Version) }).Version
+		p.Version = actsAs(slices.MaxFunc(c.APIServers, func(a, b skew.Instance) int { return actsAs(a).Compare(actsAs(b)) }))
 		p.left(c)
 	}
 	return p
@@ -86,7 +87,7 @@ func (p *Progress) left(c skew.Components) {
 		instances := slices.Clone(c.Of(component))
 		slices.SortFunc(instances, func(a, b skew.Instance) int { return cmp.Compare(a.Name, b.Name) })
 		for _, i := range instances {
-			if i.Version.Compare(p.Version) < 0 {
+			if actsAs(i).Compare(p.Version) < 0 {
 				p.Left = append(p.Left, Left{Component: string(component), Node: i.Name, Version: i.Version.String()})
 			}
 		}
