@@ -108,8 +108,7 @@ func packageConcerns(t Target, s State, add adder) {
 			continue
 		}
 		_, err := step.Actions(s)
-		var f *Failure
-		if errors.As(err, &f) && !reported[f.Cause] {
+		if f, ok := errors.AsType[*Failure](err); ok && !reported[f.Cause] {
 			reported[f.Cause] = true
 			add(string(f.Kind), true, f.Hint, "%s", f.Cause)
 		}

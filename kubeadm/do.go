@@ -52,8 +52,7 @@ type Work struct {
 func (s Step) Do(ctx context.Context, w Work, observed State) error {
 	actions, err := s.Actions(observed)
 	if err != nil {
-		var f *Failure
-		if errors.As(err, &f) {
+		if f, ok := errors.AsType[*Failure](err); ok {
 			err = hint.Wrap(err, "%s", f.Hint)
 		}
 		return err
@@ -68,8 +67,8 @@ func (s Step) Do(ctx context.Context, w Work, observed State) error {
 
 // fail completes a failure with the state in which the host is found now.
 func (s Step) fail(ctx context.Context, w Work, err error, observed State) error {
-	var f *Failure
-	if !errors.As(err, &f) {
+	f, ok := errors.AsType[*Failure](err)
+	if !ok {
 		f = &Failure{Kind: KindOther, Cause: err.Error(), Err: err, Hint: "look at the host and at the way to it; " + hintResume}
 	}
 	f.Node, f.Step = s.target.Node, s.Name

@@ -43,6 +43,11 @@ func packageRules() []rule {
 			"resume: its work is ended first (dpkg --configure --pending)",
 		},
 		{
+			KindDependencies, regexp.MustCompile(`All matches were filtered out by exclude filtering.*`),
+			"dnf leaves the package out: $0",
+			"look for exclude= in /etc/dnf/dnf.conf and in other repositories, and at dnf versionlock list; " + hintResume,
+		},
+		{
 			KindVersionMissing, regexp.MustCompile(`Version '([^']+)' for '[^']+' was not found|Unable to find a match: (\S+)|No match for argument: (\S+)|Unable to locate package (\S+)`),
 			"the repository does not have the version: $0",
 			"look at what the repository serves to this host, then resume",
