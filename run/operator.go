@@ -34,8 +34,6 @@ type Operator struct {
 	Store  *Store
 	Sink   event.Sink
 	Clock  clock.WithTicker
-	// Machines is how upgrades reach machines; nil if the operator does not upgrade.
-	Machines Machines
 }
 
 // BlockedError says that it would not be safe to begin; nothing was changed.
@@ -98,7 +96,11 @@ func (o *Operator) prepare(ctx, watching context.Context, r Request) (*Prepared,
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{Spec: spec, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
+	warnings, err := spec.checkAccess(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	p := &Prepared{Spec: spec, Warnings: warnings, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
 	if err := p.judge(ctx, snapshot, spec.view(snapshot)); err != nil {
 		return nil, err
 	}
@@ -259,14 +261,16 @@ func complete(s *cluster.Snapshot, status *Status) error {
 // work takes the lock and lets the engine run. An error means that nothing was done.
 func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *Journal, status *Status, unknown UnknownCommand) (Outcome, error) {
 	spec := status.Spec
-	if spec.Upgrade != nil && o.Machines == nil {
-		return Outcome{}, badInput("run %s is an upgrade, and there is no way to reach machines", spec.Run)
-	}
 	counted := newTally()
 	options, err := spec.Drain.options(spec.Run, o.Clock)
 	if err != nil {
 		return Outcome{}, err
 	}
+	todo, closing, err := o.workOf(spec)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer closing()
 	machine, err := os.Hostname()
 	if err != nil {
 		return Outcome{}, fmt.Errorf("find this machine's name: %w", err)
@@ -295,7 +299,7 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 			Watcher: watcher, client: o.Client, clock: o.Clock,
 			drainer: drain.New(o.Client, watcher, options, event.Tee(counted, sink)),
 		},
-		work: o.workOf(spec),
+		work: todo,
 	}
 	e.stop = func(error) {}
 	if err := e.record(Record{Kind: KindOpened, Process: &Process{PID: os.Getpid(), Host: machine}}); err != nil {
@@ -304,19 +308,30 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 	return e.run(ctx), nil
 }
 
-// workOf is what the run does to machines.
-func (o *Operator) workOf(spec *Spec) work {
-	hosts := func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }
+// workOf is what the run does to machines, and what gives up the way to them.
+func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 	if spec.Upgrade == nil {
-		return maintenance{hosts: hosts}
+		hosts, closing, err := o.hosts(spec)
+		return maintenance{hosts: hosts}, closing, err
 	}
-	return upgrading{machines: o.Machines, local: hosts, ask: func(ctx context.Context) error {
-		_, err := o.Client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-		if status := apierrors.APIStatus(nil); errors.As(err, &status) && status.Status().Code < http.StatusInternalServerError {
-			return nil // it answers
-		}
-		return err
-	}}
+	machines, err := spec.machines()
+	if err != nil {
+		return nil, nil, &InputError{err}
+	}
+	// Hooks run where refit does.
+	local := func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }
+	return upgrading{
+		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.ask,
+	}, func() { _ = machines.Close() }, nil
+}
+
+// ask asks the API server for something that takes all of it, etcd too. A refusal is an answer.
+func (o *Operator) ask(ctx context.Context) error {
+	_, err := o.Client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) && status.Status().Code < http.StatusInternalServerError {
+		return nil
+	}
+	return err
 }
 
 // watch reads the cluster for the first time, until ctx ends, and then watches

@@ -175,6 +175,9 @@ func (s *Spec) validateStages() error {
 	if u == nil {
 		return nil
 	}
+	if s.Access == nil {
+		return errors.New("an upgrade needs a way to its machines (access)")
+	}
 	if u.To == "" || len(u.Stages) == 0 {
 		return errors.New("an upgrade has a version and stages")
 	}

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"refit.dev/refit/host"
+	"refit.dev/refit/host/inventory"
 )
 
 const (
@@ -154,7 +155,7 @@ func (p *fakeProcedure) Close() error { return nil }
 // upgradeSpec takes a, and then the others, to the new version: a is the control plane.
 func upgradeSpec(nodes ...string) *Spec {
 	s := testSpec(nodes...)
-	s.Reboot = false
+	s.Reboot, s.Access = false, &inventory.Access{}
 	s.MaxUnavailable, _ = ParseShare("1")
 	s.Upgrade = &Upgrade{To: newVersion, Stages: []Stage{{Role: FirstControlPlane, Version: newVersion, Nodes: []string{"a"}}}}
 	if len(nodes) > 1 {

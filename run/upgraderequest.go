@@ -12,12 +12,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/host/inventory"
 	"refit.dev/refit/internal/hint"
 )
 
 // UpgradeRequest asks for an upgrade. Its stages name the nodes.
 type UpgradeRequest struct {
 	Upgrade               Upgrade
+	Access                inventory.Access
 	MaxUnavailable        Share
 	MaxUnavailablePerZone int
 	Soak                  time.Duration
@@ -51,7 +53,11 @@ func (o *Operator) prepareUpgrade(ctx, watching context.Context, r UpgradeReques
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{Spec: spec, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
+	warnings, err := spec.checkAccess(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	p := &Prepared{Spec: spec, Warnings: warnings, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
 	if spec.Upgrade.AllAtOnce {
 		return p, lockedByOther(ctx, o.Client, o.Clock.Now())
 	}
@@ -61,7 +67,7 @@ func (o *Operator) prepareUpgrade(ctx, watching context.Context, r UpgradeReques
 // spec makes the Spec of the run.
 func (r UpgradeRequest) spec(s *cluster.Snapshot, id Identity, now time.Time) (*Spec, error) {
 	spec := &Spec{
-		Run: NewID(now), Created: now.UTC(), Cluster: id, Upgrade: &r.Upgrade,
+		Run: NewID(now), Created: now.UTC(), Cluster: id, Upgrade: &r.Upgrade, Access: &r.Access,
 		MaxUnavailable: r.MaxUnavailable, MaxUnavailablePerZone: r.MaxUnavailablePerZone, Soak: metav1.Duration{Duration: r.Soak},
 		MaxMoves: r.MaxMoves, SurgeSingletons: r.SurgeSingletons, Drain: r.Drain, Timeouts: r.Timeouts,
 	}

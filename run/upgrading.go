@@ -24,6 +24,8 @@ const (
 	// lookAgain is how long a machine has to become what is asked of it, or to be
 	// reachable, before it is looked at again.
 	lookAgain = 2 * time.Second
+	// settling is how long what a step has set going may take to be there.
+	settling = time.Minute
 	// firmPatience is how long an error may last that is not about the connection.
 	firmPatience = time.Minute
 )
@@ -238,6 +240,17 @@ func (u upgrading) done(ctx context.Context, w *worker, s MachineStep) (done boo
 	return done, err
 }
 
+// settle gives what a step has set going a moment to be there.
+func (u upgrading) settle(ctx context.Context, w *worker, s MachineStep) (done bool, err error) {
+	begun := w.clock.Now()
+	err = w.persist(ctx, func() (bool, error) {
+		var err error
+		done, err = s.Done(ctx)
+		return done || err == nil && w.clock.Since(begun) >= min(settling, w.spec.Timeouts.Ready.Duration), err
+	})
+	return done, err
+}
+
 // do does a step and looks what came of it. What it says of itself decides nothing.
 func (u upgrading) do(ctx context.Context, w *worker, p Procedure, s MachineStep) error {
 	for {
@@ -245,6 +258,9 @@ func (u upgrading) do(ctx context.Context, w *worker, p Procedure, s MachineStep
 			w.emit(event.Event{Type: event.CommandOutput, Node: w.target.Name, Message: line})
 		})
 		done, lookErr := u.done(ctx, w, s)
+		if err == nil && lookErr == nil && !done { // a container may be about to start
+			done, lookErr = u.settle(ctx, w, s)
+		}
 		unknown, lost := errors.AsType[*OutcomeUnknownError](err)
 		switch {
 		case lookErr != nil:
