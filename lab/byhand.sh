@@ -35,10 +35,24 @@ on() { # NODE SCRIPT: runs it there, with what it says kept for a failure
 	rm -f "$log"
 }
 
+awaitapi() { # until the API server answers
+	local tries=0
+	until "$kubectl" get --raw /readyz >/dev/null 2>&1; do
+		((++tries < 600)) || { echo "the API server does not answer" >&2; exit 1; }
+		sleep 1
+	done
+}
+
+# A step that fails is tried again when the API server answers: a kubelet of another
+# minor makes the static pods of its machine anew some seconds after it has begun,
+# so the API server of a single control plane goes once more.
 step() { # NODE WHAT COMMAND...
-	local node=$1 what=$2 begin=$EPOCHREALTIME
+	local node=$1 what=$2 begin=$EPOCHREALTIME tries=0
 	shift 2
-	"$@" >/dev/null || { echo "$node: $what: failed" >&2; exit 1; }
+	until "$@" >/dev/null; do
+		((++tries < 4)) || { echo "$node: $what: failed" >&2; exit 1; }
+		awaitapi
+	done
 	awk -v node="$node" -v what="$what" -v b="$begin" -v e="$EPOCHREALTIME" 'BEGIN { printf "%-6s %-28s %6.1f s\n", node, what, e - b }'
 }
 
@@ -63,13 +77,14 @@ awaitready() { # NODE: until it is Ready with the version
 # What kubeadm has against cgroup v1 is to be passed over, it says itself.
 ignore='ignore=; [[ $(stat -fc %T /sys/fs/cgroup) == cgroup2fs ]] || ignore=--ignore-preflight-errors=SystemVerification'
 
+controlplanes=$("$kubectl" get nodes -l node-role.kubernetes.io/control-plane -o name)
+
 begin=$SECONDS
 first=1
 for node in "${nodes[@]}"; do
-	controlplane=$("$kubectl" get node "$node" -o go-template='{{if index .metadata.labels "node-role.kubernetes.io/control-plane" | printf "%v" | eq ""}}yes{{end}}')
 	step "$node" "repository" on "$node" "sed -i 's,/v[0-9.]*/deb/,/v$minor/deb/,' /etc/apt/sources.list.d/kubernetes.list; apt-get update -q"
 	step "$node" "package kubeadm" packages "$node" kubeadm
-	if [[ $controlplane == yes && $first == 1 ]]; then
+	if ((first)) && grep -qx "node/$node" <<<"$controlplanes"; then
 		step "$node" "kubeadm upgrade plan" on "$node" "kubeadm upgrade plan v$version"
 		step "$node" "kubeadm upgrade apply" on "$node" "$ignore; kubeadm upgrade apply -y \$ignore v$version"
 	else
