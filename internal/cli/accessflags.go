@@ -24,10 +24,10 @@ type accessFlags struct {
 }
 
 func (f *accessFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.access.ConfigFile, "ssh-config", "", "use this configuration of ssh instead of the user's and the system's; none is no configuration")
-	flags.StringVar(&f.access.User, "ssh-user", "", "log in to machines as this user")
-	flags.StringVar(&f.access.IdentityFile, "ssh-identity", "", "log in with the private key in this file")
-	flags.StringVar(&f.inventory, "inventory", "", "the file that says which machines are reached otherwise")
+	flags.StringVar(&f.access.User, "ssh-user", "", "log in as this user (default: what ssh_config says); commands are run by sudo unless it is root")
+	flags.StringVar(&f.access.IdentityFile, "ssh-key", "", "log in with the private key in this file, and with no other")
+	flags.StringVar(&f.access.ConfigFile, "ssh-config", "", "read this instead of the user's and the system's ssh_config; none reads neither")
+	flags.StringVar(&f.inventory, "inventory", "", "a file with the nodes whose machines are reached otherwise than their Node and ssh_config say")
 }
 
 // complete reads the inventory.

@@ -93,7 +93,7 @@ func newUpgradePlanCommand(a *app) *cobra.Command {
 				access = nil
 			}
 			if cmd.Flags().Changed("plan") {
-				if err := onlyPlan(file, nil, cmd, "ssh-config", "ssh-user", "ssh-identity", "inventory", "no-hosts"); err != nil {
+				if err := onlyPlan(file, nil, cmd, "ssh-config", "ssh-user", "ssh-key", "inventory", "no-hosts"); err != nil {
 					return usageError(err)
 				}
 				return a.upgradeCheckPlan(cmd.Context(), file, access)
