@@ -56,7 +56,7 @@ func TestReadRefuses(t *testing.T) {
 		head + "node: {}\n":                  "line 3: field node not found",
 		head + "nodes: [a]\n":                "line 3",
 		head + "nodes:\n  a: 10.0.0.1\n":     "line 4: want fields",
-		head + "nodes:\n  a:\n    adress: x": "line 5: there is no field \"adress\"",
+		head + "nodes:\n  a:\n    addr: x": "line 5: there is no field \"addr\"",
 		head + "nodes:\n  a: {port: x}\n":    "line 4",
 		head + "nodes:\n  a: {port: -1}\n":   "line 4: port -1",
 		head + "nodes:\n  a: {sudo: 3}\n":    "line 4",

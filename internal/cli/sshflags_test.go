@@ -17,7 +17,7 @@ func TestMaintainOverSSH(t *testing.T) {
 	t.Chdir(dir)
 	for name, text := range map[string]string{
 		"key": "", "inventory.yaml": "apiVersion: refit.dev/v1alpha1\nkind: Inventory\nnodes:\n  node-01: {address: 10.0.0.1}\n",
-		"bad.yaml": "apiVersion: refit.dev/v1alpha1\nkind: Inventory\nnodes:\n  node-01: {adress: 10.0.0.1}\n",
+		"bad.yaml": "apiVersion: refit.dev/v1alpha1\nkind: Inventory\nnodes:\n  node-01: {addr: 10.0.0.1}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -30,7 +30,7 @@ func TestMaintainOverSSH(t *testing.T) {
 		{"--all --reboot --inventory inventory.yaml", "--inventory"},
 		{"--all --reboot --ssh --ssh-key nothing", "--ssh-key"},
 		{"--all --reboot --ssh --inventory nothing", "nothing"},
-		{"--all --reboot --ssh --inventory bad.yaml", `line 4: there is no field "adress"`},
+		{"--all --reboot --ssh --inventory bad.yaml", `line 4: there is no field "addr"`},
 	} {
 		var f maintainFlags
 		flags := pflag.NewFlagSet("maintain", pflag.ContinueOnError)
