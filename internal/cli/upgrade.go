@@ -14,6 +14,6 @@ func newUpgradeCommand(a *app) *cobra.Command {
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newUpgradePlanCommand(a), newUpgradeStatusCommand(a))
+	cmd.AddCommand(newUpgradePlanCommand(a), newUpgradeApplyCommand(a), newUpgradeStatusCommand(a))
 	return cmd
 }
