@@ -23,7 +23,7 @@ TWIN_ENV := cd cmd/refit-twin; GOFLAGS="$(TWIN_GOFLAGS)"
 # Packages whose tests take no time and need no control plane, but for the ones
 # named here, which hold an answer against the real thing.
 IMPURE := TestTheSchedulerAgrees
-PURE := $(wildcard ./skew ./budget ./check ./placement ./plan ./outage ./event ./report ./internal/hint ./internal/synthetic)
+PURE := $(wildcard ./skew ./budget ./check ./placement ./plan ./outage ./upgrade ./event ./report ./internal/hint ./internal/synthetic)
 
 # How long the tests of one package may hang before they are ended.
 TEST_TIMEOUT := 30m
@@ -32,7 +32,7 @@ TOOLS := bin/tools/golangci-lint
 
 .PHONY: help
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 .PHONY: build
 build: bin/refit bin/kubectl-refit bin/refit-twin ## build bin/refit, bin/kubectl-refit (the same) and bin/refit-twin
@@ -66,7 +66,7 @@ test: build tools ## run every test of both modules with -race; the last line sa
 
 .PHONY: check
 check: tools bin/refit ## build, vet, lint (both modules) and the pure tests: under a minute when warm
-	@go vet ./...
+	@go vet -tags e2e ./...
 	@$(TWIN_ENV) go vet ./...
 	@$(MAKE) --no-print-directory lint
 	@go test -skip '$(IMPURE)' $(PURE)
@@ -88,9 +88,31 @@ lint: tools ## run the linters over both modules
 vulns: tools ## look for known vulnerabilities in both modules
 	@tools/vulns
 
+# What a lab is asked to be.
+LAB := default
+CONTROL_PLANES := 1
+WORKERS := 2
+LAB_VERSION := 1.36.3
+
+.PHONY: lab-up
+lab-up: ## make a real kubeadm cluster of machines in containers (LAB= CONTROL_PLANES= WORKERS= LAB_VERSION=); wants root and Docker
+	@go run ./cmd/refit-lab up --name $(LAB) --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --version $(LAB_VERSION)
+
+.PHONY: lab-down
+lab-down: ## remove the lab LAB; ALL=1 removes every lab and what carries them
+	@go run ./cmd/refit-lab down --name $(LAB) $(if $(ALL),--all)
+
+.PHONY: lab-status
+lab-status: ## tell what there is of every lab
+	@go run ./cmd/refit-lab status
+
+.PHONY: e2e
+e2e: ## bring labs up and do to them what a user would, and worse; wants root and Docker
+	@go test -tags e2e ./lab/e2e -v -count=1 -timeout 3h
+
 .PHONY: tidy
 tidy: ## complain about a go.mod or go.sum that is not tidy
-	@for module in . cmd/refit-twin tools; do \
+	@for module in . cmd/refit-twin tools lab/build/*; do \
 		go -C $$module mod tidy -diff || { echo "$$module/go.mod is not tidy: run go -C $$module mod tidy" >&2; exit 1; }; \
 	done
 

@@ -101,6 +101,14 @@ func (o Options) Leaves(pod *cluster.Pod, now time.Time) bool {
 	return o.judge(pod.Pod, now, podFacts{daemonSetMissing: missing}).fate != skip
 }
 
+// Refuses tells whether a drain under these options refuses the whole node because of
+// pod, and in which words.
+func (o Options) Refuses(pod *cluster.Pod, now time.Time) (why string, refused bool) {
+	missing := ofDaemonSet(pod.Pod) && len(pod.Controllers) > 0 && !pod.Controllers[0].Found
+	j := o.judge(pod.Pod, now, podFacts{daemonSetMissing: missing})
+	return j.message, j.fate == refuse
+}
+
 func (o Options) filterSelector(pod *corev1.Pod, _ time.Time, _ podFacts) judgement {
 	if o.PodSelector == nil || o.PodSelector.Matches(labels.Set(pod.Labels)) {
 		return judgement{}

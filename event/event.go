@@ -42,6 +42,17 @@ const (
 	BudgetChanged Type = "budget-changed"
 	// CommandOutput is one line that a command on a node wrote: Node, Message.
 	CommandOutput Type = "command-output"
+	// APILost and APIBack report that the API server stopped answering while a control plane was worked on, and that it
+	// answers again: Node, Message; Seconds of the outage with APIBack. Time is that of the first request that failed, and of
+	// the first one after it that was answered.
+	APILost Type = "api-lost"
+	APIBack Type = "api-back"
+	// Fetching and Fetched report that machines load ahead what they will need: Nodes, Message; Seconds with Fetched.
+	Fetching Type = "fetching"
+	Fetched  Type = "fetched"
+	// StageStarted and StageDone report that the nodes of a stage may be begun, and that all are finished: Nodes, Message.
+	StageStarted Type = "stage-started"
+	StageDone    Type = "stage-done"
 	// Warning is anything that a person should read and that stops nothing: Message, Hint; Node or Pod if it is about one.
 	Warning Type = "warning"
 	// Summary is the last event of every long operation: Result, Counts, Seconds, Remaining.
@@ -62,10 +73,12 @@ type Phase string
 const (
 	PhasePending    Phase = "pending"     // not started yet
 	PhaseCordoning  Phase = "cordoning"   // being marked unschedulable
+	PhasePreparing  Phase = "preparing"   // the machine is worked on, and the node still has its pods
 	PhaseSurging    Phase = "surging"     // waiting for replacements of pods that can never be evicted
 	PhaseDraining   Phase = "draining"    // pods are leaving
 	PhaseWorking    Phase = "working"     // the command or the reboot is under way
 	PhaseReadying   Phase = "readying"    // waiting for the node to be Ready
+	PhaseVerifying  Phase = "verifying"   // what the machine really runs is looked at
 	PhaseUncordon   Phase = "uncordoning" // being marked schedulable again
 	PhaseRecovering Phase = "recovering"  // waiting for the evicted workloads to be back
 	PhaseSoaking    Phase = "soaking"     // done, and its slot not free yet

@@ -29,7 +29,11 @@ type Local struct {
 }
 
 // NewLocal returns the Host for commands of the named run about node.
-func NewLocal(node *corev1.Node, run string) *Local {
+func NewLocal(node *corev1.Node, run string) *Local { return &Local{env: Environment(node, run)} }
+
+// Environment is what commands of the named run about node find in their
+// environment, see Local.
+func Environment(node *corev1.Node, run string) []string {
 	address := ""
 	for _, a := range node.Status.Addresses {
 		if a.Type == corev1.NodeInternalIP {
@@ -37,12 +41,12 @@ func NewLocal(node *corev1.Node, run string) *Local {
 			break
 		}
 	}
-	return &Local{env: []string{
+	return []string{
 		"REFIT_NODE=" + node.Name,
 		"REFIT_NODE_UID=" + string(node.UID),
 		"REFIT_NODE_ADDRESS=" + address,
 		"REFIT_RUN=" + run,
-	}}
+	}
 }
 
 // Run runs `sh -c command` in a process group of its own, so that a Ctrl-C at

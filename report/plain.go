@@ -48,6 +48,16 @@ func (n *narrator) lines(e event.Event, p *progress) []string {
 		return []string{printableLine(e.Node) + "  " + printableLine(e.Message) + n.dryRun}
 	case event.NodeFailed:
 		return withHint(printableLine(e.Node)+"  failed: "+printableLine(e.Message), e.Hint)
+	case event.Fetching:
+		return []string{"fetching " + printableLine(e.Message) + " on " + phrase.Count(len(e.Nodes), "machine")}
+	case event.Fetched:
+		return []string{"fetched " + printableLine(e.Message) + " in " + seconds(e.Seconds)}
+	case event.StageStarted:
+		return []string{"stage: " + printableLine(e.Message) + ", " + phrase.Count(len(e.Nodes), "node")}
+	case event.StageDone:
+		return []string{"stage done: " + printableLine(e.Message)}
+	case event.APILost, event.APIBack:
+		return []string{printableLine(e.Node) + "  " + printableLine(e.Message)}
 	case event.CommandOutput:
 		return []string{printableLine(e.Node) + "  | " + printableLine(e.Message)}
 	case event.Warning:
@@ -118,7 +128,7 @@ func result(e event.Event, p *progress) string {
 	case e.Type == event.NodeFailed:
 		did = "failed"
 	case p.run != "" && e.Type == event.NodePhase && e.Phase == event.PhaseDone:
-		did = "maintained"
+		did = p.verb()
 	case p.run != "":
 	case e.Type == event.NodeCordoned:
 		did = "cordoned"

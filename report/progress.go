@@ -20,7 +20,16 @@ type progress struct {
 	started time.Time
 	nodes   map[string]*node
 	evicted int
+	upgrade bool         // the run has stages: it is an upgrade
 	summary *event.Event // nil until the end
+}
+
+// verb is what happens to the nodes of a run.
+func (p *progress) verb() string {
+	if p.upgrade {
+		return "upgraded"
+	}
+	return "maintained"
 }
 
 // node is where one node stands.
@@ -51,6 +60,8 @@ func (p *progress) apply(e event.Event) {
 		for _, name := range e.Nodes {
 			p.node(name)
 		}
+	case event.StageStarted:
+		p.upgrade = true
 	case event.Summary:
 		p.summary = &e
 	}

@@ -16,7 +16,7 @@ func summarize(e event.Event, p *progress, dryRun string) []string {
 	done, failed, _, _ := p.counts()
 	verb := "drained"
 	if p.run != "" {
-		verb = "maintained"
+		verb = p.verb()
 	}
 	var lines []string
 	switch {

@@ -14,7 +14,9 @@ import (
 	"refit.dev/refit/event"
 )
 
-func (w *worker) awaitReady(ctx context.Context) error {
+// awaitReady waits until the node is Ready, and in the way that ready asks for. That
+// returns what is missing, in words, or "".
+func (w *worker) awaitReady(ctx context.Context, ready func(*corev1.Node) string) error {
 	return w.step(ctx, StepReady, Record{}, func() (Record, error) {
 		last := "it is Ready"
 		err := w.lookout.await(ctx, w.spec.Timeouts.Ready.Duration, []topic{nodeTopic(w.target.Name)}, func() (bool, error) {
@@ -22,8 +24,7 @@ func (w *worker) awaitReady(ctx context.Context) error {
 			if err != nil {
 				return false, err
 			}
-			if w.spec.Reboot && node.Status.NodeInfo.BootID == w.status.BootID {
-				last = "it has not rebooted: its boot ID is still " + w.status.BootID
+			if last = ready(node); last != "" {
 				return false, nil
 			}
 			last = readyMessage(node)

@@ -5,6 +5,7 @@ package run
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -86,6 +87,8 @@ type lock interface {
 	// check returns errLockLost if another run may be at work, any other error if
 	// that cannot be known.
 	check(ctx context.Context) error
+	// lasting makes a renewal of the lock good for d from now on.
+	lasting(ctx context.Context, d time.Duration) error
 	// gone is closed when another run has it.
 	gone() <-chan struct{}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -20,7 +21,7 @@ type engine struct {
 	spec    *Spec
 	log     Log
 	cluster Cluster
-	hosts   Hosts
+	work    work
 	lock    lock
 	clock   clock.WithTicker
 	sink    event.Sink
@@ -29,12 +30,16 @@ type engine struct {
 	picture *picture
 	lookout *lookout
 
+	proof   string // what was found when all nodes were finished
+	entered int    // the number of the stage that was told last, 1 for the first
+
 	stop context.CancelCauseFunc // ends the run in order, with the reason
 
 	mu        sync.Mutex // guards what follows
 	status    *Status
 	counts    event.Counts
 	remaining []event.Remaining
+	outages   []time.Duration // of the API server
 }
 
 // run works until every node is finished, or none may be started any more, or
@@ -67,6 +72,12 @@ func (e *engine) run(ctx context.Context) Outcome {
 	steering := e.steer(watching)
 	reason := e.schedule(ctx)
 	untidy := e.unsteer(ctx, steering)
+	if e.spec.Upgrade != nil && reason == "" && e.left() == 0 {
+		var wrong []string
+		if e.proof, wrong = e.prove(context.WithoutCancel(ctx)); len(wrong) > 0 {
+			reason = "not every node is at " + e.spec.Upgrade.To + ": " + few(wrong)
+		}
+	}
 	return e.close(ctx, reason, untidy, e.clock.Since(begun))
 }
 
@@ -93,6 +104,11 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 	for {
 		var d Decision
 		begun := e.clock.Now()
+		if len(active) == 0 && ctx.Err() == nil {
+			if why := e.advance(ctx); why != "" {
+				return why
+			}
+		}
 		if ctx.Err() != nil {
 			if !stopping {
 				stopping = true
@@ -227,7 +243,7 @@ func (e *engine) tellInterruption(active map[string]bool) {
 	defer e.mu.Unlock()
 	var commands []string
 	for _, target := range e.spec.Nodes {
-		if active[target.Name] && e.status.Nodes[target.Name].Steps[StepCommand] == Intent {
+		if n := e.status.Nodes[target.Name]; active[target.Name] && n.Steps[n.Step] == Intent && uninterrupted(n.Step) {
 			commands = append(commands, target.Name)
 		}
 	}
@@ -238,6 +254,15 @@ func (e *engine) tellInterruption(active map[string]bool) {
 			Hint:    "a second Ctrl-C ends refit at once; then nobody knows how far the command got",
 		})
 	}
+}
+
+// uninterrupted tells whether a step is waited for when the run is to stop.
+func uninterrupted(step Step) bool {
+	switch step {
+	case StepCordon, StepSurge, StepDrain, StepReboot, StepReady, StepUncordon, StepRecover, StepSoak, StepVerify:
+		return false
+	}
+	return true
 }
 
 // skip leaves out a node that is gone.

@@ -542,7 +542,7 @@ func TestEngineTimeouts(t *testing.T) {
 		}, "no network", true},
 		"reboot": {func(c *fakeCluster, tr *trial) {
 			tr.spec.Timeouts.Ready = short
-			tr.hosts = func(node *corev1.Node) host.Host { return deafHost{} }
+			tr.work = maintenance{hosts: func(*corev1.Node) host.Host { return deafHost{} }}
 		}, "its boot ID is still boot-1", true},
 		"recover": {func(c *fakeCluster, tr *trial) {
 			tr.spec.Timeouts.Recover = short

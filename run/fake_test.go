@@ -93,6 +93,7 @@ func (f *fakeChanges) Take() []cluster.Change {
 		changes = append(changes, cluster.Change{Kind: cluster.KindBudget, Namespace: b.Namespace, Name: b.Name, UID: b.UID, Verb: cluster.Updated})
 	}
 	f.c.mu.Lock()
+	changes = append(changes, cluster.Change{Kind: cluster.KindPod, Namespace: "kube-system", Name: "etcd-a", Verb: cluster.Updated})
 	for name := range f.c.names {
 		changes = append(changes, cluster.Change{Kind: cluster.KindPod, Namespace: "shop", Name: name, Verb: cluster.Updated})
 	}
@@ -322,7 +323,7 @@ func (c *fakeCluster) drain(name string) (d Drained) {
 	c.change(func() {
 		var stay []*corev1.Pod
 		for _, p := range c.pods {
-			if p.Spec.NodeName != name {
+			if p.Spec.NodeName != name || len(p.OwnerReferences) == 0 { // a static one stays
 				stay = append(stay, p)
 				continue
 			}
@@ -376,7 +377,9 @@ func (c *fakeCluster) workload(name string, nodes ...string) {
 func (c *fakeCluster) Leaving(_ context.Context, name string) (s drain.Selection, err error) {
 	if node := c.Around(name); node != nil {
 		for _, p := range node.Pods {
-			s.Leave = append(s.Leave, p.Pod)
+			if len(p.OwnerReferences) > 0 {
+				s.Leave = append(s.Leave, p.Pod)
+			}
 		}
 	}
 	return s, nil
@@ -486,6 +489,8 @@ type fakeLock struct {
 func (l *fakeLock) gone() <-chan struct{}       { return l.lost }
 func (l *fakeLock) check(context.Context) error { return l.err }
 
+func (l *fakeLock) lasting(context.Context, time.Duration) error { return l.err }
+
 // memoryLog is a journal in memory.
 type memoryLog struct {
 	mu      sync.Mutex
@@ -537,7 +542,7 @@ func (tr *trial) next(t *testing.T, unknown UnknownCommand) *engine {
 	e := &engine{
 		spec: spec, status: statusOf(tr.log.records), log: tr.log, cluster: tr.cluster, lock: tr.lock,
 		clock: clock.RealClock{}, sink: event.SinkFunc(tr.emit), unknown: unknown, tally: newTally(),
-		hosts: func(node *corev1.Node) host.Host { return fakeHost{c: tr.cluster, node: node.Name} },
+		work: maintenance{hosts: func(node *corev1.Node) host.Host { return fakeHost{c: tr.cluster, node: node.Name} }},
 	}
 	tr.cluster.sink = e.tally
 	e.stop = func(error) {}
@@ -556,7 +561,7 @@ func (tr *trial) emit(e event.Event) {
 }
 
 func (tr *trial) hosted(run func(ctx context.Context, node string) error) {
-	tr.hosts = func(node *corev1.Node) host.Host { return fakeHost{c: tr.cluster, node: node.Name, run: run} }
+	tr.work = maintenance{hosts: func(node *corev1.Node) host.Host { return fakeHost{c: tr.cluster, node: node.Name, run: run} }}
 }
 
 // last returns the last event, which has to be the summary.
@@ -585,6 +590,23 @@ func (tr *trial) awaitWarning(ctx context.Context, text string) {
 		more := tr.more
 		tr.mu.Unlock()
 		if tr.warned(text) {
+			return
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// awaitEvent waits for an event.
+func (tr *trial) awaitEvent(ctx context.Context, is func(event.Event) bool) {
+	for {
+		tr.mu.Lock()
+		more, found := tr.more, slices.ContainsFunc(tr.events, is)
+		tr.mu.Unlock()
+		if found {
 			return
 		}
 		select {

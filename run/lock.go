@@ -4,6 +4,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,8 +34,8 @@ const (
 	// lockMargin is for a renewal that is on its way.
 	lockMargin = 2 * time.Second
 	// longestExpiry bounds what is believed of a Lease that refit did not write:
-	// it may be anything.
-	longestExpiry = 10 * lockDuration
+	// it may be anything. A run that takes the API server away says so for ten minutes.
+	longestExpiry = 20 * lockDuration
 	// releaseLimit is what giving the lock up may take at the end: somebody waits for the program.
 	releaseLimit = 5 * time.Second
 )
@@ -71,7 +72,8 @@ type lease struct {
 
 	mu      sync.Mutex
 	current *coordinationv1.Lease
-	renewed time.Time // when the last renewal that succeeded was sent
+	renewed time.Time     // when the last renewal that succeeded was sent
+	valid   time.Duration // for how long a renewal is good; 0 stands for lockDuration
 }
 
 // holderOf is what stands in the Lease: the run, and the machine with its journal.
@@ -190,7 +192,7 @@ func (l *lease) claim(lease *coordinationv1.Lease, now time.Time) {
 		lease.Spec.LeaseTransitions = ptr.To(ptr.Deref(lease.Spec.LeaseTransitions, -1) + 1)
 	}
 	lease.Spec.HolderIdentity = &l.holder
-	lease.Spec.LeaseDurationSeconds = ptr.To(int32(lockDuration / time.Second))
+	lease.Spec.LeaseDurationSeconds = ptr.To(int32(cmp.Or(l.valid, lockDuration) / time.Second))
 	lease.Spec.RenewTime = &metav1.MicroTime{Time: now}
 }
 
@@ -231,6 +233,16 @@ func (l *lease) check(ctx context.Context) error {
 	if now.Sub(renewed) < limit && now.Round(0).Sub(renewed.Round(0)) < limit {
 		return nil
 	}
+	return l.renew(ctx)
+}
+
+// lasting makes each renewal good for d from now on, and renews the lock at once: before
+// the run does what may take the API server away, as nobody can renew a Lease then, and
+// whoever comes first when it is back would find it expired.
+func (l *lease) lasting(ctx context.Context, d time.Duration) error {
+	l.mu.Lock()
+	l.valid = d
+	l.mu.Unlock()
 	return l.renew(ctx)
 }
 

@@ -323,3 +323,31 @@ func TestLockIsRenewed(t *testing.T) {
 	cancel()
 	<-ended
 }
+
+// A run that takes the API server away keeps its lock through an outage in which nobody
+// can renew it, and has the usual one back afterwards.
+func TestLockLastsThroughAnOutage(t *testing.T) {
+	client, clk := fake.NewClientset(), clocktesting.NewFakeClock(testTime)
+	l, err := acquireLease(t.Context(), client, us, clk, event.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.lasting(t.Context(), outageExpected); err != nil {
+		t.Fatal(err)
+	}
+	clk.Step(5 * time.Minute)
+	_, err = acquireLease(t.Context(), client, them, clk, event.Discard)
+	if locked, ok := errors.AsType[*LockedError](err); !ok || locked.Expires != outageExpected-5*time.Minute {
+		t.Errorf("after five minutes without a renewal: %v", err)
+	}
+	if err := l.check(t.Context()); err != nil { // it is renewed as soon as that can be
+		t.Error(err)
+	}
+	if err := l.lasting(t.Context(), lockDuration); err != nil {
+		t.Fatal(err)
+	}
+	clk.Step(time.Minute)
+	if err := lockedByOther(t.Context(), client, clk.Now()); err != nil {
+		t.Errorf("a minute without a renewal, and no outage expected: %v", err)
+	}
+}

@@ -69,9 +69,10 @@ type Decision struct {
 // any other, unless only the wait for its workloads is left.
 func Next(v View, spec *Spec, p Progress) Decision {
 	d := Decision{Slots: spec.MaxUnavailable.Of(len(v.Nodes))}
+	current := spec.current(p.Nodes)
 	out := map[string]bool{}
 	for _, n := range v.Nodes {
-		if reason := whyOut(n, spec.Run, p); reason != "" {
+		if reason := whyOut(n, spec.Run, p); reason != "" && !spec.staysCordoned(n, p) {
 			d.Out = append(d.Out, NodeReason{n.Name, reason})
 			out[n.Name] = true
 		}
@@ -83,7 +84,7 @@ func Next(v View, spec *Spec, p Progress) Decision {
 		if status.Standing == Failed {
 			failures++
 		}
-		if p.Active[target.Name] || (status.Standing != Waiting && status.Standing != Begun) {
+		if p.Active[target.Name] || (status.Standing != Waiting && status.Standing != Begun) || !spec.turn(target.Name, status, current) {
 			continue
 		}
 		node, reason := find(v.Nodes, target)
@@ -105,20 +106,38 @@ func Next(v View, spec *Spec, p Progress) Decision {
 		d.Stop = fmt.Sprintf("no new nodes are started, because --max-failures is %d", spec.MaxFailures)
 		return d
 	}
-	if len(candidates) > 0 && len(p.Active) < d.Slots {
+	switch {
+	case len(candidates) == 0:
+	case spec.atOnce(current):
+		for _, n := range candidates {
+			d.Start = append(d.Start, n.Name)
+		}
+	case len(p.Active) < d.Slots:
 		d.choose(v, spec, p, candidates, out)
 	}
 	return d
 }
 
+// staysCordoned tells whether a node of an upgrade was cordoned by somebody else
+// before it, and is not worked on. It has no part in what the run takes out, and will be
+// cordoned in the end: with one slot no other node would ever have its turn.
+func (s *Spec) staysCordoned(node *corev1.Node, p Progress) bool {
+	target, status := s.target(node.Name), p.Nodes[node.Name]
+	return s.Upgrade != nil && target != nil && target.Unschedulable && !p.Active[node.Name] && cluster.Ready(node) &&
+		(status.Standing == Waiting || status.Standing == Maintained)
+}
+
 // choose asks the planner which of the candidates to start.
 func (d *Decision) choose(v View, spec *Spec, p Progress, candidates []*corev1.Node, out map[string]bool) {
 	w, in := v.World, spec.intent(d.Slots)
-	state := &plan.State{Stage: make([]plan.Stage, len(v.Nodes)), Out: make([]bool, len(v.Nodes)), Owned: make([]bool, len(v.Nodes)), Total: spec.Pods, Now: p.Now}
+	state := &plan.State{Stage: make([]plan.Stage, len(v.Nodes)), Out: make([]bool, len(v.Nodes)), Owned: make([]bool, len(v.Nodes)), Total: spec.Pods * spec.hops(), Now: p.Now}
 	for i, n := range v.Nodes {
 		state.Out[i] = out[n.Name]
 		if status := p.Nodes[n.Name]; status != nil {
 			state.Stage[i] = stage(status, p.Active[n.Name])
+			if state.Stage[i] == plan.Uninvolved && status.Visits > 0 {
+				state.Stage[i] = plan.Done // with this hop
+			}
 			// A pod is often seen to leave before the answer to its eviction is there.
 			state.Evicted += max(status.Evicted, p.Sought[n.Name]-w.Staying(i))
 		}
@@ -132,7 +151,7 @@ func (d *Decision) choose(v View, spec *Spec, p Progress, candidates []*corev1.N
 		i, _ := w.Node(n.Name)
 		status := p.Nodes[n.Name]
 		state.Stage[i], state.Owned[i] = plan.Waiting, status.Standing == Begun
-		if state.Owned[i] && worked(status) {
+		if state.Owned[i] && spec.worked(status) {
 			state.Out[i] = true // it does not go out again, and needs no other slot
 		}
 	}
@@ -160,9 +179,6 @@ func stage(n *NodeStatus, active bool) plan.Stage {
 	}
 	return plan.Uninvolved
 }
-
-// worked tells whether the work on the machine is done: the node is not taken out again.
-func worked(s *NodeStatus) bool { return s.Steps[StepCommand] == Done || s.Steps[StepReboot] == Done }
 
 // whyOut says why a node counts as unavailable, or "".
 func whyOut(node *corev1.Node, run string, p Progress) string {

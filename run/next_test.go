@@ -185,7 +185,7 @@ func TestNextNeverTooMany(t *testing.T) {
 			if st := p.Nodes[name].Standing; st != Waiting && st != Begun {
 				rt.Fatalf("%s is %s and started", name, st)
 			}
-			if !worked(p.Nodes[name]) {
+			if !spec.worked(p.Nodes[name]) {
 				out[name] = true
 			}
 		}

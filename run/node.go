@@ -46,6 +46,7 @@ type worker struct {
 	*engine
 	target Target
 	status *NodeStatus // written by record only, for this goroutine
+	stage  *Stage      // of an upgrade: the one that the node is in
 	// evicted is the tally at the end of this node's drain.
 	evicted map[types.UID]int32
 	// left is how many pods have left the node in this process, in all of its drains.
@@ -58,6 +59,7 @@ type worker struct {
 func (e *engine) node(ctx context.Context, name string) {
 	e.mu.Lock()
 	w := &worker{engine: e, target: *e.spec.target(name), status: e.status.Nodes[name]}
+	w.stage = e.spec.stageOf(name, w.status)
 	e.mu.Unlock()
 	w.tally.begin(slices.Clone(w.status.Workloads)) // of an earlier process; a drain that begins adds its own
 	err := w.steps(ctx)
@@ -86,34 +88,46 @@ func (e *engine) node(ctx context.Context, name string) {
 	}
 }
 
-// steps are the maintenance of a node. What the journal says is done, and cannot
-// have been undone since, is not done again.
+// steps are one visit to a node. What the journal says is done, and cannot have been
+// undone since, is not done again.
 func (w *worker) steps(ctx context.Context) error {
-	act, perform := StepCommand, w.command
-	if w.spec.Reboot {
-		act, perform = StepReboot, w.reboot
-	}
 	if err := w.settleUnknown(); err != nil {
 		return err
 	}
-	if w.status.Steps[act] != Done {
-		for _, step := range []func(context.Context) error{w.cordon, w.vacate, perform} {
-			if err := step(ctx); err != nil {
-				return err
-			}
+	todo, err := w.work.todo(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer todo.close()
+	if !w.spec.worked(w.status) {
+		leave := []act{w.cordon, w.vacate}
+		if todo.inPlace {
+			leave = nil
+		}
+		acts := slices.Concat(todo.serving, leave, todo.empty)
+		if err := inOrder(ctx, acts); err != nil {
+			return err
 		}
 	}
 	if w.status.Steps[StepUncordon] != Done {
-		for _, step := range []func(context.Context) error{w.awaitReady, w.uncordon} {
-			if err := step(ctx); err != nil {
-				return err
-			}
+		back := slices.Concat([]act{func(ctx context.Context) error { return w.awaitReady(ctx, todo.ready) }}, todo.proof)
+		if !todo.inPlace {
+			back = append(back, w.uncordon)
+		}
+		if err := inOrder(ctx, back); err != nil {
+			return err
 		}
 	}
-	if err := w.awaitRecovery(ctx); err != nil {
-		return err
+	return inOrder(ctx, slices.Concat([]act{w.awaitRecovery}, todo.after, []act{w.soak}))
+}
+
+func inOrder(ctx context.Context, acts []act) error {
+	for _, do := range acts {
+		if err := do(ctx); err != nil {
+			return err
+		}
 	}
-	return w.soak(ctx)
+	return nil
 }
 
 // step records that a step begins, does it, and records that it is done. act
@@ -127,6 +141,9 @@ func (w *worker) step(ctx context.Context, step Step, intent Record, act func() 
 		return err
 	}
 	if p := phaseOf(step); p != "" {
+		if p == event.PhaseWorking && w.spec.Upgrade != nil && w.status.Steps[StepCordon] == "" {
+			p = event.PhasePreparing
+		}
 		w.phase(p, intent.Reason)
 	}
 	done, err := act()
@@ -154,9 +171,16 @@ func phaseOf(step Step) event.Phase {
 		return event.PhaseRecovering
 	case StepSoak:
 		return event.PhaseSoaking
-	case StepDrain:
+	case StepVerify:
+		return event.PhaseVerifying
+	case StepBeforeNode:
+		return event.PhasePreparing
+	case StepAfterNode:
+		return event.PhaseWorking
+	case StepDrain, StepMachine, StepFetch, StepBeforeStage, StepAfterStage, StepPause:
+		return ""
 	}
-	return ""
+	return event.PhaseWorking // on the machine, in an upgrade
 }
 
 // recheck looks at the node right before something is done to it: at the API
@@ -194,22 +218,32 @@ func (w *worker) whyNot(node *corev1.Node) string {
 	return w.spec.whyLost(node, leave)
 }
 
-func (w *worker) cordon(ctx context.Context) error {
+// admit looks whether the node may be taken up, or is still to be worked on.
+func (w *worker) admit(ctx context.Context) (*corev1.Node, error) {
 	node, err := w.recheck(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if held := w.whyNot(node); held != "" {
-		if w.status.Standing == Waiting {
-			// Let the caches see it too, so that the node is not started again.
-			_ = w.lookout.await(ctx, callLimit, []topic{nodeTopic(w.target.Name)}, func() (bool, error) {
-				seen, err := w.seen()
-				return err == nil && w.whyNot(seen) != "", err
-			})
-			w.picture.note(cluster.Change{Kind: cluster.KindNode, Name: w.target.Name})
-			return errPutAside
-		}
-		return &failure{reason: held, hint: "find out who did, and resume the run when the node is free"}
+	held := w.whyNot(node)
+	if held == "" {
+		return node, nil
+	}
+	if w.status.Standing != Waiting {
+		return nil, &failure{reason: held, hint: "find out who did, and resume the run when the node is free"}
+	}
+	// Let the caches see it too, so that the node is not started again.
+	_ = w.lookout.await(ctx, callLimit, []topic{nodeTopic(w.target.Name)}, func() (bool, error) {
+		seen, err := w.seen()
+		return err == nil && w.whyNot(seen) != "", err
+	})
+	w.picture.note(cluster.Change{Kind: cluster.KindNode, Name: w.target.Name})
+	return nil, errPutAside
+}
+
+func (w *worker) cordon(ctx context.Context) error {
+	node, err := w.admit(ctx)
+	if err != nil {
+		return err
 	}
 	return w.step(ctx, StepCordon, Record{}, func() (Record, error) {
 		changed := false
@@ -310,6 +344,11 @@ func (w *worker) ownCordon(ctx context.Context) (*corev1.Node, error) {
 
 func (w *worker) finish(ctx context.Context) {
 	if w.record(Record{Kind: KindNodeDone, Node: w.target.Name}) != nil {
+		return
+	}
+	if w.spec.Upgrade != nil {
+		w.note(ctx, reasonMaintained, fmt.Sprintf("refit run %s brought the node to %s", w.spec.Run, w.stage.Version))
+		w.phase(event.PhaseDone, w.stage.Version)
 		return
 	}
 	w.note(ctx, reasonMaintained, fmt.Sprintf("refit run %s maintained the node", w.spec.Run))

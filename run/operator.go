@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -95,7 +96,11 @@ func (o *Operator) prepare(ctx, watching context.Context, r Request) (*Prepared,
 	if err != nil {
 		return nil, err
 	}
-	p := &Prepared{Spec: spec, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
+	warnings, err := spec.checkAccess(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	p := &Prepared{Spec: spec, Warnings: warnings, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
 	if err := p.judge(ctx, snapshot, spec.view(snapshot)); err != nil {
 		return nil, err
 	}
@@ -261,6 +266,11 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 	if err != nil {
 		return Outcome{}, err
 	}
+	todo, closing, err := o.workOf(spec)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer closing()
 	machine, err := os.Hostname()
 	if err != nil {
 		return Outcome{}, fmt.Errorf("find this machine's name: %w", err)
@@ -289,13 +299,39 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 			Watcher: watcher, client: o.Client, clock: o.Clock,
 			drainer: drain.New(o.Client, watcher, options, event.Tee(counted, sink)),
 		},
-		hosts: func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) },
+		work: todo,
 	}
 	e.stop = func(error) {}
 	if err := e.record(Record{Kind: KindOpened, Process: &Process{PID: os.Getpid(), Host: machine}}); err != nil {
 		return Outcome{}, hint.Wrap(err, "make room for the journal; nothing was changed")
 	}
 	return e.run(ctx), nil
+}
+
+// workOf is what the run does to machines, and what gives up the way to them.
+func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
+	if spec.Upgrade == nil {
+		hosts, closing, err := o.hosts(spec)
+		return maintenance{hosts: hosts}, closing, err
+	}
+	machines, err := spec.machines()
+	if err != nil {
+		return nil, nil, &InputError{err}
+	}
+	// Hooks run where refit does.
+	local := func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }
+	return upgrading{
+		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.ask,
+	}, func() { _ = machines.Close() }, nil
+}
+
+// ask asks the API server for something that takes all of it, etcd too. A refusal is an answer.
+func (o *Operator) ask(ctx context.Context) error {
+	_, err := o.Client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) && status.Status().Code < http.StatusInternalServerError {
+		return nil
+	}
+	return err
 }
 
 // watch reads the cluster for the first time, until ctx ends, and then watches

@@ -4,6 +4,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ func (e *engine) close(ctx context.Context, reason string, untidy error, took ti
 	}
 	o.Status = e.status
 	e.emit(event.Event{
-		Type: event.Summary, Result: o.Result, Message: o.Reason, Hint: o.Hint,
+		Type: event.Summary, Result: o.Result, Message: cmp.Or(o.Reason, e.proof), Hint: o.Hint,
 		Counts: &counts, Seconds: took.Seconds(), Remaining: remaining,
 	})
 	return o
@@ -86,7 +87,7 @@ func (e *engine) sumUp(reason string, untidy error) Outcome {
 		}
 	}
 	say(event.ResultFailed, failed, "failed")
-	say(event.ResultFailed, replaced, "replaced by another one of the same name, which was not maintained")
+	say(event.ResultFailed, replaced, "replaced by another one of the same name, which was left alone")
 	say(event.ResultUnfinished, timedOut, "timed out")
 	say(event.ResultDone, gone, "deleted meanwhile")
 	if untidy != nil {

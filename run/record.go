@@ -32,6 +32,8 @@ const (
 	KindNodeFailed Kind = "node-failed"
 	// KindNodeSkipped says that there is no such node any more: Node, Reason, Replaced.
 	KindNodeSkipped Kind = "node-skipped"
+	// KindStage is about what stands between the stages of a run: Stage, Step, State, Reason.
+	KindStage Kind = "stage"
 	// KindStopped says that a process left the run before its end: Result, Reason.
 	KindStopped Kind = "stopped"
 	// KindFinished closes a run of which every node was maintained, or is no more: Result.
@@ -44,6 +46,10 @@ const (
 // in which they stand here; a run has either StepCommand or StepReboot. StepSurge
 // is there where something has to be surged, StepSoak where that was asked for.
 // A drain may be interrupted by another StepSurge.
+//
+// An upgrade has steps on its machines, before the cordon and after the drain, whose
+// names are those of package kubeadm; then StepMachine, which says that they are all
+// done.
 type Step string
 
 const (
@@ -56,6 +62,17 @@ const (
 	StepUncordon Step = "uncordon"
 	StepRecover  Step = "recover"
 	StepSoak     Step = "soak"
+
+	StepMachine    Step = "machine"
+	StepVerify     Step = "verify"
+	StepBeforeNode Step = "before-node" // hooks
+	StepAfterNode  Step = "after-node"
+
+	// Of a stage: what it needs is fetched ahead, the hooks, and the pause behind it.
+	StepFetch       Step = "fetch"
+	StepBeforeStage Step = "before-stage"
+	StepAfterStage  Step = "after-stage"
+	StepPause       Step = "pause"
 )
 
 // State is where a step stands.
@@ -66,7 +83,7 @@ const (
 	Intent State = "intent"
 	// Done is recorded after it.
 	Done State = "done"
-	// Lost is recorded after a command that ran to its end and failed.
+	// Lost is recorded after a command or a step of an upgrade that ran to its end and failed.
 	Lost State = "failed"
 )
 
@@ -82,6 +99,9 @@ type Record struct {
 	Node  string `json:"node,omitempty"`
 	Step  Step   `json:"step,omitempty"`
 	State State  `json:"state,omitempty"`
+
+	// Stage is the number of a stage, 1 for the first.
+	Stage int `json:"stage,omitempty"`
 
 	// Surges are the Deployments that are restarted before the drain.
 	Surges []Surge `json:"surges,omitempty"`

@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"refit.dev/refit/cluster"
-	"refit.dev/refit/host"
+	"refit.dev/refit/host/inventory"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
 )
@@ -22,11 +22,13 @@ import (
 // Request is what an operator asks for. One of Names, Selector and All says
 // which nodes, one of Command and Reboot says what is done to them.
 type Request struct {
-	Names          []string
-	Selector       string
-	All            bool
-	Command        string
-	Reboot         bool
+	Names    []string
+	Selector string
+	All      bool
+	Command  string
+	Reboot   bool
+	// Access is that of the Spec.
+	Access         *inventory.Access
 	MaxUnavailable Share
 	// MaxUnavailablePerZone, Soak, MaxMoves, WorkEstimate and SurgeSingletons are
 	// those of the Spec; a MaxMoves or WorkEstimate of 0 stands for the default.
@@ -114,7 +116,7 @@ func newSpec(r Request, s *cluster.Snapshot, id Identity, now time.Time) (*Spec,
 		return nil, err
 	}
 	spec := &Spec{
-		Run: NewID(now), Created: now.UTC(), Cluster: id, Command: r.Command, Reboot: r.Reboot,
+		Run: NewID(now), Created: now.UTC(), Cluster: id, Command: r.Command, Reboot: r.Reboot, Access: r.Access,
 		MaxUnavailable: r.MaxUnavailable, MaxFailures: r.MaxFailures, Drain: r.Drain, Timeouts: r.Timeouts,
 		MaxUnavailablePerZone: r.MaxUnavailablePerZone, Soak: metav1.Duration{Duration: r.Soak}, MaxMoves: r.MaxMoves,
 		WorkEstimate: metav1.Duration{Duration: r.WorkEstimate}, SurgeSingletons: r.SurgeSingletons,
@@ -123,14 +125,13 @@ func newSpec(r Request, s *cluster.Snapshot, id Identity, now time.Time) (*Spec,
 	var cannot []string
 	for _, n := range nodes {
 		spec.Nodes = append(spec.Nodes, Target{Name: n.Name, UID: n.UID, Unschedulable: n.Spec.Unschedulable})
-		if r.Reboot && !host.CanReboot(n.Node) {
+		if r.Reboot && !spec.canReboot(n.Node) {
 			cannot = append(cannot, n.Name)
 		}
 	}
 	if len(cannot) > 0 {
 		return nil, hint.Wrap(badInput("refit cannot reboot %s: %s", phrase.Plural(len(cannot), "this machine", "these machines"), few(cannot)),
-			"only nodes of the embedded cluster can be rebooted so far; give --command with what reboots the machine and waits until it is up, "+
-				"such as 'ssh $REFIT_NODE systemctl reboot; ...'")
+			"let refit log in to them with --ssh, or give --command with what reboots the machine and waits until it is up")
 	}
 	if err := spec.validate(); err != nil {
 		return nil, &InputError{err}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/clock"
 
+	"refit.dev/refit/host"
 	"refit.dev/refit/internal/hint"
 )
 
@@ -37,7 +38,11 @@ type unreachableError struct {
 }
 
 func (e *unreachableError) Error() string {
-	return fmt.Sprintf("the API server gave no useful answer for %s: %v", e.patience, e.err)
+	who := "the API server"
+	if host.Temporary(e.err) {
+		who = "the machine"
+	}
+	return fmt.Sprintf("%s gave no useful answer for %s: %v", who, e.patience, e.err)
 }
 func (e *unreachableError) Unwrap() error { return e.err }
 
@@ -108,6 +113,9 @@ func transient(err error) bool {
 	)
 	if errors.As(err, &authority) || errors.As(err, &hostname) || errors.As(err, &invalid) {
 		return false
+	}
+	if host.Temporary(err) { // a machine that is out of reach
+		return true
 	}
 	var network interface{ Timeout() bool } // net.Error, *url.Error
 	// An answer that broke off comes as it is, without the request around it.

@@ -16,7 +16,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
-	"refit.dev/refit/host"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/plan"
 )
@@ -250,13 +249,17 @@ func (o *Operator) prepareSaved(ctx, watching context.Context, saved *SavedPlan)
 	}
 	if spec.Reboot {
 		for _, t := range spec.Nodes {
-			if n := snapshot.Node(t.Name); n != nil && !host.CanReboot(n.Node) {
+			if n := snapshot.Node(t.Name); n != nil && !spec.canReboot(n.Node) {
 				return nil, badInput("refit cannot reboot %s, and the plan wants it to", t.Name)
 			}
 		}
 	}
+	warnings, err := spec.checkAccess(snapshot)
+	if err != nil {
+		return nil, err
+	}
 	approved := saved.Plan
-	p := &Prepared{Spec: &spec, operator: o, watcher: watcher, Total: len(snapshot.Nodes), Plan: &approved, Ground: saved.Ground}
+	p := &Prepared{Warnings: warnings, Spec: &spec, operator: o, watcher: watcher, Total: len(snapshot.Nodes), Plan: &approved, Ground: saved.Ground}
 	if err := p.judge(ctx, snapshot, view); err != nil {
 		return nil, err
 	}

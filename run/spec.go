@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"refit.dev/refit/host/inventory"
 	"refit.dev/refit/plan"
 )
 
@@ -30,9 +31,14 @@ type Spec struct {
 	Cluster Identity  `json:"cluster"`
 	// Nodes are sorted by name.
 	Nodes []Target `json:"nodes"`
-	// Command is run for each node, or the node is rebooted: one of the two.
-	Command string `json:"command,omitempty"`
-	Reboot  bool   `json:"reboot,omitempty"`
+	// Command is run for each node, or the node is rebooted, or upgraded: one of the three.
+	Command string   `json:"command,omitempty"`
+	Reboot  bool     `json:"reboot,omitempty"`
+	Upgrade *Upgrade `json:"upgrade,omitempty"`
+	// Access is how machines are reached over SSH: a command runs on the node's machine
+	// then, and that can be rebooted and upgraded. Without it the command runs on refit's
+	// own machine.
+	Access *inventory.Access `json:"access,omitempty"`
 	// MaxUnavailable is how many nodes of the cluster may be out at once.
 	MaxUnavailable Share `json:"maxUnavailable"`
 	// MaxUnavailablePerZone is how many nodes of one zone may be out at once; 0 is no limit.
@@ -72,6 +78,7 @@ const (
 	DefaultMaxMoves        = plan.DefaultMaxMoves
 	DefaultRebootEstimate  = 2 * time.Minute
 	DefaultCommandEstimate = time.Minute
+	DefaultUpgradeEstimate = 2 * time.Minute
 )
 
 // fill puts defaults where a journal or a Request says nothing.
@@ -81,8 +88,11 @@ func (s *Spec) fill() {
 	}
 	if s.WorkEstimate.Duration == 0 {
 		s.WorkEstimate.Duration = DefaultCommandEstimate
-		if s.Reboot {
+		switch {
+		case s.Reboot:
 			s.WorkEstimate.Duration = DefaultRebootEstimate
+		case s.Upgrade != nil:
+			s.WorkEstimate.Duration = DefaultUpgradeEstimate
 		}
 	}
 }
@@ -168,8 +178,8 @@ func (s *Spec) validate() error {
 		return fmt.Errorf("%q is not the identifier of a run", s.Run)
 	case len(s.Nodes) == 0:
 		return errors.New("no nodes to maintain")
-	case (strings.TrimSpace(s.Command) == "") == !s.Reboot || s.Reboot && s.Command != "":
-		return errors.New("want either a command or a reboot")
+	case s.Upgrade != nil && (s.Reboot || s.Command != ""), s.Upgrade == nil && (strings.TrimSpace(s.Command) == "") == !s.Reboot, s.Reboot && s.Command != "":
+		return errors.New("want either a command or a reboot or an upgrade")
 	case s.SurgeSingletons && s.Drain.DisableEviction:
 		return errors.New("surgeSingletons and disableEviction exclude each other")
 	case s.MaxUnavailable.number < 1:
@@ -192,6 +202,9 @@ func (s *Spec) validate() error {
 		if i > 0 && s.Nodes[i-1].Name >= n.Name {
 			return fmt.Errorf("node %s: nodes are not sorted, or named twice", n.Name)
 		}
+	}
+	if err := s.validateStages(); err != nil {
+		return err
 	}
 	if len(s.Order) > 0 && !s.ordersAll() {
 		return errors.New("the order is not one of the nodes to maintain")

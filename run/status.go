@@ -30,6 +30,9 @@ type NodeStatus struct {
 	Standing Standing `json:"standing"`
 	// Step is the last one that was begun.
 	Step Step `json:"step,omitempty"`
+	// Visits is how many stages of the run are behind the node. What follows is about
+	// the visit that it is in, but Evicted and Started.
+	Visits int `json:"visits,omitempty"`
 	// Steps are those that were begun, with where they stand.
 	Steps map[Step]State `json:"steps,omitempty"`
 	// Workloads and BootID are what the records of the drain and of the reboot remembered.
@@ -72,6 +75,8 @@ type Status struct {
 	Spec  *Spec `json:"spec"`
 	// Nodes has an entry for every node of the Spec.
 	Nodes map[string]*NodeStatus `json:"nodes"`
+	// Stages are the steps between stages, by the number of the stage, 1 for the first.
+	Stages map[int]map[Step]State `json:"stages,omitempty"`
 	// Process is the last one that took the run up.
 	Process Process `json:"process,omitzero"`
 	// Updated is the time of the last record.
@@ -121,6 +126,14 @@ func (s *Status) add(r Record) {
 				n.Standing, n.Reason, n.Hint, n.Timeout, n.Ended = Begun, "", "", false, time.Time{}
 			}
 		}
+	case KindStage:
+		if s.Stages == nil {
+			s.Stages = map[int]map[Step]State{}
+		}
+		if s.Stages[r.Stage] == nil {
+			s.Stages[r.Stage] = map[Step]State{}
+		}
+		s.Stages[r.Stage][r.Step] = r.State
 	case KindStopped:
 		s.Phase, s.Result, s.Reason = PhaseStopped, r.Result, r.Reason
 	case KindFinished:
@@ -130,6 +143,9 @@ func (s *Status) add(r Record) {
 	}
 	if n := s.Nodes[r.Node]; n != nil {
 		n.add(r)
+		if r.Kind == KindNodeDone && n.Visits < len(s.Spec.visits(r.Node)) {
+			*n = NodeStatus{Standing: Waiting, Steps: map[Step]State{}, Visits: n.Visits, Evicted: n.Evicted, Started: n.Started}
+		}
 	}
 }
 
@@ -156,6 +172,7 @@ func (n *NodeStatus) add(r Record) {
 		n.Evicted += r.Evicted
 	case KindNodeDone:
 		n.Standing, n.Ended = Maintained, r.Time
+		n.Visits++
 	case KindNodeFailed:
 		n.Standing, n.Ended = Failed, r.Time
 		n.Reason, n.Hint, n.Timeout = r.Reason, r.Hint, r.Timeout

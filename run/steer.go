@@ -63,7 +63,7 @@ func (e *engine) taintAll(ctx context.Context, s *steering) error {
 			waiting = append(waiting, target)
 		}
 	}
-	if len(waiting) < 2 {
+	if len(waiting) < 2 || e.spec.Upgrade != nil && e.spec.Upgrade.AllAtOnce {
 		return nil
 	}
 	work, ctx := errgroup.WithContext(ctx)

@@ -58,19 +58,17 @@ func byRule(violations []skew.Violation, rule skew.Rule) []skew.Violation {
 	return slices.DeleteFunc(violations, func(v skew.Violation) bool { return v.Rule != rule })
 }
 
-// pairs lists each rule between a component and a peer, with how to put the two
-// in a cluster.
-func pairs() []struct {
+// pair is a rule between a component and a peer.
+type pair struct {
 	rule      skew.Rule
 	supported func(component, peer int) bool
 	cluster   func(component skew.Instance, peers ...skew.Instance) skew.Components
-} {
-	type cluster = func(component skew.Instance, peers ...skew.Instance) skew.Components
-	return []struct {
-		rule      skew.Rule
-		supported func(component, peer int) bool
-		cluster   cluster
-	}{
+}
+
+// pairs lists each rule between a component and a peer, with how to put the two
+// in a cluster.
+func pairs() []pair {
+	return []pair{
 		{skew.RuleKubelet, ofNode, func(i skew.Instance, servers ...skew.Instance) skew.Components {
 			return skew.Components{APIServers: servers, Kubelets: []skew.Instance{i}}
 		}},

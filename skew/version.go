@@ -78,6 +78,23 @@ func (v Version) String() string {
 	return fmt.Sprintf("v1.%d.%d%s", v.Minor, v.Patch, v.Suffix)
 }
 
+// MarshalText writes String's form, and nothing for the zero value.
+func (v Version) MarshalText() ([]byte, error) {
+	if v.IsZero() {
+		return nil, nil
+	}
+	return []byte(v.String()), nil
+}
+
+// UnmarshalText takes what Parse takes, and nothing for the zero value.
+func (v *Version) UnmarshalText(text []byte) (err error) {
+	*v = Version{}
+	if len(text) > 0 {
+		*v, err = Parse(string(text))
+	}
+	return err
+}
+
 // Prerelease reports whether v is an alpha, beta or release candidate, which
 // comes before the minor that it names has been released.
 func (v Version) Prerelease() bool {

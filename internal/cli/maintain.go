@@ -18,6 +18,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/drain"
+	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
 )
@@ -30,6 +31,8 @@ type maintainFlags struct {
 	skipWait       int32
 	dryRun         bool
 	out, plan      string
+	overSSH        bool
+	ssh            sshFlags
 }
 
 func newMaintainCommand(a *app) *cobra.Command {
@@ -47,11 +50,12 @@ func newMaintainCommand(a *app) *cobra.Command {
 			"refit runs resume carries on, and refit runs abort uncordons what the run had cordoned. A node\n" +
 			"that fails stays cordoned, and no new ones are started after --max-failures.\n\n" +
 			"The command runs in the shell of this machine, with REFIT_NODE, REFIT_NODE_UID,\n" +
-			"REFIT_NODE_ADDRESS and REFIT_RUN in its environment.",
+			"REFIT_NODE_ADDRESS and REFIT_RUN in its environment; with --ssh it runs on the machine of each\n" +
+			"node, as root. With --ssh --reboot the machines are rebooted. Their host keys have to be known.",
 		Example: "  # Reboot every node of the embedded cluster, a tenth of them at a time\n" +
 			"  refit maintain --all --reboot\n\n" +
 			"  # Upgrade the packages of two nodes, one after the other\n" +
-			"  refit maintain node-01 node-02 --max-unavailable 1 --command 'ssh $REFIT_NODE apt-get -y upgrade'\n\n" +
+			"  refit maintain node-01 node-02 --max-unavailable 1 --ssh --command 'apt-get -y upgrade'\n\n" +
 			"  # See what would be done to the nodes of a pool, and what moves where\n" +
 			"  refit maintain -l pool=web --reboot --dry-run -o wide\n\n" +
 			"  # Save a plan, have it approved, apply it\n" +
@@ -88,6 +92,8 @@ func (f *maintainFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&r.All, "all", false, "take all nodes")
 	flags.StringVar(&r.Command, "command", "", "run this shell command for each node")
 	flags.BoolVar(&r.Reboot, "reboot", false, "reboot each node")
+	flags.BoolVar(&f.overSSH, "ssh", false, "log in to the machines of the nodes over SSH: run the command there, or reboot them")
+	f.ssh.add(flags)
 	flags.StringVar(&f.maxUnavailable, "max-unavailable", "10%", "how many nodes of the cluster may be out at once: a number, or a percentage of all nodes (one at least)")
 	flags.IntVar(&r.MaxUnavailablePerZone, "max-unavailable-per-zone", 0, "how many nodes of one zone (topology.kubernetes.io/zone) may be out at once; 0 is no limit")
 	flags.DurationVar(&r.Soak, "soak", 0, "how long to wait after a node is back and its workloads have recovered, before its slot is free")
@@ -125,6 +131,14 @@ func (f *maintainFlags) complete(flags *pflag.FlagSet) (err error) {
 	if err := f.checkPlanning(flags); err != nil {
 		return err
 	}
+	if name := f.ssh.given(flags); name != "" && !f.overSSH {
+		return hint.Wrap(fmt.Errorf("--%s says how to log in to machines, and --ssh is not given", name), "add --ssh, or leave it out")
+	}
+	if f.overSSH {
+		if f.request.Access, err = f.ssh.access(); err != nil {
+			return err
+		}
+	}
 	if f.gracePeriod >= 0 {
 		f.request.Drain.GracePeriodSeconds = &f.gracePeriod
 	}
@@ -141,7 +155,7 @@ func (f *maintainFlags) complete(flags *pflag.FlagSet) (err error) {
 		return fmt.Errorf("--command-timeout %s: want 0 (no limit) or more", d)
 	}
 	if flags.Changed("out") {
-		if err := checkOut(f.out); err != nil {
+		if err := checkOut(f.out, run.ReadPlan); err != nil {
 			return err
 		}
 	}

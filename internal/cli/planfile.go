@@ -29,8 +29,9 @@ import (
 // besidePlan are the flags that --plan leaves free: all others are in the plan.
 var besidePlan = [...]string{"plan", "dry-run", "yes", "output"}
 
-// onlyPlan fails if something is said beside a saved plan that the plan says.
-func onlyPlan(name string, args []string, cmd *cobra.Command) error {
+// onlyPlan fails if something is said beside a saved plan that the plan says; free are
+// flags of the command that no plan says.
+func onlyPlan(name string, args []string, cmd *cobra.Command, free ...string) error {
 	if name == "" {
 		return errors.New("--plan names no file")
 	}
@@ -39,7 +40,7 @@ func onlyPlan(name string, args []string, cmd *cobra.Command) error {
 		said = append(said, "names of nodes")
 	}
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if !slices.Contains(besidePlan[:], f.Name) && cmd.InheritedFlags().Lookup(f.Name) == nil {
+		if !slices.Contains(besidePlan[:], f.Name) && !slices.Contains(free, f.Name) && cmd.InheritedFlags().Lookup(f.Name) == nil {
 			said = append(said, "--"+f.Name)
 		}
 	})
@@ -52,19 +53,24 @@ func onlyPlan(name string, args []string, cmd *cobra.Command) error {
 
 // readPlan reads a saved plan; - is the standard input.
 func (a *app) readPlan(ctx context.Context, name string) (*run.SavedPlan, error) {
-	type read struct {
-		plan *run.SavedPlan
+	return readPlanFile(ctx, a.In, name, run.ReadPlan, "refit maintain")
+}
+
+// readPlanFile reads a plan that the verb saves, as read does.
+func readPlanFile[P any](ctx context.Context, in io.Reader, name string, read func(io.Reader) (*P, error), verb string) (*P, error) {
+	type result struct {
+		plan *P
 		err  error
 	}
-	done := make(chan read, 1)
+	done := make(chan result, 1)
 	go func() { // stays behind if ctx ends first: nobody may ever write to a pipe or type at a terminal
-		p, err := openPlan(a.In, name)
-		done <- read{p, err}
+		p, err := openPlan(in, name, read)
+		done <- result{p, err}
 	}()
 	select {
 	case r := <-done:
 		if r.err != nil {
-			return nil, hint.Wrap(usageError(fmt.Errorf("--plan %s: %w", name, r.err)), "refit maintain ... --out FILE saves a plan")
+			return nil, hint.Wrap(usageError(fmt.Errorf("--plan %s: %w", name, r.err)), "%s ... --out FILE saves a plan", verb)
 		}
 		return r.plan, nil
 	case <-ctx.Done():
@@ -72,16 +78,16 @@ func (a *app) readPlan(ctx context.Context, name string) (*run.SavedPlan, error)
 	}
 }
 
-func openPlan(in io.Reader, name string) (*run.SavedPlan, error) {
+func openPlan[P any](in io.Reader, name string, read func(io.Reader) (*P, error)) (*P, error) {
 	if name == "-" {
-		return run.ReadPlan(in)
+		return read(in)
 	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, reason(err)
 	}
 	defer f.Close()
-	return run.ReadPlan(f)
+	return read(f)
 }
 
 // reason leaves out what an error of package os says of the file: it has been named.
@@ -93,8 +99,8 @@ func reason(err error) error {
 }
 
 // checkOut says beforehand whether a plan can be saved under a name. Only another
-// plan is replaced: nobody wants to lose a file to a slip of the hand.
-func checkOut(name string) error {
+// plan of the same kind is replaced: nobody wants to lose a file to a slip of the hand.
+func checkOut[P any](name string, read func(io.Reader) (*P, error)) error {
 	switch name {
 	case "": // as of a variable that is not set
 		return errors.New("--out names no file")
@@ -123,7 +129,7 @@ func checkOut(name string) error {
 		return fail(reason(err).Error())
 	}
 	defer f.Close()
-	if _, err := run.ReadPlan(f); err != nil {
+	if _, err := read(f); err != nil {
 		return fail("is there, and is not a plan")
 	}
 	return nil
@@ -146,7 +152,7 @@ func (a *app) showOnly(p *run.Prepared, out string) (run.Outcome, error) {
 	if out == "" {
 		return done, nil
 	}
-	return done, a.savePlan(out, p.Save())
+	return done, a.savePlan(out, p.Save(), "refit maintain --plan %s applies it")
 }
 
 // showPlan writes the plan as data; aside, on stderr, if stdout is for the plan
@@ -172,8 +178,9 @@ func (a *app) showPlan(p *run.Prepared, aside bool) error {
 
 // savePlan writes a plan to a file, which appears complete or not at all, and is
 // there after a crash of the machine, too. It is for its user alone: the command
-// of a plan may hold secrets. What ends in .json is JSON, all else YAML.
-func (a *app) savePlan(name string, p run.SavedPlan) error {
+// of a plan may hold secrets. What ends in .json is JSON, all else YAML. next says, with
+// the name of the file, what can be done with it.
+func (a *app) savePlan(name string, p any, next string) error {
 	if name == "-" {
 		format := "yaml"
 		if a.output == "json" {
@@ -192,7 +199,7 @@ func (a *app) savePlan(name string, p run.SavedPlan) error {
 	if err := writeAside(name, b.Bytes()); err != nil {
 		return hint.Wrap(fmt.Errorf("save the plan: %w", err), "name another file with --out")
 	}
-	fmt.Fprintf(a.ErrOut, "the plan is in %s; refit maintain --plan %s applies it\n", report.Printable(name), report.Printable(shellWord(name)))
+	fmt.Fprintf(a.ErrOut, "the plan is in %s; "+next+"\n", report.Printable(name), report.Printable(shellWord(name)))
 	return nil
 }
 

@@ -116,6 +116,7 @@ var verbs = []func(*app) *cobra.Command{
 	newUncordonCommand,
 	newDrainCommand,
 	newMaintainCommand,
+	newUpgradeCommand,
 	newOutageCommand,
 	newEvictionTimeoutCommand,
 	newRunsCommand,

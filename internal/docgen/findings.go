@@ -10,6 +10,7 @@ import (
 	"refit.dev/refit/check"
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/run"
+	"refit.dev/refit/upgrade"
 )
 
 // findings is the reference of what `refit check` can find, and what can be wrong with a plan.
@@ -20,6 +21,8 @@ func findings() string {
 	writeCodes(&b, check.Codes())
 	b.WriteString("\n## Of a plan\nThe blockers and warnings of a plan (`refit maintain --dry-run`) have these codes.\n\n")
 	writeCodes(&b, run.PlanCodes())
+	b.WriteString("\n## Of an upgrade\nWhat `refit upgrade plan` finds has these codes.\n\n")
+	writeCodes(&b, upgrade.AllCodes())
 	return b.String()
 }
 

@@ -34,7 +34,7 @@ func main() {
 func write(root string) error {
 	pages := []page{
 		{"commands.md", "internal/cli", func() (string, error) { return commands(cli.Root()), nil }},
-		{"findings.md", "check/codes.go, run/plancodes.go", func() (string, error) { return findings(), nil }},
+		{"findings.md", "check/codes.go, run/plancodes.go, upgrade/codes.go", func() (string, error) { return findings(), nil }},
 		{"events.md", "event/event.go", func() (string, error) { return events(filepath.Join(root, "event", "event.go")) }},
 		{"outage-json.md", "outage, toleration, internal/cli/evictiontimeoutapply.go", func() (string, error) { return outages(root) }},
 		{"exit-codes.md", "internal/cli/exit.go", func() (string, error) { return exitCodes(filepath.Join(root, "internal", "cli", "exit.go")) }},

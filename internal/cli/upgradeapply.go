@@ -1,0 +1,237 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/report"
+	"refit.dev/refit/run"
+	"refit.dev/refit/upgrade"
+)
+
+// The strategies of an upgrade's workers.
+const (
+	strategyRolling   = "rolling"
+	strategyAllAtOnce = "all-at-once"
+)
+
+// applyFlags are those of refit upgrade apply, as given.
+type applyFlags struct {
+	upgradeFlags
+	plan, strategy, pauseAfter string
+	acceptDowntime             bool
+	reach                      accessFlags
+	request                    run.UpgradeRequest
+}
+
+func newUpgradeApplyCommand(a *app) *cobra.Command {
+	var f applyFlags
+	cmd := &cobra.Command{
+		Use:   "apply (--to VERSION | --plan FILE)",
+		Short: "Upgrade the cluster, node by node",
+		Long: "Bring every node to a version of Kubernetes: the control planes one after the other, then the\n" +
+			"workers, never more than --max-unavailable out at once and within the budgets. Package lists,\n" +
+			"packages and images are fetched ahead on all machines. On each node: kubeadm, drain, kubelet and\n" +
+			"kubectl, restart, Ready at the version; then what really runs there is looked at, whatever the\n" +
+			"commands have said, and the node is uncordoned.\n\n" +
+			"Machines are reached over SSH at their InternalIP, as the user's ssh would: by keys, and with host\n" +
+			"keys that are known. --inventory is for exceptions.\n\n" +
+			"Everything is recorded before it is done, and what takes long goes on by itself on its machine.\n" +
+			"After a failure nothing new is started; refit runs resume carries on, also after a crash, a Ctrl-C\n" +
+			"or a lost connection.",
+		Example: "  # See what would be done, then do it\n" +
+			"  refit upgrade plan --to v1.37.2\n" +
+			"  refit upgrade apply --to v1.37.2\n\n" +
+			"  # Look at the first worker before the others follow\n" +
+			"  refit upgrade apply --to v1.37.2 --yes --pause-after first-worker\n" +
+			"  refit runs resume\n\n" +
+			"  # Two workers at a time, with a look at the monitoring after each node\n" +
+			"  refit upgrade apply --to v1.37.2 --max-unavailable 2 --after-node './alerts-quiet.sh \"$REFIT_NODE\"'",
+		Args:   usageArgs(cobra.NoArgs),
+		Hidden: true, // until it has brought a cluster of real machines to a version
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.completeApply(cmd); err != nil {
+				return usageError(err)
+			}
+			return a.upgradeApply(cmd.Context(), f)
+		},
+	}
+	f.addApply(cmd.Flags())
+	a.yesFlag(cmd)
+	a.outputFlag(cmd, "text", "wide", "json", "yaml")
+	offer(cmd, "strategy", strategyRolling, strategyAllAtOnce)
+	offer(cmd, "pause-after", string(run.AfterControlPlane), string(run.AfterFirstWorker))
+	return cmd
+}
+
+func (f *applyFlags) addApply(flags *pflag.FlagSet) {
+	f.add(flags)
+	r, t := &f.request, &f.request.Timeouts
+	*t = run.DefaultTimeouts()
+	flags.StringVar(&f.plan, "plan", "", "carry out the plan that was saved in this file (- is the standard input)")
+	flags.StringVar(&f.strategy, "strategy", strategyRolling, "how workers are upgraded: rolling, or all-at-once, without drains and all of them at the same time")
+	flags.BoolVar(&f.acceptDowntime, "accept-downtime", false, "with --strategy all-at-once: pods of all workers may be disturbed at the same time")
+	flags.StringVar(&f.pauseAfter, "pause-after", "", "stop after the control-plane, or after the first-worker; refit runs resume goes on")
+	flags.DurationVar(&r.Soak, "soak", 0, "how long to wait after a node is back and its workloads have recovered, before the next")
+	flags.BoolVar(&r.SurgeSingletons, "surge-singletons", false, "restart Deployments whose pods can never be evicted, so that their replacements run before the node is drained")
+	flags.StringVar(&r.Upgrade.Hooks.BeforeNode, "before-node", "", "run this command in the shell of this machine before each node")
+	flags.StringVar(&r.Upgrade.Hooks.AfterNode, "after-node", "", "run this command after each node, when its workloads have recovered")
+	flags.StringVar(&r.Upgrade.Hooks.BeforeStage, "before-stage", "", "run this command before each stage: each control plane, and the workers of a hop")
+	flags.StringVar(&r.Upgrade.Hooks.AfterStage, "after-stage", "", "run this command after each stage")
+	flags.StringSliceVar(&r.Upgrade.IgnorePreflight, "ignore-preflight-errors", nil, "checks of kubeadm that may fail, by name")
+	flags.StringVar(&r.Upgrade.Patches, "patches", "", "the directory on the machines with patches for kubeadm")
+	flags.BoolVar(&r.Upgrade.Clean, "clean", false, "remove the copies of etcd's data that kubeadm leaves")
+	f.reach.add(flags)
+	flags.DurationVar(&t.Drain.Duration, "drain-timeout", t.Drain.Duration, "how long the drain of one node may take")
+	flags.DurationVar(&t.Ready.Duration, "ready-timeout", t.Ready.Duration, "how long a node may take to be Ready, and what it runs to be as it is to be")
+	flags.DurationVar(&t.Recover.Duration, "recover-timeout", t.Recover.Duration, "how long the workloads of a node may take to be back")
+	flags.DurationVar(&t.Stall.Duration, "stall-timeout", t.Stall.Duration, "how long to go on while the API server cannot be reached, or other nodes leave no room")
+}
+
+// inPlan are the flags that a saved plan says.
+var inPlan = [...]string{"to", "worker-hops", "max-unavailable", "force", "delete-emptydir-data", "allow-unsupported", "allow-removed-apis"}
+
+// completeApply puts into the request what flags of other types say.
+func (f *applyFlags) completeApply(cmd *cobra.Command) error {
+	flags := cmd.Flags()
+	if flags.Changed("plan") {
+		var said []string
+		flags.Visit(func(x *pflag.Flag) {
+			if slices.Contains(inPlan[:], x.Name) {
+				said = append(said, "--"+x.Name)
+			}
+		})
+		if f.plan == "" {
+			return errors.New("--plan names no file")
+		}
+		if len(said) > 0 {
+			return hint.Wrap(fmt.Errorf("--plan excludes %s: the plan says it", strings.Join(said, ", ")), "make another plan, or leave out what excludes it")
+		}
+	} else if err := f.complete(); err != nil {
+		return err
+	}
+	switch run.Gate(f.pauseAfter) {
+	case "", run.AfterControlPlane, run.AfterFirstWorker:
+	default:
+		return fmt.Errorf("--pause-after %q: want %s or %s", f.pauseAfter, run.AfterControlPlane, run.AfterFirstWorker)
+	}
+	switch f.strategy {
+	case strategyRolling:
+	case strategyAllAtOnce:
+		if !f.acceptDowntime {
+			return hint.Wrap(errors.New("--strategy all-at-once disturbs the pods of all workers at the same time, without drains and budgets"),
+				"say --accept-downtime if that is what you want, or leave --strategy out")
+		}
+		f.request.Upgrade.AllAtOnce = true
+	default:
+		return fmt.Errorf("--strategy %q: want %s or %s", f.strategy, strategyRolling, strategyAllAtOnce)
+	}
+	for _, name := range []string{"drain-timeout", "ready-timeout", "recover-timeout", "stall-timeout"} {
+		if d, err := flags.GetDuration(name); err == nil && d <= 0 {
+			return fmt.Errorf("--%s %s: want more than 0", name, d)
+		}
+	}
+	if f.request.Soak < 0 {
+		return fmt.Errorf("--soak %s: want 0 (none) or more", f.request.Soak)
+	}
+	if err := f.reach.complete(); err != nil {
+		return err
+	}
+	f.request.Access = f.reach.access
+	return nil
+}
+
+func (a *app) upgradeApply(ctx context.Context, f applyFlags) error {
+	plan, state, err := a.planToApply(ctx, &f)
+	if err != nil {
+		return err
+	}
+	if err := a.showBeforehand(plan); err != nil {
+		return err
+	}
+	if n := len(plan.Blockers()); n > 0 {
+		return exitWith(exitBlocked, hint.Wrap(fmt.Errorf("the plan has blockers: %d; nothing was changed", n), "mend what they name, then try again"))
+	}
+	if len(plan.Hops) == 0 {
+		a.say(fmt.Sprintf("every node is at %s: there is nothing to do", plan.To))
+		return nil
+	}
+	r := &f.request
+	r.Upgrade.To = plan.To.String()
+	r.Upgrade.Stages, r.Upgrade.Held = run.StagesOf(plan, run.Gate(f.pauseAfter))
+	if state.Config != nil {
+		r.Upgrade.ImageRepository = state.Config.ImageRepository
+	}
+	r.Drain = run.Drain{IgnoreDaemonSets: true, Force: f.intent.Force, DeleteEmptyDirData: f.intent.DeleteEmptyDirData}
+	r.MaxUnavailable = f.share
+	if err := r.Access.Check(func(name string) bool { return state.Snapshot.Node(name) != nil }); err != nil {
+		return usageError(err)
+	}
+	operator, reporter, err := a.operator()
+	if err != nil {
+		return err
+	}
+	outcome, err := func() (run.Outcome, error) {
+		prepared, err := operator.PrepareUpgrade(ctx, *r)
+		if err != nil {
+			return run.Outcome{}, err
+		}
+		defer prepared.Close()
+		for _, w := range prepared.Warnings {
+			a.say("warning: " + report.Printable(w))
+		}
+		if err := a.confirm(ctx); err != nil {
+			return run.Outcome{}, err
+		}
+		return prepared.Run(ctx)
+	}()
+	return outcomeError(ctx, outcome, errors.Join(err, reporter.Close()))
+}
+
+// planToApply makes the plan, or reads the one that was saved.
+func (a *app) planToApply(ctx context.Context, f *applyFlags) (*upgrade.Plan, *upgrade.State, error) {
+	if f.plan == "" {
+		state, err := a.observeUpgrade(ctx, f.intent.Version, &f.request.Access)
+		if err != nil {
+			return nil, nil, err
+		}
+		f.intent.MaxUnavailable = f.share.Of(len(state.Snapshot.Nodes))
+		return upgrade.Decide(state, f.intent), state, nil
+	}
+	saved, err := readPlanFile(ctx, a.In, f.plan, upgrade.ReadPlan, "refit upgrade plan")
+	if err != nil {
+		return nil, nil, err
+	}
+	state, err := a.observeUpgrade(ctx, saved.To, &f.request.Access)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := stillHolds(saved, state, f.plan); err != nil {
+		return nil, nil, err
+	}
+	f.intent = saved.Spec
+	f.share, err = run.ParseShare(fmt.Sprint(saved.MaxUnavailable))
+	return &saved.Plan, state, err
+}
+
+// showBeforehand shows a plan to whoever is asked about it.
+func (a *app) showBeforehand(p *upgrade.Plan) error {
+	canvas, err := report.CanvasOf(a.ErrOut, a.color, os.Getenv)
+	if err != nil {
+		return usageError(err)
+	}
+	_, err = io.WriteString(a.ErrOut, upgradeView{Canvas: canvas, wide: a.output == "wide"}.text(p))
+	return err
+}

@@ -1,0 +1,90 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/host"
+	"refit.dev/refit/kubeadm"
+	"refit.dev/refit/skew"
+)
+
+// Fleet is the Machines of a kubeadm cluster.
+type Fleet struct {
+	// Reach returns the machine of a node, the same one each time; whoever made the
+	// Fleet closes it. Nothing need be connected before it is needed.
+	Reach func(node *corev1.Node, run string) (host.Machine, error)
+	Clock clock.WithTicker
+}
+
+// Fetch takes the steps that change nothing that runs.
+func (f *Fleet) Fetch(ctx context.Context, v Visit, out host.Output) error {
+	p, err := f.open(ctx, v)
+	if err != nil {
+		return err
+	}
+	for _, s := range p.steps(kubeadm.Ahead) {
+		done, err := s.Done(ctx)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.Text, err)
+		}
+		if done {
+			continue
+		}
+		if err := s.Do(ctx, out); err != nil {
+			return fmt.Errorf("%s: %w", s.Text, err)
+		}
+		if done, err = s.Done(ctx); err != nil || !done {
+			return fmt.Errorf("%s: it ended without an error, and yet there is something left to do (%w)", s.Text, err)
+		}
+	}
+	return nil
+}
+
+// Open looks at the machine, for what is to be done there.
+func (f *Fleet) Open(ctx context.Context, v Visit) (Procedure, error) { return f.open(ctx, v) }
+
+func (f *Fleet) open(ctx context.Context, v Visit) (*kubeadmProcedure, error) {
+	target, err := targetOf(v)
+	if err != nil {
+		return nil, err
+	}
+	machine, err := f.Reach(v.Node, v.Run)
+	if err != nil {
+		return nil, fmt.Errorf("reach the machine of node %s: %w", v.Node.Name, err)
+	}
+	p := &kubeadmProcedure{target: target, stage: v.Stage, machine: machine, clock: f.Clock}
+	if err := p.look(ctx, partsNeeded); err != nil {
+		return nil, err
+	}
+	p.all = kubeadm.Steps(target, p.state)
+	return p, nil
+}
+
+// targetOf is a visit as package kubeadm has it.
+func targetOf(v Visit) (kubeadm.Target, error) {
+	version, err := skew.Parse(v.Stage.Version)
+	if err != nil {
+		return kubeadm.Target{}, err
+	}
+	t := kubeadm.Target{
+		Run: v.Run, Node: v.Node.Name, Version: version, Role: kubeadm.Worker,
+		Held: v.Upgrade.Held[v.Node.Name], ImageRepository: v.Upgrade.ImageRepository,
+		IgnorePreflight: v.Upgrade.IgnorePreflight, Patches: v.Upgrade.Patches, Clean: v.Upgrade.Clean,
+		KubeadmDone: v.Done(Step(kubeadm.StepUpgrade)),
+	}
+	switch v.Stage.Role {
+	case FirstControlPlane:
+		t.Role = kubeadm.FirstControlPlane
+	case OtherControlPlane, ControlPlaneKubelet:
+		t.Role = kubeadm.ControlPlane
+	case Workers:
+	}
+	return t, t.Check()
+}

@@ -1,0 +1,214 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Upgrade says to which versions a run brings its nodes, and in which order.
+type Upgrade struct {
+	// To is the version that every node has in the end, such as v1.37.2.
+	To string `json:"to"`
+	// Stages follow each other: all nodes of one are finished before the next begins.
+	Stages []Stage `json:"stages"`
+	// AllAtOnce: nodes are neither cordoned nor drained, and all of a stage of
+	// workers are worked on at the same time.
+	AllAtOnce bool  `json:"allAtOnce,omitempty"`
+	Hooks     Hooks `json:"hooks,omitzero"`
+	// Held are the packages of each node that were held when the upgrade was planned, and
+	// are held again.
+	Held map[string][]string `json:"held,omitempty"`
+	// ImageRepository is where the cluster's images come from; "" is kubeadm's default.
+	ImageRepository string `json:"imageRepository,omitempty"`
+	// IgnorePreflight are the checks of kubeadm that are ignored, Patches the directory with
+	// patches on the machines, Clean has kubeadm's copies of etcd's data removed.
+	IgnorePreflight []string `json:"ignorePreflight,omitempty"`
+	Patches         string   `json:"patches,omitempty"`
+	Clean           bool     `json:"clean,omitempty"`
+}
+
+// Hooks are commands in the shell of the operator's machine. They find REFIT_RUN
+// and REFIT_VERSION in their environment, those about a node also REFIT_NODE,
+// REFIT_NODE_UID and REFIT_NODE_ADDRESS. One that fails ends the run.
+type Hooks struct {
+	BeforeNode  string `json:"beforeNode,omitempty"`
+	AfterNode   string `json:"afterNode,omitempty"`
+	BeforeStage string `json:"beforeStage,omitempty"`
+	AfterStage  string `json:"afterStage,omitempty"`
+}
+
+// Role is what the nodes of a stage are.
+type Role string
+
+const (
+	// FirstControlPlane is the one for which kubeadm upgrade apply is run.
+	FirstControlPlane Role = "first-control-plane"
+	OtherControlPlane Role = "control-plane"
+	// ControlPlaneKubelet is a second visit, for the kubelet alone: with several control
+	// planes it must not be newer than any API server.
+	ControlPlaneKubelet Role = "control-plane-kubelet"
+	Workers             Role = "workers"
+)
+
+// ControlPlane tells whether the role is one of the control plane.
+func (r Role) ControlPlane() bool { return r != Workers }
+
+// Stage is a group of nodes that are brought to a version.
+type Stage struct {
+	Role Role `json:"role"`
+	// Version is that of this hop, such as v1.36.3.
+	Version string `json:"version"`
+	// Nodes are sorted by name.
+	Nodes []string `json:"nodes"`
+	// KubeletLater: the kubelet is left as it is, and the node is not drained. A later
+	// stage moves it.
+	KubeletLater bool `json:"kubeletLater,omitempty"`
+	// Pause stops the run when the stage is done, and says why, as in "after the
+	// control plane". Resuming goes on behind it.
+	Pause string `json:"pause,omitempty"`
+}
+
+// String names the stage in messages.
+func (s Stage) String() string {
+	switch s.Role {
+	case FirstControlPlane:
+		return "first control plane to " + s.Version
+	case OtherControlPlane:
+		return "control plane to " + s.Version
+	case ControlPlaneKubelet:
+		return "kubelet of a control plane to " + s.Version
+	case Workers:
+	}
+	return "workers to " + s.Version
+}
+
+// visits returns the numbers of the stages that a node is in, 0 for the first. A
+// node of a run without stages is visited once, in none.
+func (s *Spec) visits(node string) (stages []int) {
+	if s.Upgrade == nil {
+		return nil
+	}
+	for i, stage := range s.Upgrade.Stages {
+		if _, found := slices.BinarySearch(stage.Nodes, node); found {
+			stages = append(stages, i)
+		}
+	}
+	return stages
+}
+
+// next returns the number of the stage that a node is in, or waits for; false if it
+// is finished.
+func (s *Spec) next(node string, n *NodeStatus) (stage int, ok bool) {
+	visits := s.visits(node)
+	if n.Visits >= len(visits) || n.Standing == Maintained || n.Standing == Skipped {
+		return 0, false
+	}
+	return visits[n.Visits], true
+}
+
+// stageOf returns the stage that a node is in, or waits for; nil without one.
+func (s *Spec) stageOf(node string, n *NodeStatus) *Stage {
+	if i, ok := s.next(node, n); ok {
+		return &s.Upgrade.Stages[i]
+	}
+	return nil
+}
+
+// current returns the number of the first stage that is not finished; that of all
+// stages if none is left.
+func (s *Spec) current(nodes map[string]*NodeStatus) int {
+	if s.Upgrade == nil {
+		return 0
+	}
+	first := len(s.Upgrade.Stages)
+	for name, n := range nodes {
+		if i, ok := s.next(name, n); ok {
+			first = min(first, i)
+		}
+	}
+	return first
+}
+
+// hops returns how often a node is visited at most.
+func (s *Spec) hops() int {
+	most := 1
+	if s.Upgrade != nil {
+		for _, n := range s.Nodes {
+			most = max(most, len(s.visits(n.Name)))
+		}
+	}
+	return most
+}
+
+// turn tells whether a node may be worked on now, with the current stage at that number.
+func (s *Spec) turn(node string, n *NodeStatus, current int) bool {
+	if s.Upgrade == nil {
+		return true
+	}
+	i, ok := s.next(node, n)
+	return ok && i == current
+}
+
+// atOnce tells whether the nodes of a stage go all together.
+func (s *Spec) atOnce(stage int) bool {
+	return s.Upgrade != nil && s.Upgrade.AllAtOnce && stage < len(s.Upgrade.Stages) && s.Upgrade.Stages[stage].Role == Workers
+}
+
+// controlPlanes returns the names of the nodes that are in a stage of the control plane, sorted.
+func (u *Upgrade) controlPlanes() []string {
+	var names []string
+	for _, stage := range u.Stages {
+		if stage.Role.ControlPlane() {
+			names = append(names, stage.Nodes...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (s *Spec) validateStages() error {
+	u := s.Upgrade
+	if u == nil {
+		return nil
+	}
+	if s.Access == nil {
+		return errors.New("an upgrade needs a way to its machines (access)")
+	}
+	if u.To == "" || len(u.Stages) == 0 {
+		return errors.New("an upgrade has a version and stages")
+	}
+	last := map[string]string{}
+	for i, stage := range u.Stages {
+		switch {
+		case len(stage.Nodes) == 0 || stage.Version == "":
+			return fmt.Errorf("stage %d of the upgrade has no nodes or no version", i+1)
+		case !slices.Contains([]Role{FirstControlPlane, OtherControlPlane, ControlPlaneKubelet, Workers}, stage.Role):
+			return fmt.Errorf("stage %d of the upgrade: unknown role %q", i+1, stage.Role)
+		case stage.Role.ControlPlane() && len(stage.Nodes) > 1:
+			return fmt.Errorf("stage %d of the upgrade: control planes go one at a time", i+1)
+		case !slices.IsSorted(stage.Nodes) || len(slices.Compact(slices.Clone(stage.Nodes))) != len(stage.Nodes):
+			return fmt.Errorf("stage %d of the upgrade: nodes are not sorted, or named twice", i+1)
+		}
+		if stage.KubeletLater && stage.Role != FirstControlPlane && stage.Role != OtherControlPlane {
+			return fmt.Errorf("stage %d of the upgrade: the kubelet of %s cannot be left for later", i+1, stage.Role)
+		}
+		for _, name := range stage.Nodes {
+			if s.target(name) == nil {
+				return fmt.Errorf("stage %d of the upgrade: node %s is not one of the run", i+1, name)
+			}
+			if last[name] = stage.Version; stage.KubeletLater {
+				last[name] = "a version without its kubelet"
+			}
+		}
+	}
+	for _, n := range s.Nodes {
+		if last[n.Name] != u.To {
+			return fmt.Errorf("node %s: no stage of the upgrade brings it to %s", n.Name, u.To)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"slices"
+
+	"refit.dev/refit/upgrade"
+)
+
+// Gate is where an upgrade stops, to be resumed by whoever has looked.
+type Gate string
+
+const (
+	// AfterControlPlane is when the control plane of a hop is done, AfterFirstWorker when
+	// the first worker of the upgrade is.
+	AfterControlPlane Gate = "control-plane"
+	AfterFirstWorker  Gate = "first-worker"
+)
+
+// StagesOf turns a plan into the stages of a run, and tells which packages were held.
+func StagesOf(p *upgrade.Plan, gate Gate) (stages []Stage, held map[string][]string) {
+	held = map[string][]string{}
+	firstWorker := gate == AfterFirstWorker
+	for _, hop := range p.Hops {
+		version := hop.To.String()
+		for i := range hop.ControlPlane {
+			v := &hop.ControlPlane[i]
+			noteHeld(held, v)
+			stages = append(stages, Stage{
+				Role: roleOf(v.Role), Version: version, Nodes: []string{v.Node},
+				KubeletLater: v.Role != upgrade.ControlPlaneKubelet &&
+					!slices.ContainsFunc(v.Steps, func(s upgrade.Step) bool { return s.Name == upgrade.StepKubelet }),
+			})
+			if i == len(hop.ControlPlane)-1 && gate == AfterControlPlane {
+				stages[len(stages)-1].Pause = "after the control plane"
+			}
+		}
+		var workers []string
+		for i := range hop.Workers {
+			noteHeld(held, &hop.Workers[i])
+			workers = append(workers, hop.Workers[i].Node)
+		}
+		if firstWorker && len(workers) > 0 {
+			stages = append(stages, Stage{Role: Workers, Version: version, Nodes: workers[:1], Pause: "after the first worker"})
+			workers, firstWorker = workers[1:], false
+		}
+		if len(workers) > 0 {
+			stages = append(stages, Stage{Role: Workers, Version: version, Nodes: slices.Sorted(slices.Values(workers))})
+		}
+	}
+	return stages, held
+}
+
+func roleOf(r upgrade.Role) Role {
+	switch r {
+	case upgrade.FirstControlPlane:
+		return FirstControlPlane
+	case upgrade.ControlPlaneKubelet:
+		return ControlPlaneKubelet
+	case upgrade.Worker:
+		return Workers
+	case upgrade.ControlPlane:
+	}
+	return OtherControlPlane
+}
+
+func noteHeld(held map[string][]string, v *upgrade.NodeSteps) {
+	for _, p := range v.Packages {
+		if p.Held && !slices.Contains(held[v.Node], p.Name) {
+			held[v.Node] = append(held[v.Node], p.Name)
+		}
+	}
+}

@@ -1,0 +1,120 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"refit.dev/refit/budget"
+	"refit.dev/refit/event"
+	"refit.dev/refit/probe"
+)
+
+// turn is what goes with the turn of a control plane: as long as its machine is worked
+// on the API server may be away, so the lock is made to last, and it is measured for how
+// long nothing was answered. quiet ends both if end was not reached.
+func (u upgrading) turn(w *worker) (begin, end act, quiet func()) {
+	var stop func()
+	begin = func(ctx context.Context) error {
+		err := retry(ctx, w.clock, w.spec.Timeouts.Stall.Duration, func(ctx context.Context) error {
+			return w.lock.lasting(ctx, outageExpected)
+		})
+		if err != nil {
+			return err
+		}
+		if u.ask != nil {
+			stop = u.measure(w)
+		}
+		return nil
+	}
+	quiet = func() {
+		if stop != nil {
+			stop()
+			stop = nil
+		}
+	}
+	end = func(ctx context.Context) error {
+		quiet()
+		return retry(ctx, w.clock, w.spec.Timeouts.Stall.Duration, func(ctx context.Context) error {
+			return w.lock.lasting(ctx, lockDuration)
+		})
+	}
+	return begin, end, quiet
+}
+
+// measure watches whether the API server answers, until stop is called.
+func (u upgrading) measure(w *worker) (stop func()) {
+	watching, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p := probe.Probe{Ask: u.ask, Clock: w.clock}
+		p.Watch(watching, w.tellOutage)
+	}()
+	return func() { cancel(); <-done }
+}
+
+// tellOutage tells of an outage of the API server that began, or is over.
+func (w *worker) tellOutage(o probe.Outage) {
+	e := event.Event{Time: o.Begin, Run: w.spec.Run, Type: event.APILost, Node: w.target.Name, Message: "the API server does not answer"}
+	if !o.End.IsZero() {
+		took := o.End.Sub(o.Begin)
+		e = event.Event{
+			Time: o.End, Run: w.spec.Run, Type: event.APIBack, Node: w.target.Name, Seconds: took.Seconds(),
+			Message: fmt.Sprintf("the API server answers again, after %s", took.Round(100*time.Millisecond)),
+		}
+		w.mu.Lock()
+		w.outages = append(w.outages, took)
+		w.mu.Unlock()
+	}
+	w.sink.Emit(e)
+}
+
+// awaitEtcd waits until every member of an etcd that runs in static pods is Ready: a
+// Ready member has answered a read that takes a quorum. Then one of three may be
+// taken away. An etcd of other machines shows itself only in the API server's answers.
+func (w *worker) awaitEtcd(ctx context.Context) error {
+	planes := w.spec.Upgrade.controlPlanes()
+	var topics []topic
+	for _, name := range planes {
+		topics = append(topics, podsTopic(name), nodeTopic(name))
+	}
+	last := ""
+	err := w.lookout.await(ctx, w.spec.Timeouts.Ready.Duration, append(topics, anything()), func() (bool, error) {
+		last = w.etcdMissing(planes)
+		return last == "", nil
+	})
+	if errors.Is(err, errTimeout) {
+		return w.timeout("etcd is not whole", last, w.spec.Timeouts.Ready.Duration,
+			"no control plane is touched while a member of etcd is missing; look at its pod and at the machine, then refit runs resume "+w.spec.Run)
+	}
+	return err
+}
+
+// etcdMissing says which member of etcd is not Ready, or "".
+func (w *worker) etcdMissing(planes []string) string {
+	for _, name := range planes {
+		node := w.cluster.Around(name)
+		if node == nil {
+			continue // gone, and its member with it or not: kubeadm will tell
+		}
+		for _, pod := range node.Pods {
+			if isEtcd(pod.Pod) && !budget.Healthy(pod.Pod) {
+				return fmt.Sprintf("its member on node %s is not Ready", name)
+			}
+		}
+	}
+	return ""
+}
+
+// isEtcd tells whether a pod is the mirror of one of kubeadm's etcd members, by the
+// labels that kubeadm gives its static pods.
+func isEtcd(pod *corev1.Pod) bool {
+	return pod.Namespace == "kube-system" && pod.Labels["tier"] == "control-plane" && pod.Labels["component"] == "etcd"
+}

@@ -1,0 +1,95 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/host/inventory"
+	"refit.dev/refit/internal/hint"
+)
+
+// UpgradeRequest asks for an upgrade. Its stages name the nodes.
+type UpgradeRequest struct {
+	Upgrade               Upgrade
+	Access                inventory.Access
+	MaxUnavailable        Share
+	MaxUnavailablePerZone int
+	Soak                  time.Duration
+	MaxMoves              float64
+	SurgeSingletons       bool
+	Drain                 Drain
+	Timeouts              Timeouts
+}
+
+// PrepareUpgrade is Prepare for an upgrade: it looks whether the nodes can be drained,
+// and leaves to others whether their machines can be upgraded.
+func (o *Operator) PrepareUpgrade(ctx context.Context, r UpgradeRequest) (*Prepared, error) {
+	if r.SurgeSingletons && r.Drain.DisableEviction {
+		return nil, badInput("--surge-singletons and --disable-eviction exclude each other")
+	}
+	p, err := o.opened(ctx, func(watching context.Context) (*Prepared, error) { return o.prepareUpgrade(ctx, watching, r) })
+	return p.unblocked(err)
+}
+
+func (o *Operator) prepareUpgrade(ctx, watching context.Context, r UpgradeRequest) (*Prepared, error) {
+	watcher, err := o.watch(ctx, watching)
+	if err != nil {
+		return nil, err
+	}
+	id, err := o.identity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	snapshot := watcher.Snapshot()
+	spec, err := r.spec(snapshot, id, o.Clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	warnings, err := spec.checkAccess(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	p := &Prepared{Spec: spec, Warnings: warnings, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
+	if spec.Upgrade.AllAtOnce {
+		return p, lockedByOther(ctx, o.Client, o.Clock.Now())
+	}
+	return p, p.judge(ctx, snapshot, spec.view(snapshot))
+}
+
+// spec makes the Spec of the run.
+func (r UpgradeRequest) spec(s *cluster.Snapshot, id Identity, now time.Time) (*Spec, error) {
+	spec := &Spec{
+		Run: NewID(now), Created: now.UTC(), Cluster: id, Upgrade: &r.Upgrade, Access: &r.Access,
+		MaxUnavailable: r.MaxUnavailable, MaxUnavailablePerZone: r.MaxUnavailablePerZone, Soak: metav1.Duration{Duration: r.Soak},
+		MaxMoves: r.MaxMoves, SurgeSingletons: r.SurgeSingletons, Drain: r.Drain, Timeouts: r.Timeouts,
+	}
+	spec.fill()
+	var names, unknown []string
+	for _, stage := range r.Upgrade.Stages {
+		names = append(names, stage.Nodes...)
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		node := s.Node(name)
+		if node == nil {
+			unknown = append(unknown, name)
+			continue
+		}
+		spec.Nodes = append(spec.Nodes, Target{Name: name, UID: node.UID, Unschedulable: node.Spec.Unschedulable})
+	}
+	if len(unknown) > 0 {
+		return nil, hint.Wrap(badInput("nodes of the plan are not in the cluster: %s", strings.Join(unknown, ", ")), "make a new plan; nothing was changed")
+	}
+	if err := spec.validate(); err != nil {
+		return nil, &InputError{err}
+	}
+	return spec, nil
+}

@@ -1,0 +1,177 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package upgrade
+
+import (
+	"refit.dev/refit/check"
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/plan"
+	"refit.dev/refit/skew"
+)
+
+// The codes of the findings of a plan, beside those of check and of package plan.
+const (
+	PathUnknownVersion = "path-unknown-version"
+	PathDowngrade      = "path-downgrade"
+	PathTooNew         = "path-component-too-new"
+	PathSkippedMinor   = "path-skipped-minor"
+	PathUnsupported    = "path-unsupported-goal"
+	PathFallsBehind    = "path-component-falls-behind"
+
+	NotKubeadm        = "control-plane-not-kubeadm"
+	ConfigBehind      = "kubeadm-config-differs"
+	UpgradeUnfinished = "upgrade-unfinished"
+	PatchUnknown      = "patch-unknown"
+	MinorUnknown      = "minor-not-known"
+
+	HostUnseen   = "host-unseen"
+	HostFailed   = "host-unreachable"
+	HostGap      = "host-gap"
+	RebootNeeded = "reboot-required"
+
+	PackageMissing    = "package-unavailable"
+	PackagesUnseen    = "packages-unseen"
+	PackageBroken     = "package-broken"
+	PackageHeld       = "package-held"
+	AutomaticUpgrades = "automatic-upgrades"
+	ImageMissing      = "image-missing"
+	DiskFull          = "disk-space"
+	KubeadmCopies     = "kubeadm-copies"
+
+	CertificateExpired = "certificate-expired"
+	CertificateExpires = "certificate-expires"
+
+	GateRemoved        = "feature-gate-removed"
+	KubeletFlagRemoved = "kubelet-flag-removed"
+	CgroupV1           = "cgroup-v1"
+	CgroupV1Preflight  = "cgroup-v1-preflight"
+	APIRemoved         = "deprecated-api-removed"
+	APIDeprecated      = "deprecated-api"
+	StoredVersionGone  = "stored-version"
+
+	NodeNotUp        = "node-not-up"
+	EtcdMember       = "etcd-member-not-ready"
+	EtcdSingle       = "etcd-single-member"
+	EtcdUnseen       = "etcd-unseen"
+	WebhookRefuses   = "webhook-refuses-system"
+	WebhookSeesThese = "webhook-sees-system"
+
+	// FlagMissing is what it is for refit maintain.
+	FlagMissing = "drain-flag-missing"
+)
+
+// codeOf is the code of a refusal.
+func codeOf(r skew.Reason) string { return "path-" + string(r) }
+
+// reused are the codes of check that a plan tells as they are.
+func reused() []string {
+	return []string{check.NodePressure, check.NodeOutOfService, check.NodeTainted, check.WebhookFailClosed, check.WebhookSelfBlocking,
+		check.WebhookUnavailable, check.VersionUnknown, check.ControlPlaneSingle}
+}
+
+// Codes lists every code that Decide gives by itself, in the order of the reference.
+func Codes() []cluster.Code {
+	return []cluster.Code{
+		{Name: PathUnknownVersion, Severity: cluster.Blocker, Meaning: "Nothing is known of what the API servers run.", Do: "See the message."},
+		{Name: PathDowngrade, Severity: cluster.Blocker, Meaning: "API servers are newer than the goal. Kubernetes does not go back: older API servers may not be able to read what newer ones have written.",
+			Do: "Aim at their version or a newer one; to go back for good, restore a backup of etcd."},
+		{Name: PathTooNew, Severity: cluster.Blocker, Meaning: "A component is of a newer minor than the goal, which the version-skew policy does not allow.",
+			Do: "Aim higher, or put the component back."},
+		{Name: PathSkippedMinor, Severity: cluster.Blocker, Meaning: "API servers are more than one minor apart. Control planes move one minor at a time.",
+			Do: "Take the old one out of the control plane and join it again."},
+		{Name: PathUnsupported, Severity: cluster.Blocker, Meaning: "The goal gets no fixes any more, or is not released yet.",
+			Do: "Aim at a supported minor, or say --allow-unsupported."},
+		{Name: PathFallsBehind, Severity: cluster.Blocker, Meaning: "A cloud controller manager would be left behind by more than one minor. Its provider's installation moves it.",
+			Do: "Go one minor at a time, and bring it along in between."},
+
+		{Name: NotKubeadm, Severity: cluster.Blocker, Meaning: "No API server runs as a static pod: the control plane is somebody else's, or was not made by kubeadm.",
+			Do: "Ask whoever runs the control plane. refit upgrade is for clusters of kubeadm."},
+		{Name: ConfigBehind, Severity: cluster.Warning, Meaning: "kubeadm's own record of the cluster's version is not what the API servers run: an upgrade was not finished, or was made without kubeadm.",
+			Do: "Nothing, if an upgrade was cut off: it is finished first."},
+		{Name: UpgradeUnfinished, Severity: cluster.Warning, Meaning: "Components are of different versions: an upgrade was begun and not finished.",
+			Do: "Nothing: what is left of it is the beginning of this plan."},
+		{Name: PatchUnknown, Severity: cluster.Blocker, Meaning: "The goal names no patch, and no patch is known that every host could install.",
+			Do: "Name it, such as 1.37.2, or let refit look at the hosts."},
+		{Name: MinorUnknown, Severity: cluster.Info, Meaning: "This refit is older than the goal: it does not know which feature gates and flags were removed there.",
+			Do: "Read the urgent upgrade notes of that release, or use a newer refit."},
+
+		{Name: HostUnseen, Severity: cluster.Warning, Meaning: "Machines were not looked at: their packages, disks, certificates and settings are not known.",
+			Do: "Let refit log in to them."},
+		{Name: HostFailed, Severity: cluster.Blocker, Meaning: "A machine could not be looked at, so that it could not be upgraded either.",
+			Do: "See the message."},
+		{Name: HostGap, Severity: cluster.Info, Meaning: "Something on a machine could not be looked at.", Do: "See the message."},
+		{Name: RebootNeeded, Severity: cluster.Info, Meaning: "A machine waits for a reboot.",
+			Do: "refit maintain --reboot, before or after the upgrade."},
+
+		{Name: PackageMissing, Severity: cluster.Blocker, Meaning: "A host's repositories do not have the packages of a version on the way, or could not be asked.",
+			Do: "Add the repository of that minor, refresh the mirror, or choose a patch that all hosts can install."},
+		{Name: PackagesUnseen, Severity: cluster.Warning, Meaning: "A host's repositories were not asked for a version on the way.", Do: "Make the plan anew."},
+		{Name: PackageBroken, Severity: cluster.Blocker, Meaning: "Packages of a host are half installed: the package manager refuses to install others.",
+			Do: "Mend them: dpkg --configure -a, apt-get --fix-broken install; or dnf history."},
+		{Name: PackageHeld, Severity: cluster.Info, Meaning: "Packages of Kubernetes are held. The hold is taken off for the upgrade and set again.", Do: "Leave them held."},
+		{Name: AutomaticUpgrades, Severity: cluster.Warning, Meaning: "Something upgrades packages of a host by itself and may take those of Kubernetes: nodes may change their version at any time, all at once.",
+			Do: "Hold the packages (apt-mark hold kubeadm kubelet kubectl), or exclude them."},
+		{Name: ImageMissing, Severity: cluster.Info, Meaning: "Images of a version on the way are not on a host yet: they are pulled before anything is touched.", Do: "Make sure that the registry can be reached."},
+		{Name: DiskFull, Severity: cluster.Blocker, Meaning: "A host has too little room on a disk for packages, images or kubeadm's copy of etcd's data.",
+			Do: "Make room; what kubeadm has left in /etc/kubernetes/tmp can go."},
+		{Name: KubeadmCopies, Severity: cluster.Info, Meaning: "kubeadm has left copies of etcd's data of earlier upgrades, which it never removes. They are no backups.",
+			Do: "Remove /etc/kubernetes/tmp/kubeadm-backup-etcd-*."},
+
+		{Name: CertificateExpired, Severity: cluster.Blocker, Meaning: "A certificate has expired: what uses it does not work.",
+			Do: "kubeadm certs renew all on that host, then restart the static pods; an authority has to be replaced by hand."},
+		{Name: CertificateExpires, Severity: cluster.Warning, Meaning: "A certificate expires within 30 days.",
+			Do: "See the message: the upgrade of a control plane renews those that kubeadm manages."},
+
+		{Name: GateRemoved, Severity: cluster.Blocker, Meaning: "A feature gate is set that a version on the way does not know: the component would not start.",
+			Do: "Take it out of kubeadm's ClusterConfiguration, or of the kubelets' configuration, first."},
+		{Name: KubeletFlagRemoved, Severity: cluster.Warning, Meaning: "A kubelet is started with a flag that a version on the way does not know: it would not start. kubeadm takes it out of its own file, and of no other.",
+			Do: "Take it out of /etc/default/kubelet, /etc/sysconfig/kubelet or the drop-in of its unit."},
+		{Name: CgroupV1, Severity: cluster.Blocker, Meaning: "A host has control groups of version 1, on which kubelets from 1.35 on do not start unless they are told to.",
+			Do: "Move the host to cgroup v2, or set failCgroupV1: false in the kubelet's configuration."},
+		{Name: CgroupV1Preflight, Severity: cluster.Warning, Meaning: "kubeadm's preflight check SystemVerification fails on hosts with control groups of version 1 and a kubelet from 1.35 on, also if the kubelet allows them.",
+			Do: "Move the host to cgroup v2, or have kubeadm ignore that check: --ignore-preflight-errors=SystemVerification."},
+		{Name: APIRemoved, Severity: cluster.Blocker, Meaning: "Somebody asks for an API that a version on the way does not have any more, as counted by the API server since it started.",
+			Do: "Find who with the audit log, and move them to the newer API; say --allow-removed-apis if nobody needs them."},
+		{Name: APIDeprecated, Severity: cluster.Info, Meaning: "Somebody asks for a deprecated API that is still there after the upgrade.", Do: "Move them to the newer API in time."},
+		{Name: StoredVersionGone, Severity: cluster.Warning, Meaning: "Objects of a custom resource may be stored in a version that is not served any more, or is deprecated.",
+			Do: "Have the objects rewritten (StorageVersionMigration), then take the version out of status.storedVersions."},
+
+		{Name: NodeNotUp, Severity: cluster.Blocker, Meaning: "A node that has to move is not Ready: nobody could tell whether the upgrade did it harm.",
+			Do: "Bring it back, or delete the Node object if the machine is gone for good."},
+		{Name: EtcdMember, Severity: cluster.Blocker, Meaning: "A member of etcd is not ready. While another one restarts, the others may be too few.",
+			Do: "Bring the member back first."},
+		{Name: EtcdSingle, Severity: cluster.Warning, Meaning: "There is one member of etcd: if its data is lost, so is the cluster.", Do: "Take a backup of etcd before."},
+		{Name: EtcdUnseen, Severity: cluster.Info, Meaning: "Alarms of etcd and the size of its database were not looked at.", Do: "etcdctl endpoint status and etcdctl alarm list on a control plane."},
+		{Name: WebhookRefuses, Severity: cluster.Blocker, Meaning: "A fail-closed webhook sees what kubeadm and the control plane write, and has nobody behind it: those writes are refused.",
+			Do: "Bring its pods back, or delete the webhook configuration if it is a leftover."},
+		{Name: WebhookSeesThese, Severity: cluster.Warning, Meaning: "A fail-closed webhook sees what kubeadm and the control plane write: if its pods are away, so is the upgrade.",
+			Do: "Exclude kube-system with a namespaceSelector, or set failurePolicy: Ignore."},
+
+		{Name: FlagMissing, Severity: cluster.Blocker, Meaning: "A drain refuses pods of a node: local data would be lost, or nobody would replace them.",
+			Do: "Allow it with the flag that the message names."},
+	}
+}
+
+// AllCodes lists what a plan can tell, those of other packages among it.
+func AllCodes() []cluster.Code {
+	all := Codes()
+	for _, c := range check.Codes() {
+		for _, name := range append(reused(), check.NodeCordoned, cluster.CodeUnread, cluster.CodeTorn) {
+			if c.Name == name {
+				all = append(all, c)
+			}
+		}
+	}
+	return append(all,
+		cluster.Code{Name: plan.NeverEvicted, Severity: cluster.Blocker, Meaning: "No eviction of a pod will ever be granted: its budget never lets one go, or it has two.",
+			Do: "Widen the budget, or run more replicas."},
+		cluster.Code{Name: plan.BudgetSyncFailed, Severity: cluster.Blocker, Meaning: "The disruption controller cannot compute a budget, and allows nothing until it can.",
+			Do: "Give minAvailable as a number: percentages and maxUnavailable need pods whose controller has a scale."},
+		cluster.Code{Name: plan.NodeNeverEmptied, Severity: cluster.Blocker, Meaning: "The node cannot be emptied, nor any other, and waiting does not help.", Do: "Repair what the message names."},
+		cluster.Code{Name: plan.NoPlace, Severity: cluster.Warning, Meaning: "Pods that have to leave a node will find no place at that time, and wait until there is one.",
+			Do: "Add room where the pods may run, take fewer nodes at once, or accept that they wait."},
+		cluster.Code{Name: plan.NodeNotFinished, Severity: cluster.Warning, Meaning: "A node cannot be started, or not be finished, unless something changes that is not refit's to change.",
+			Do: "Repair what the message names."},
+	)
+}

@@ -1,0 +1,143 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package upgrade
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"refit.dev/refit/cluster"
+)
+
+// Ground is what a Plan stands on: the parts of a cluster whose change makes it another
+// plan. Pods come and go, and are not among them.
+type Ground struct {
+	// Config is the version in kubeadm's record.
+	Config string       `json:"kubeadmConfig,omitempty"`
+	Nodes  []GroundNode `json:"nodes"`
+}
+
+// GroundNode is a node, with the versions of what moves on it.
+type GroundNode struct {
+	Name          string    `json:"name"`
+	UID           types.UID `json:"uid"`
+	Unschedulable bool      `json:"unschedulable,omitempty"`
+	NotReady      bool      `json:"notReady,omitempty"`
+	// Versions are by component.
+	Versions map[string]string `json:"versions"`
+	// Packages are the installed ones; empty if the machine was not looked at.
+	Packages map[string]string `json:"packages,omitempty"`
+}
+
+// GroundOf returns what plans for a State stand on.
+func GroundOf(s *State) Ground {
+	g := Ground{Nodes: []GroundNode{}}
+	if s.Config != nil {
+		g.Config = s.Config.KubernetesVersion
+	}
+	versions := map[string]map[string]string{}
+	for _, r := range RunningOf(s.Snapshot) {
+		if r.Component == CoreDNS || r.Component == Runtime { // pods that move; not refit's
+			continue
+		}
+		if versions[r.Node] == nil {
+			versions[r.Node] = map[string]string{}
+		}
+		versions[r.Node][r.Component] = r.Version
+	}
+	for _, n := range s.Snapshot.Nodes {
+		x := GroundNode{Name: n.Name, UID: n.UID, Unschedulable: n.Spec.Unschedulable, NotReady: !cluster.Ready(n.Node), Versions: versions[n.Name]}
+		for _, p := range s.Hosts[n.Name].Packages {
+			if x.Packages == nil {
+				x.Packages = map[string]string{}
+			}
+			x.Packages[p.Name] = p.Version
+		}
+		g.Nodes = append(g.Nodes, x)
+	}
+	return g
+}
+
+// Changes says, line by line, what has changed from g, the ground of a plan, to now;
+// nothing if nothing has that matters. A node that is Ready again does not matter.
+func (g Ground) Changes(now Ground) []string {
+	var changes []string
+	say := func(format string, args ...any) { changes = append(changes, fmt.Sprintf(format, args...)) }
+	if g.Config != now.Config {
+		say("kubeadm's record of the cluster says %s now, not %s", orNothing(now.Config), orNothing(g.Config))
+	}
+	before := map[string]GroundNode{}
+	for _, n := range g.Nodes {
+		before[n.Name] = n
+	}
+	for _, n := range now.Nodes {
+		old, known := before[n.Name]
+		delete(before, n.Name)
+		switch {
+		case !known:
+			say("node %s is new", n.Name)
+			continue
+		case old.UID != n.UID:
+			say("node %s was replaced by another one of that name", n.Name)
+			continue
+		case old.Unschedulable && !n.Unschedulable:
+			say("node %s was uncordoned: it would have stayed cordoned", n.Name)
+		case n.Unschedulable && !old.Unschedulable:
+			say("node %s was cordoned", n.Name)
+		}
+		if n.NotReady && !old.NotReady {
+			say("node %s is not Ready any more", n.Name)
+		}
+		compare(old.Versions, n.Versions, func(component, was, is string) {
+			say("%s on %s is %s now, not %s", component, n.Name, orNothing(is), orNothing(was))
+		})
+		if len(old.Packages) > 0 && len(n.Packages) > 0 { // else it was or is not looked at
+			compare(old.Packages, n.Packages, func(name, was, is string) {
+				say("package %s on %s is %s now, not %s", name, n.Name, orNothing(is), orNothing(was))
+			})
+		}
+	}
+	for _, n := range g.Nodes {
+		if _, gone := before[n.Name]; gone {
+			say("node %s is gone", n.Name)
+		}
+	}
+	return changes
+}
+
+func orNothing(text string) string {
+	if text == "" {
+		return "nothing"
+	}
+	return text
+}
+
+// compare tells of every key whose value differs, in order.
+func compare(old, now map[string]string, differs func(key, old, now string)) {
+	keys := slices.Concat(slices.Collect(maps.Keys(old)), slices.Collect(maps.Keys(now)))
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
+		if old[key] != now[key] {
+			differs(key, old[key], now[key])
+		}
+	}
+}
+
+// Stale says what keeps a saved plan from being applied to what a State says: what has
+// changed since, and blockers that were not there. The plan is decided anew for that.
+func (p *SavedPlan) Stale(s *State) []string {
+	if p.Cluster != s.Cluster {
+		return []string{"it is another cluster"}
+	}
+	changes := p.Ground.Changes(GroundOf(s))
+	intent := p.Spec
+	intent.Version = p.To
+	for _, f := range Decide(s, intent).Blockers() {
+		changes = append(changes, f.Object.String()+": "+f.Message)
+	}
+	return changes
+}
