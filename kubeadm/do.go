@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -224,6 +225,10 @@ func edit(ctx context.Context, m host.Machine, a Action) error {
 	return nil
 }
 
+// colours are what kubeadm's preflight checks write whether or not somebody sees them
+// (k8s.io/system-validators).
+var colours = regexp.MustCompile(`\x1b\[[0-9;]*m`)
+
 // tail keeps the last lines of what a command writes.
 type tail struct {
 	out   host.Output
@@ -231,6 +236,7 @@ type tail struct {
 }
 
 func (t *tail) add(line string) {
+	line = colours.ReplaceAllString(line, "")
 	if t.out != nil {
 		t.out(line)
 	}

@@ -32,7 +32,7 @@ type applyFlags struct {
 	upgradeFlags
 	plan, strategy, pauseAfter string
 	acceptDowntime             bool
-	reach                      accessFlags
+	reach                      sshFlags
 	request                    run.UpgradeRequest
 }
 
@@ -59,8 +59,7 @@ func newUpgradeApplyCommand(a *app) *cobra.Command {
 			"  refit runs resume\n\n" +
 			"  # Two workers at a time, with a look at the monitoring after each node\n" +
 			"  refit upgrade apply --to v1.37.2 --max-unavailable 2 --after-node './alerts-quiet.sh \"$REFIT_NODE\"'",
-		Args:   usageArgs(cobra.NoArgs),
-		Hidden: true, // until it has brought a cluster of real machines to a version
+		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.completeApply(cmd); err != nil {
 				return usageError(err)
@@ -146,10 +145,11 @@ func (f *applyFlags) completeApply(cmd *cobra.Command) error {
 	if f.request.Soak < 0 {
 		return fmt.Errorf("--soak %s: want 0 (none) or more", f.request.Soak)
 	}
-	if err := f.reach.complete(); err != nil {
+	access, err := f.reach.access()
+	if err != nil {
 		return err
 	}
-	f.request.Access = f.reach.access
+	f.request.Access = *access
 	return nil
 }
 

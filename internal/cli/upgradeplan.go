@@ -60,7 +60,7 @@ func (f *upgradeFlags) complete() (err error) {
 
 func newUpgradePlanCommand(a *app) *cobra.Command {
 	var f upgradeFlags
-	var reach accessFlags
+	var reach sshFlags
 	var out, file string
 	noHosts := false
 	cmd := &cobra.Command{
@@ -85,12 +85,12 @@ func newUpgradePlanCommand(a *app) *cobra.Command {
 			"  refit upgrade plan --to v1.37.2 -o json | jq -r '.findings[] | select(.severity == \"blocker\") | .message'",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := reach.complete(); err != nil {
-				return usageError(err)
-			}
-			access := &reach.access
-			if noHosts {
-				access = nil
+			var access *inventory.Access
+			if !noHosts {
+				var err error
+				if access, err = reach.access(); err != nil {
+					return usageError(err)
+				}
 			}
 			if cmd.Flags().Changed("plan") {
 				if err := onlyPlan(file, nil, cmd, "ssh-config", "ssh-user", "ssh-key", "inventory", "no-hosts"); err != nil {
