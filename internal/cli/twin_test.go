@@ -82,7 +82,7 @@ func TestTwinWrongUse(t *testing.T) {
 		{"down --name x --all", "do not go together"},
 		{"kubeconfig --name none", "twin up --name none"},
 		{"status --name none", "there is no such twin"},
-		{"node fail", "requires at least 1 arg"},
+		{"node fail", "no node is given"},
 		{"node recover node-01 --name none", "there is no such twin"},
 	} {
 		_, errw, code := refit(t, append([]string{"twin"}, strings.Fields(tc.args)...)...)
