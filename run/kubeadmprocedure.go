@@ -6,8 +6,8 @@ package run
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -146,11 +146,11 @@ func (p *kubeadmProcedure) do(ctx context.Context, i int, out host.Output) error
 	case err != nil && host.Temporary(err):
 		return &OutcomeUnknownError{err}
 	case explained:
-		text := failure.Cause
+		texts := []string{failure.Cause}
 		for _, x := range failure.Preflight {
-			text += fmt.Sprintf("; %s: %s", x.Name, x.Message)
+			texts = append(texts, x.Name+": "+x.Message)
 		}
-		return hint.Wrap(errors.New(text), "%s", failure.Hint)
+		return hint.Wrap(errors.New(strings.Join(texts, "; ")), "%s", failure.Hint)
 	}
 	return err
 }

@@ -68,7 +68,7 @@ const (
 	StepBeforeNode Step = "before-node" // hooks
 	StepAfterNode  Step = "after-node"
 
-	// Of a stage: what it needs is fetched ahead, the hooks, and the pause behind it.
+	// StepFetch and those below are of a stage: what it needs is fetched ahead, the hooks, and the pause behind it.
 	StepFetch       Step = "fetch"
 	StepBeforeStage Step = "before-stage"
 	StepAfterStage  Step = "after-stage"

@@ -29,7 +29,7 @@ func (u upgrading) turn(w *worker) (begin, end act, quiet func()) {
 			return err
 		}
 		if u.ask != nil {
-			stop = u.measure(w)
+			stop = u.measure(ctx, w)
 		}
 		return nil
 	}
@@ -49,8 +49,8 @@ func (u upgrading) turn(w *worker) (begin, end act, quiet func()) {
 }
 
 // measure watches whether the API server answers, until stop is called.
-func (u upgrading) measure(w *worker) (stop func()) {
-	watching, cancel := context.WithCancel(context.Background())
+func (u upgrading) measure(ctx context.Context, w *worker) (stop func()) {
+	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -61,7 +61,8 @@ func (o *Operator) prepareUpgrade(ctx, watching context.Context, r UpgradeReques
 	if spec.Upgrade.AllAtOnce {
 		return p, lockedByOther(ctx, o.Client, o.Clock.Now())
 	}
-	return p, p.judge(ctx, snapshot, spec.view(snapshot))
+	err = p.judge(ctx, snapshot, spec.view(snapshot))
+	return p, err
 }
 
 // spec makes the Spec of the run.
