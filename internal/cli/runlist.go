@@ -79,7 +79,10 @@ func writeRun(w io.Writer, format string, s *run.Status) error {
 }
 
 func act(s *run.Spec) string {
-	if s.Reboot {
+	switch {
+	case s.Upgrade != nil:
+		return "upgrade to " + s.Upgrade.To
+	case s.Reboot:
 		return "reboot"
 	}
 	return "command: " + s.Command

@@ -191,7 +191,10 @@ func (r *Run) outcome(p *page) {
 }
 
 func act(s *run.Spec) string {
-	if s.Reboot {
+	switch {
+	case s.Upgrade != nil:
+		return "upgrade to Kubernetes " + s.Upgrade.To
+	case s.Reboot:
 		return "reboot of each node"
 	}
 	return "command for each node: " + s.Command
