@@ -4,7 +4,6 @@
 package run
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,8 +13,8 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
+	"refit.dev/refit/internal/document"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/plan"
 )
@@ -25,10 +24,6 @@ const (
 	savedVersion = "refit.dev/v1alpha1"
 	savedKind    = "MaintenancePlan"
 )
-
-// savedLimit is how many bytes of a plan are read: that of 5,000 nodes and
-// 150,000 pods takes a fifth of it.
-const savedLimit = 128 << 20
 
 // SavedPlan is a plan as it is shown to scripts, kept, approved and applied later.
 type SavedPlan struct {
@@ -48,65 +43,22 @@ func (p *Prepared) Save() SavedPlan {
 	return SavedPlan{APIVersion: savedVersion, Kind: savedKind, Plan: *p.Plan, Spec: &spec, Ground: p.Ground}
 }
 
+// Type is what the plan says it is.
+func (p *SavedPlan) Type() metav1.TypeMeta {
+	return metav1.TypeMeta{APIVersion: p.APIVersion, Kind: p.Kind}
+}
+
 // ReadPlan reads a saved plan, in YAML or JSON. The error says why it is none, or
 // none that can be applied; it does not name the file.
 func ReadPlan(r io.Reader) (*SavedPlan, error) {
-	text, err := io.ReadAll(io.LimitReader(r, savedLimit+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read the plan: %w", err)
-	case len(text) > savedLimit:
-		return nil, fmt.Errorf("it has more than %d MiB: that is no plan", savedLimit>>20)
-	case len(bytes.TrimSpace(text)) == 0:
-		return nil, errors.New("it is empty")
-	}
-	var saved SavedPlan // may be large: it is parsed once if it is what it should be
-	damage := yaml.UnmarshalStrict(text, &saved)
-	kind := metav1.TypeMeta{APIVersion: saved.APIVersion, Kind: saved.Kind}
-	if damage != nil { // or it is something else
-		kind = metav1.TypeMeta{}
-		if err := yaml.Unmarshal(text, &kind); err != nil {
-			return nil, fmt.Errorf("it is neither YAML nor JSON: %w", err)
-		}
-	}
-	if kind.Kind != savedKind {
-		return nil, fmt.Errorf("it is no plan: its kind is %q, not %s", kind.Kind, savedKind)
-	}
-	if kind.APIVersion != savedVersion {
-		return nil, fmt.Errorf("it is a plan of version %q; this refit knows %s", kind.APIVersion, savedVersion)
-	}
-	if documents(text) > 1 { // all but the first would be left out without a word
-		return nil, errors.New("it holds more than one YAML document: a plan is one")
-	}
-	if damage != nil {
-		return nil, fmt.Errorf("it is damaged: %w", damage)
+	var saved SavedPlan
+	if err := document.Read(r, savedVersion, savedKind, &saved); err != nil {
+		return nil, err
 	}
 	if err := saved.validate(); err != nil {
 		return nil, fmt.Errorf("it does not make sense: %w", err)
 	}
 	return &saved, nil
-}
-
-// documents counts the YAML documents that hold more than comments and directives.
-func documents(text []byte) int {
-	count, begun := 0, false
-	for line := range bytes.Lines(text) {
-		if rest, marker := bytes.CutPrefix(line, []byte("---")); marker && (len(bytes.TrimSpace(rest)) == 0 || rest[0] == ' ' || rest[0] == '\t') {
-			line, begun = rest, false
-		}
-		if string(bytes.TrimRight(line, " \t\r\n")) == "..." {
-			begun = false
-			continue
-		}
-		line = bytes.TrimSpace(line)
-		if len(line) == 0 || line[0] == '#' || line[0] == '%' {
-			continue
-		}
-		if !begun {
-			count, begun = count+1, true
-		}
-	}
-	return count
 }
 
 // validate says what is wrong with a plan, as far as that can be said without a cluster.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"refit.dev/refit/internal/document"
@@ -40,6 +41,11 @@ type SavedPlan struct {
 // Save returns a plan that was decided from a State in the form in which it can be kept.
 func Save(s *State, in Intent, p *Plan) SavedPlan {
 	return SavedPlan{APIVersion: savedVersion, Kind: savedKind, Plan: *p, Created: s.Snapshot.Time.UTC(), Cluster: s.Cluster, Spec: in, Ground: GroundOf(s)}
+}
+
+// Type is what the plan says it is.
+func (p *SavedPlan) Type() metav1.TypeMeta {
+	return metav1.TypeMeta{APIVersion: p.APIVersion, Kind: p.Kind}
 }
 
 // ReadPlan reads a saved plan, in YAML or JSON. The error says why it is none, or none that

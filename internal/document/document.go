@@ -19,10 +19,16 @@ import (
 // pods takes a fifth of it.
 const limit = 128 << 20
 
+// Document is a value that a document is read into.
+type Document interface {
+	// Type is what it says it is, once it was read.
+	Type() metav1.TypeMeta
+}
+
 // Read reads one document of that version and kind into a value, strictly: fields that
 // it does not have are an error. The error says what the text is instead; it does not
 // name where the text came from.
-func Read(r io.Reader, version, kind string, into any) error {
+func Read(r io.Reader, version, kind string, into Document) error {
 	text, err := io.ReadAll(io.LimitReader(r, limit+1))
 	switch {
 	case err != nil:
@@ -32,9 +38,13 @@ func Read(r io.Reader, version, kind string, into any) error {
 	case len(bytes.TrimSpace(text)) == 0:
 		return errors.New("it is empty")
 	}
-	var found metav1.TypeMeta
-	if err := yaml.Unmarshal(text, &found); err != nil {
-		return fmt.Errorf("it is neither YAML nor JSON: %w", err)
+	damage := yaml.UnmarshalStrict(text, into) // it may be large: it is parsed once if it is what it should be
+	found := into.Type()
+	if damage != nil { // or it is something else
+		found = metav1.TypeMeta{}
+		if err := yaml.Unmarshal(text, &found); err != nil {
+			return fmt.Errorf("it is neither YAML nor JSON: %w", err)
+		}
 	}
 	if found.Kind != kind {
 		return fmt.Errorf("it is no plan: its kind is %q, not %s", found.Kind, kind)
@@ -45,8 +55,8 @@ func Read(r io.Reader, version, kind string, into any) error {
 	if count(text) > 1 { // all but the first would be left out without a word
 		return errors.New("it holds more than one YAML document: a plan is one")
 	}
-	if err := yaml.UnmarshalStrict(text, into); err != nil {
-		return fmt.Errorf("it is damaged: %w", err)
+	if damage != nil {
+		return fmt.Errorf("it is damaged: %w", damage)
 	}
 	return nil
 }
