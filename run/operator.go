@@ -83,6 +83,12 @@ func (o *Operator) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 }
 
 func (o *Operator) prepare(ctx, watching context.Context, r Request) (*Prepared, error) {
+	return o.prepareSpec(ctx, watching, func(s *cluster.Snapshot, id Identity, now time.Time) (*Spec, error) { return newSpec(r, s, id, now) })
+}
+
+// prepareSpec looks at the cluster, and judges what a run of the Spec would be that is
+// made for it.
+func (o *Operator) prepareSpec(ctx, watching context.Context, specFor func(*cluster.Snapshot, Identity, time.Time) (*Spec, error)) (*Prepared, error) {
 	watcher, err := o.watch(ctx, watching)
 	if err != nil {
 		return nil, err
@@ -92,7 +98,7 @@ func (o *Operator) prepare(ctx, watching context.Context, r Request) (*Prepared,
 		return nil, err
 	}
 	snapshot := watcher.Snapshot()
-	spec, err := newSpec(r, snapshot, id, o.Clock.Now())
+	spec, err := specFor(snapshot, id, o.Clock.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -101,10 +107,11 @@ func (o *Operator) prepare(ctx, watching context.Context, r Request) (*Prepared,
 		return nil, err
 	}
 	p := &Prepared{Spec: spec, Warnings: warnings, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
-	if err := p.judge(ctx, snapshot, spec.view(snapshot)); err != nil {
-		return nil, err
+	if spec.Upgrade != nil && spec.Upgrade.AllAtOnce { // nothing is drained
+		return p, lockedByOther(ctx, o.Client, o.Clock.Now())
 	}
-	return p, nil
+	err = p.judge(ctx, snapshot, spec.view(snapshot))
+	return p, err
 }
 
 // rehearse asks beforehand what would stop the run in the middle.

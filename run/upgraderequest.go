@@ -35,34 +35,8 @@ func (o *Operator) PrepareUpgrade(ctx context.Context, r UpgradeRequest) (*Prepa
 	if r.SurgeSingletons && r.Drain.DisableEviction {
 		return nil, badInput("--surge-singletons and --disable-eviction exclude each other")
 	}
-	p, err := o.opened(ctx, func(watching context.Context) (*Prepared, error) { return o.prepareUpgrade(ctx, watching, r) })
+	p, err := o.opened(ctx, func(watching context.Context) (*Prepared, error) { return o.prepareSpec(ctx, watching, r.spec) })
 	return p.unblocked(err)
-}
-
-func (o *Operator) prepareUpgrade(ctx, watching context.Context, r UpgradeRequest) (*Prepared, error) {
-	watcher, err := o.watch(ctx, watching)
-	if err != nil {
-		return nil, err
-	}
-	id, err := o.identity(ctx)
-	if err != nil {
-		return nil, err
-	}
-	snapshot := watcher.Snapshot()
-	spec, err := r.spec(snapshot, id, o.Clock.Now())
-	if err != nil {
-		return nil, err
-	}
-	warnings, err := spec.checkAccess(snapshot)
-	if err != nil {
-		return nil, err
-	}
-	p := &Prepared{Spec: spec, Warnings: warnings, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
-	if spec.Upgrade.AllAtOnce {
-		return p, lockedByOther(ctx, o.Client, o.Clock.Now())
-	}
-	err = p.judge(ctx, snapshot, spec.view(snapshot))
-	return p, err
 }
 
 // spec makes the Spec of the run.
