@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 )
 
 // Machine is a Host on which refit may do more than run one shell command for its
@@ -35,6 +36,10 @@ type Machine interface {
 	// content or the new one. The directory has to be there. A link at path is
 	// replaced, not followed. After an error either may be there.
 	WriteFile(ctx context.Context, path string, data []byte, mode fs.FileMode) error
+
+	// Dial connects from the machine to address, HOST:PORT, over TCP: 127.0.0.1 is the
+	// machine itself. The connection ends with the Machine.
+	Dial(ctx context.Context, address string) (net.Conn, error)
 
 	// BootID returns the ID that the kernel gave its present boot, as the Node's
 	// status.nodeInfo.bootID has it (/proc/sys/kernel/random/boot_id).

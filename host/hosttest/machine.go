@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -243,6 +244,17 @@ func (m *Machine) WriteFile(ctx context.Context, path string, data []byte, mode 
 	}
 	m.files[path] = File{Data: slices.Clone(data), Mode: mode}
 	return nil
+}
+
+// Dial connects from the test's own process.
+func (m *Machine) Dial(ctx context.Context, address string) (net.Conn, error) {
+	m.mu.Lock()
+	err := m.reachable(ctx)
+	m.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 }
 
 // BootID is "boot-1" at first and counts up with each Reboot.

@@ -211,22 +211,35 @@ func (l *link) stream(ctx context.Context) (net.Conn, error) {
 		}
 		return conn, nil
 	}
+	conn, there, err := l.over.dialFrom(ctx, l.target.addr())
+	switch {
+	case err == nil:
+		return conn, nil
+	case !there:
+		return nil, fmt.Errorf("the way to %s: %w", l.target, err)
+	}
+	return nil, &lostError{l.target, fmt.Errorf("connect from %s: %w", l.over.target, err)}
+}
+
+// dialFrom connects from the link's host to an address, and tells whether the host was
+// reached at all.
+func (l *link) dialFrom(ctx context.Context, address string) (conn net.Conn, there bool, err error) {
 	for again := false; ; again = true {
-		jump, err := l.over.connect(ctx)
+		from, err := l.connect(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("the way to %s: %w", l.target, err)
+			return nil, false, err
 		}
-		conn, err := jump.client.DialContext(ctx, "tcp", l.target.addr())
+		conn, err := from.client.DialContext(ctx, "tcp", address)
 		switch {
 		case err == nil:
-			return conn, nil
+			return conn, true, nil
 		case ctx.Err() != nil:
 			err = context.Cause(ctx)
-		case jump.wire.broken.Load() && !again:
-			<-jump.dead
+		case from.wire.broken.Load() && !again:
+			<-from.dead
 			continue // it had died since it was last used: a new one
 		}
-		return nil, &lostError{l.target, fmt.Errorf("connect from %s: %w", l.over.target, err)}
+		return nil, true, err
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -168,6 +169,19 @@ func (m *machine) judge(code int, stdout, stderr string) error {
 
 func numeric(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+// Dial connects from the machine over its SSH connection.
+func (m *machine) Dial(ctx context.Context, address string) (net.Conn, error) {
+	conn, there, err := m.link.dialFrom(ctx, address)
+	switch {
+	case err == nil || !there:
+		return conn, err
+	case strings.Contains(err.Error(), "prohibited"):
+		return nil, hint.Wrap(fmt.Errorf("connect from %s to %s: %w", m.link.target, address, err),
+			"sshd there forbids it: AllowTcpForwarding local in sshd_config lets it")
+	}
+	return nil, fmt.Errorf("connect from %s to %s: %w", m.link.target, address, err)
 }
 
 // Close ends the connection. Commands that run go on, and their outcome is unknown.
