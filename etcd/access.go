@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"strings"
@@ -62,6 +63,19 @@ func (c Credentials) TLS() (*tls.Config, error) {
 		t.Certificates = []tls.Certificate{pair}
 	}
 	return t, nil
+}
+
+// Check says what is wrong with the endpoints, without asking anybody.
+func (a Access) Check() error {
+	if len(a.Endpoints) == 0 {
+		return errors.New("no endpoint of etcd is given")
+	}
+	for _, e := range a.Endpoints {
+		if _, err := a.endpoint(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // endpoint is the URL of an endpoint, whatever way it is written.
@@ -125,7 +139,11 @@ func (a Access) connect(ctx context.Context, endpoint string) (*clientv3.Client,
 // window is how many bytes of a stream may be on their way.
 const window = 16 << 20
 
-// knock connects to an endpoint and shakes hands.
+// greeting is how a client of HTTP/2 begins (RFC 9113, 3.4), with empty settings.
+const greeting = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+// knock connects to an endpoint and waits for its first byte: only with that a server of
+// TLS 1.3 tells whether it takes the client's certificate.
 func (a Access) knock(ctx context.Context, u *url.URL) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, a.Patience, fmt.Errorf("no answer within %s", a.Patience))
 	defer cancel()
@@ -137,20 +155,25 @@ func (a Access) knock(ctx context.Context, u *url.URL) error {
 		return hint.Wrap(fmt.Errorf("connect to etcd at %s: %w", u, err), "see that etcd runs there and listens on that address")
 	}
 	defer conn.Close()
-	if u.Scheme != "https" {
-		return nil
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // reading knows of no context
+	what := "see that it is etcd that listens there, and whether it wants https"
+	if u.Scheme == "https" {
+		config := &tls.Config{MinVersion: tls.VersionTLS12}
+		if a.TLS != nil {
+			config = a.TLS.Clone()
+		}
+		config.ServerName, config.NextProtos = u.Hostname(), []string{"h2"}
+		conn = tls.Client(conn, config)
+		what = "give etcd's certificate authority with --cacert, and a client certificate with --cert and --key"
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if a.TLS != nil {
-		config = a.TLS.Clone()
+	if _, err = io.WriteString(conn, greeting); err == nil {
+		_, err = conn.Read(make([]byte, 1))
 	}
-	config.ServerName = u.Hostname()
-	config.NextProtos = []string{"h2"}
-	if err := tls.Client(conn, config).HandshakeContext(ctx); err != nil {
+	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return hint.Wrap(fmt.Errorf("connect to etcd at %s: %w", u, err), "give etcd's certificate authority with --cacert, and a client certificate with --cert and --key")
+		return hint.Wrap(fmt.Errorf("connect to etcd at %s: %w", u, err), "%s", what)
 	}
 	return nil
 }

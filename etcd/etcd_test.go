@@ -213,7 +213,7 @@ func TestBothWays(t *testing.T) {
 	if err := etcdtest.Worker(t).Restore(t.Context(), theirs, r); err != nil {
 		t.Fatal(err)
 	}
-	if err := etcdtest.Worker(t).Restore(t.Context(), theirs, r); err == nil || !strings.Contains(err.Error(), "is there already") {
+	if err := etcdtest.Worker(t).Restore(t.Context(), theirs, r); err == nil || !strings.Contains(err.Error(), "file already exists") {
 		t.Errorf("restored over a data directory: %v", err)
 	}
 	hashes := map[string]uint32{}
@@ -266,7 +266,7 @@ func TestSaveRefuses(t *testing.T) {
 		file  string
 		want  string
 	}{
-		"there":        {t.Context(), saver, there, "is there already"},
+		"there":        {t.Context(), saver, there, "file already exists"},
 		"no directory": {t.Context(), saver, filepath.Join(dir, "no", "file"), "no such file or directory"},
 		"nobody":       {t.Context(), other, filepath.Join(dir, "f"), "connection refused"},
 		"scheme":       {t.Context(), scheme, filepath.Join(dir, "f"), "want http://HOST:PORT"},

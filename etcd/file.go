@@ -19,6 +19,9 @@ import (
 // ErrDamaged says of a file that it is no whole snapshot.
 var ErrDamaged = errors.New("it is no whole snapshot of etcd")
 
+// ErrNotFile says of a path that there is something else than a file.
+var ErrNotFile = errors.New("no regular file")
+
 // sector divides the size of a database file, which has pages of 4 KiB or more. A file of
 // a multiple of it and 32 bytes ends with the SHA-256 of what is before
 // (go.etcd.io/etcd/etcdutl/v3/snapshot, hasChecksum).
@@ -34,9 +37,9 @@ func openSnapshot(path string) (*os.File, int64, error) {
 	switch {
 	case err != nil:
 	case info.IsDir():
-		err = hint.Wrap(fmt.Errorf("%s is a directory, not the file of a snapshot", path), "name the file that a snapshot was saved to")
+		err = hint.Wrap(fmt.Errorf("%s is %w but a directory", path, ErrNotFile), "name the file that a snapshot was saved to")
 	case !info.Mode().IsRegular():
-		err = hint.Wrap(fmt.Errorf("%s is not a regular file (%s)", path, info.Mode().Type()), "name the file that a snapshot was saved to")
+		err = hint.Wrap(fmt.Errorf("%s is %w (its mode is %s)", path, ErrNotFile, info.Mode()), "name the file that a snapshot was saved to")
 	case info.Size() == 0:
 		err = fmt.Errorf("%s: %w: it is empty", path, ErrDamaged)
 	case info.Size()%sector != 0 && info.Size()%sector != sha256.Size:
@@ -46,6 +49,15 @@ func openSnapshot(path string) (*os.File, int64, error) {
 		return nil, 0, errors.Join(err, f.Close())
 	}
 	return f, info.Size(), nil
+}
+
+// isFile says what is wrong with a path before anybody reads what is there.
+func isFile(path string) error {
+	f, _, err := openSnapshot(path)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // checkSum compares a file with the SHA-256 that it ends with, and returns that in hex. A

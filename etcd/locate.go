@@ -18,10 +18,10 @@ import (
 	"refit.dev/refit/internal/hint"
 )
 
-// apiServerManifest is where kubeadm puts the static pod of the API server, whose flags say
+// APIServerManifest is where kubeadm puts the static pod of the API server, whose flags say
 // where etcd is and by which certificates it is reached, be it on the same machine or not
 // (k8s.io/kubernetes/cmd/kubeadm/app/phases/controlplane/manifests.go).
-const apiServerManifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+const APIServerManifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 
 // ErrNoControlPlane says of a machine that no API server runs there as a static pod.
 var ErrNoControlPlane = errors.New("no API server runs there as a static pod")
@@ -29,19 +29,19 @@ var ErrNoControlPlane = errors.New("no API server runs there as a static pod")
 // Locate reads on a machine of a control plane how its API server reaches etcd. The
 // connections are made from there, and may take patience each. The error is ErrNoControlPlane if it is none.
 func Locate(ctx context.Context, m host.Machine, patience time.Duration) (Access, error) {
-	text, err := m.ReadFile(ctx, apiServerManifest)
+	text, err := m.ReadFile(ctx, APIServerManifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Access{}, fmt.Errorf("%w: %s is not there", ErrNoControlPlane, apiServerManifest)
+		return Access{}, fmt.Errorf("%w: %s is not there", ErrNoControlPlane, APIServerManifest)
 	}
 	if err != nil {
 		return Access{}, fmt.Errorf("find etcd: %w", err)
 	}
 	flags, err := apiServerFlags(text)
 	if err != nil {
-		return Access{}, fmt.Errorf("find etcd: %s: %w", apiServerManifest, err)
+		return Access{}, fmt.Errorf("find etcd: %s: %w", APIServerManifest, err)
 	}
 	if flags["etcd-servers"] == "" {
-		return Access{}, hint.Wrap(fmt.Errorf("find etcd: %s has no --etcd-servers", apiServerManifest), "name etcd with --endpoints, --cacert, --cert and --key")
+		return Access{}, hint.Wrap(fmt.Errorf("find etcd: %s has no --etcd-servers", APIServerManifest), "name etcd with --endpoints, --cacert, --cert and --key")
 	}
 	var c Credentials
 	for name, into := range map[string]*[]byte{"etcd-cafile": &c.CA, "etcd-certfile": &c.Certificate, "etcd-keyfile": &c.Key} {

@@ -19,13 +19,8 @@ import (
 // in the order of the endpoints. The error is that of wrong input; who does not answer is
 // a candidate with an Err.
 func (a Access) Candidates(ctx context.Context) ([]Candidate, error) {
-	if len(a.Endpoints) == 0 {
-		return nil, errors.New("no endpoint of etcd is given")
-	}
-	for _, e := range a.Endpoints {
-		if _, err := a.endpoint(e); err != nil {
-			return nil, err
-		}
+	if err := a.Check(); err != nil {
+		return nil, err
 	}
 	found := make([]Candidate, len(a.Endpoints))
 	var asked sync.WaitGroup

@@ -43,14 +43,16 @@ func readStatus(path string, visit func(key, value []byte)) (*Status, error) {
 	if s.SHA256, err = checkSum(f, path, size); err != nil {
 		return nil, err
 	}
-	return s, view(path, func(tx *bbolt.Tx) error {
-		if tx.Size() > size {
-			return fmt.Errorf("%w: the database has %d bytes, the file %d: it was cut off", ErrDamaged, tx.Size(), size)
-		}
-		if err := check(tx); err != nil {
-			return err
-		}
-		return s.read(tx, visit)
+	return s, bounded(size, func() error {
+		return view(path, func(tx *bbolt.Tx) error {
+			if tx.Size() > size {
+				return fmt.Errorf("%w: the database has %d bytes, the file %d: it was cut off", ErrDamaged, tx.Size(), size)
+			}
+			if err := check(tx); err != nil {
+				return err
+			}
+			return s.read(tx, visit)
+		})
 	})
 }
 
@@ -65,26 +67,26 @@ func view(path string, do func(*bbolt.Tx) error) (err error) {
 	case err != nil:
 		return fmt.Errorf("%s: %w: %w", path, ErrDamaged, err)
 	}
-	defer db.Close()
 	if err := db.View(do); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err) // the check may still look at its pages
 	}
-	return nil
+	return db.Close()
 }
 
 // check has bbolt look whether every page is referred to once and every key is in order.
+// It stops listening after some complaints: about pages that refer to each other there
+// would be no end of them.
 func check(tx *bbolt.Tx) error {
 	var found []string
-	n := 0
 	for err := range tx.Check() {
-		if n++; n <= maxComplaints {
-			found = append(found, err.Error())
+		if found = append(found, err.Error()); len(found) == maxComplaints {
+			break
 		}
 	}
-	if n == 0 {
+	if len(found) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %d errors in its pages: %s", ErrDamaged, n, strings.Join(found, "; "))
+	return fmt.Errorf("%w: its pages are wrong: %s", ErrDamaged, strings.Join(found, "; "))
 }
 
 // read fills in all fields but SHA256.

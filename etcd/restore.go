@@ -48,6 +48,9 @@ func (w Worker) Restore(ctx context.Context, file string, r Restore) (err error)
 	if r.DataDir, err = filepath.Abs(r.DataDir); err != nil {
 		return fmt.Errorf("restore %s: %w", file, err)
 	}
+	if err := isFile(file); err != nil {
+		return err
+	}
 	if err := absent(r.DataDir); err != nil {
 		return fmt.Errorf("restore %s: %w", file, err)
 	}
@@ -111,7 +114,7 @@ func absent(path string) error {
 	_, err := os.Lstat(path)
 	switch {
 	case err == nil:
-		return hint.Wrap(fmt.Errorf("%s is there already", path), "name one that is not there, or move it away: nothing is ever overwritten")
+		return hint.Wrap(fmt.Errorf("%s: %w", path, fs.ErrExist), "name one that is not there, or move it away: nothing is ever overwritten")
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}

@@ -47,11 +47,10 @@ func (w Worker) Verify(ctx context.Context, file, scratch string) (_ *Proof, err
 	if scratch == "" {
 		scratch = os.TempDir()
 	}
-	f, _, err := openSnapshot(file)
-	if err != nil {
+	if err := isFile(file); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(f.Close(), room(file, scratch)); err != nil {
+	if err := room(file, scratch); err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp(scratch, "refit-verify-")

@@ -184,8 +184,11 @@ func (r request) do(ctx context.Context) (answer response, err error) {
 }
 
 // Status reads the file of a snapshot, or a copy of etcd's database. The error is
-// ErrDamaged if it is none, or not whole.
+// ErrDamaged if it is none, or not whole; ErrNotFile, or a *fs.PathError, if it cannot be read.
 func (w Worker) Status(ctx context.Context, file string) (*Status, error) {
+	if err := isFile(file); err != nil {
+		return nil, err
+	}
 	answer, err := w.ask(ctx, file, request{Status: &fileRequest{File: file}})
 	if err != nil {
 		return nil, err
