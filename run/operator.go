@@ -231,11 +231,8 @@ func (o *Operator) resume(ctx context.Context, journal *Journal, status *Status,
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	watcher, err := o.watch(ctx, watching)
+	watcher, err := o.rejoin(ctx, watching, status.Spec)
 	if err != nil {
-		return Outcome{}, err
-	}
-	if err := o.sameCluster(ctx, status.Spec); err != nil {
 		return Outcome{}, err
 	}
 	if err := complete(watcher.Snapshot(), status); err != nil {
@@ -282,7 +279,7 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 	if err != nil {
 		return Outcome{}, fmt.Errorf("find this machine's name: %w", err)
 	}
-	lock, err := acquireLease(ctx, o.Client, holderOf(spec.Run, machine), o.Clock, o.Sink)
+	lock, err := o.acquire(ctx, spec, machine)
 	if err != nil {
 		return Outcome{}, err
 	}
