@@ -150,7 +150,10 @@ func (p *kubeadmProcedure) do(ctx context.Context, i int, out host.Output) error
 		for _, x := range failure.Preflight {
 			texts = append(texts, x.Name+": "+x.Message)
 		}
-		return hint.Wrap(errors.New(strings.Join(texts, "; ")), "%s", failure.Hint)
+		err = hint.Wrap(errors.New(strings.Join(texts, "; ")), "%s", failure.Hint)
+		if failure.Kind == kubeadm.KindUnreachable {
+			err = &ServerAwayError{err}
+		}
 	}
 	return err
 }

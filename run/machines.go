@@ -59,7 +59,8 @@ type MachineStep struct {
 	Done func(ctx context.Context) (bool, error)
 	// Do does it. What it runs is begun only once, however often it is called, until it
 	// has ended; an *OutcomeUnknownError says that it may not have ended, and Do is called
-	// again. The error may carry a hint.
+	// again. A *ServerAwayError says that it got nowhere for want of an API server. The
+	// error may carry a hint.
 	Do func(ctx context.Context, out host.Output) error
 }
 
@@ -69,3 +70,10 @@ type OutcomeUnknownError struct{ Err error }
 
 func (e *OutcomeUnknownError) Error() string { return e.Err.Error() }
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
+
+// ServerAwayError says that a program on the machine did not reach the API server: it may
+// be tried again when that answers.
+type ServerAwayError struct{ Err error }
+
+func (e *ServerAwayError) Error() string { return e.Err.Error() }
+func (e *ServerAwayError) Unwrap() error { return e.Err }

@@ -167,6 +167,28 @@ func TestUpgradeExitCodesDoNotDecide(t *testing.T) {
 	}
 }
 
+// A step that finds no API server is taken again when that answers; while it does not
+// answer nothing is done.
+func TestUpgradeWithoutServer(t *testing.T) {
+	c := newFakeCluster(t, "a", "b")
+	tr, f := upgradeTrial(t, c, upgradeSpec("a", "b"))
+	away := 0
+	f.fail = func(node string, s Step, before bool) error {
+		if s == "plane" && node == "b" && before && away < 1 {
+			away++
+			return &ServerAwayError{errBroken}
+		}
+		return nil
+	}
+	if o := tr.run(deadline(t)); o.Result != event.ResultDone {
+		t.Fatalf("%+v", o)
+	}
+	f.atVersion(t, "a", "b")
+	if !tr.warned("got nowhere without an API server") || away != 1 {
+		t.Errorf("no warning, away %d times", away)
+	}
+}
+
 // A machine that is not at its version in the end has not been upgraded, whatever the
 // steps have said; who resumes goes through them again.
 func TestUpgradeVerifies(t *testing.T) {

@@ -225,8 +225,7 @@ func (u upgrading) step(w *worker, p Procedure, s MachineStep, may act) act {
 			return err
 		}
 		return w.step(ctx, s.Name, Record{Reason: s.Text}, func() (Record, error) {
-			// As with a command: a machine is not left in the middle of something.
-			return Record{}, u.do(context.WithoutCancel(ctx), w, p, s)
+			return Record{}, u.do(ctx, w, p, s)
 		})
 	}
 }
@@ -252,7 +251,10 @@ func (u upgrading) settle(ctx context.Context, w *worker, s MachineStep) (done b
 }
 
 // do does a step and looks what came of it. What it says of itself decides nothing.
-func (u upgrading) do(ctx context.Context, w *worker, p Procedure, s MachineStep) error {
+func (u upgrading) do(stoppable context.Context, w *worker, p Procedure, s MachineStep) error {
+	// As with a command: a machine is not left in the middle of something.
+	ctx := context.WithoutCancel(stoppable)
+	var begun time.Time // since when the step finds no API server; zero: it does
 	for {
 		err := s.Do(ctx, func(line string) {
 			w.emit(event.Event{Type: event.CommandOutput, Node: w.target.Name, Message: line})
@@ -287,8 +289,37 @@ func (u upgrading) do(ctx context.Context, w *worker, p Procedure, s MachineStep
 		case err == nil:
 			err = errors.New("it ended without an error, and yet the machine is not as it is to be")
 		}
+		if _, away := errors.AsType[*ServerAwayError](err); away {
+			if begun.IsZero() {
+				begun = w.clock.Now()
+				w.emit(event.Event{
+					Type: event.Warning, Node: w.target.Name,
+					Message: fmt.Sprintf("%s got nowhere without an API server (%v); it is tried again when that answers", s.Text, err),
+				})
+			}
+			if w.clock.Since(begun) < w.spec.Timeouts.Stall.Duration {
+				if err := w.awaitServer(stoppable); err != nil {
+					return err
+				}
+				continue
+			}
+		}
 		return u.failed(ctx, w, p, s, err)
 	}
+}
+
+// awaitServer waits, between two tries of a step, until the API server answers: it may be
+// away because its own machine, or this one, is worked on.
+func (w *worker) awaitServer(ctx context.Context) error {
+	again := w.clock.NewTimer(lookAgain)
+	select {
+	case <-again.C():
+	case <-ctx.Done():
+		again.Stop()
+		return context.Cause(ctx)
+	}
+	_, err := w.recheck(ctx)
+	return err
 }
 
 // failed says in which state a step that failed leaves the node, and what to do.
