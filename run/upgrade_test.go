@@ -333,6 +333,45 @@ func TestUpgradeWaitsForEtcd(t *testing.T) {
 	f.atVersion(t, "a", "b")
 }
 
+// Nor while one of them says that it is not well, before its turn and after it: the next
+// node waits.
+func TestUpgradeAsksEtcd(t *testing.T) {
+	c := newFakeCluster(t, "a", "b")
+	spec := upgradeSpec("a", "b")
+	spec.Timeouts.Ready.Duration = 50 * time.Millisecond
+	tr, f := upgradeTrial(t, c, spec)
+	f.members = func() []string { return []string{"its member on node a: it is not healthy: ALARM NOSPACE"} }
+	o := tr.run(deadline(t))
+	if n := o.Status.Nodes["a"]; o.Result != event.ResultUnfinished || !contains(n.Reason, "ALARM NOSPACE") || !contains(n.Hint, "no control plane is touched") {
+		t.Fatalf("%+v, node %+v", o, n)
+	}
+	if got := after(c.log(), "a"); got != "fetch" {
+		t.Errorf("a: %s", got)
+	}
+	asked := 0
+	f.members = func() []string {
+		if asked++; asked == 1 {
+			return nil
+		}
+		return []string{"its member on node a: it is not healthy: RAFT NO LEADER"}
+	}
+	e := tr.next(t, UnknownStop)
+	e.work = tr.upgrading(f)
+	if o := e.run(deadline(t)); o.Result != event.ResultUnfinished || !contains(o.Status.Nodes["a"].Reason, "RAFT NO LEADER") {
+		t.Fatalf("%+v", o)
+	}
+	if got := after(c.log(), "b"); got != "fetch" {
+		t.Errorf("b: %s", got)
+	}
+	f.members = nil
+	e = tr.next(t, UnknownStop)
+	e.work = tr.upgrading(f)
+	if o := e.run(deadline(t)); o.Result != event.ResultDone {
+		t.Fatalf("%+v", o)
+	}
+	f.atVersion(t, "a", "b")
+}
+
 // A run is killed before and after each record that it writes, and resumed: in the end
 // every node is at its version, and no step was run twice. Of the hooks it is known that
 // they were begun; who resumes says that they have done their work.

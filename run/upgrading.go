@@ -82,7 +82,7 @@ func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
 	if w.stage.Role.ControlPlane() {
 		var begin act
 		begin, end, quiet = u.turn(w)
-		t.serving = append(t.serving, w.awaitEtcd, begin)
+		t.serving = append(t.serving, u.awaitEtcd(w), begin)
 	}
 	t.close = func() { quiet(); _ = p.Close() }
 	if hooks.BeforeNode != "" {
@@ -102,7 +102,7 @@ func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
 	}
 	t.proof = append(t.proof, u.verify(w, p), end)
 	if w.stage.Role.ControlPlane() {
-		t.proof = append(t.proof, w.awaitEtcd)
+		t.proof = append(t.proof, u.awaitEtcd(w))
 	}
 	return t, nil
 }
@@ -363,7 +363,7 @@ func (u upgrading) verify(w *worker, p Procedure) act {
 	return func(ctx context.Context) error {
 		return w.step(ctx, StepVerify, Record{Reason: "what the machine runs"}, func() (Record, error) {
 			err := w.persist(ctx, func() (bool, error) {
-				problems, err := p.Verify(ctx)
+				problems, err := p.Verify(ctx, w.mirrored)
 				if err == nil && len(problems) > 0 {
 					err = problemsError(problems)
 				}
@@ -382,3 +382,21 @@ func (u upgrading) verify(w *worker, p Procedure) act {
 		})
 	}
 }
+
+// mirrored returns the hash of the manifest from which a static pod of the node was made, as
+// its mirror pod has it; "" if there is none, or if it is not known.
+func (w *worker) mirrored(component string) string {
+	node := w.cluster.Around(w.target.Name)
+	if node == nil {
+		return ""
+	}
+	for _, pod := range node.Pods {
+		if pod.Mirror() && pod.Labels["component"] == component {
+			return pod.Annotations[configHash]
+		}
+	}
+	return ""
+}
+
+// configHash is where kubelets put it (k8s.io/kubernetes/pkg/kubelet/types.ConfigHashAnnotationKey).
+const configHash = "kubernetes.io/config.hash"
