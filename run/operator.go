@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -326,6 +327,13 @@ func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 	local := func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }
 	return upgrading{
 		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.ask,
+		dial: func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error) {
+			m, err := machines.Machine(node, spec.Run)
+			if err != nil {
+				return nil, err
+			}
+			return m.Dial(ctx, address)
+		},
 	}, func() { _ = machines.Close() }, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -37,6 +38,9 @@ type upgrading struct {
 	local Hosts
 	// ask asks the API server for something, for the probe; nil: its outages are not measured.
 	ask func(ctx context.Context) error
+	// dial connects from the machine of a node, for the probes of Services; nil: they are
+	// not asked.
+	dial func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error)
 }
 
 func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
