@@ -77,6 +77,6 @@ func faults(t *testing.T, l *lab.Lab) {
 			}
 			return nil
 		})
-		wantAnswers(t, l)
+		wantAnswers(t, l, "w1", "w2")
 	})
 }

@@ -23,7 +23,7 @@ func TestLab(t *testing.T) {
 		wantVersions(t, l, old)
 		wantCordoned(t, l)
 	})
-	t.Run("a Service answers from all workers, and has a name", func(t *testing.T) { wantAnswers(t, l) })
+	t.Run("a Service answers from all workers, and has a name", func(t *testing.T) { wantAnswers(t, l, "w1", "w2") })
 	t.Run("bringing it up again changes nothing", func(t *testing.T) { upAgain(t, l) })
 	t.Run("SSH works by name and address, with the known host key only", func(t *testing.T) { strictSSH(t, l) })
 	t.Run("packages are held, and the other minor is a line away", func(t *testing.T) { repositories(t, l) })
@@ -111,5 +111,5 @@ func reboot(t *testing.T, l *lab.Lab) {
 	if now := mustSSH(t, l, "w2", bootID); now == before {
 		t.Errorf("the boot id is %s before and after", now)
 	}
-	wantAnswers(t, l)
+	wantAnswers(t, l, "w1", "w2")
 }

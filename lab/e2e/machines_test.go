@@ -84,18 +84,16 @@ func ready(n corev1.Node) bool {
 	return false
 }
 
-// wantAnswers wants the Service to answer, through every machine, from every worker, and to
-// be resolved by the cluster's DNS.
-func wantAnswers(t *testing.T, l *lab.Lab) {
+// wantAnswers wants the Service to answer, through every machine, from each of these
+// workers, and to be resolved by the cluster's DNS.
+func wantAnswers(t *testing.T, l *lab.Lab, from ...string) {
 	t.Helper()
 	for _, through := range l.Nodes() {
 		missing := map[string]bool{}
-		for _, m := range l.Nodes() {
-			if m.Role == lab.Worker {
-				missing[m.Name] = true
-			}
+		for _, name := range from {
+			missing[name] = true
 		}
-		eventually(t, fmt.Sprintf("the Service answers through %s from every worker", through.Name), func() error {
+		eventually(t, fmt.Sprintf("the Service answers through %s from %v", through.Name, from), func() error {
 			said, err := get(t, l.AnswerURL(through))
 			node, _, _ := strings.Cut(said, " ")
 			delete(missing, node)

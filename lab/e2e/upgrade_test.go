@@ -66,7 +66,7 @@ func TestUpgrade(t *testing.T) {
 	t.Run("again, there is nothing to do", func(t *testing.T) {
 		o.run(t, o.apply()...).want(t, 0, "every node is at "+next+": there is nothing to do")
 	})
-	t.Run("the Service answers from all workers", func(t *testing.T) { wantAnswers(t, l) })
+	t.Run("the Service answers through all machines", func(t *testing.T) { wantAnswers(t, l) })
 }
 
 func must(t *testing.T, err error) {
