@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
+	"refit.dev/refit/host"
 	"refit.dev/refit/internal/hint"
 )
 
@@ -152,7 +153,11 @@ func (a Access) knock(ctx context.Context, u *url.URL) error {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return hint.Wrap(fmt.Errorf("connect to etcd at %s: %w", u, err), "see that etcd runs there and listens on that address")
+		what := "see that etcd runs there and listens on that address"
+		if errors.Is(err, host.ErrNoForwarding) {
+			what = "let its SSH server do that (AllowTcpForwarding local), or run refit on that machine"
+		}
+		return hint.Wrap(fmt.Errorf("connect to etcd at %s: %w", u, err), "%s", what)
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // reading knows of no context

@@ -57,7 +57,7 @@ func (here) Do(ctx context.Context, c Command) (int, error) {
 	return 0, fmt.Errorf("run the command: %w", err)
 }
 
-// Dial connects from this process.
+// Dial connects as every program of this machine does.
 func (here) Dial(ctx context.Context, address string) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 }

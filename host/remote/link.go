@@ -211,35 +211,22 @@ func (l *link) stream(ctx context.Context) (net.Conn, error) {
 		}
 		return conn, nil
 	}
-	conn, there, err := l.over.dialFrom(ctx, l.target.addr())
-	switch {
-	case err == nil:
-		return conn, nil
-	case !there:
-		return nil, fmt.Errorf("the way to %s: %w", l.target, err)
-	}
-	return nil, &lostError{l.target, fmt.Errorf("connect from %s: %w", l.over.target, err)}
-}
-
-// dialFrom connects from the link's host to an address, and tells whether the host was
-// reached at all.
-func (l *link) dialFrom(ctx context.Context, address string) (conn net.Conn, there bool, err error) {
 	for again := false; ; again = true {
-		from, err := l.connect(ctx)
+		jump, err := l.over.connect(ctx)
 		if err != nil {
-			return nil, false, err
+			return nil, fmt.Errorf("the way to %s: %w", l.target, err)
 		}
-		conn, err := from.client.DialContext(ctx, "tcp", address)
+		conn, err := jump.client.DialContext(ctx, "tcp", l.target.addr())
 		switch {
 		case err == nil:
-			return conn, true, nil
+			return conn, nil
 		case ctx.Err() != nil:
 			err = context.Cause(ctx)
-		case from.wire.broken.Load() && !again:
-			<-from.dead
+		case jump.wire.broken.Load() && !again:
+			<-jump.dead
 			continue // it had died since it was last used: a new one
 		}
-		return nil, true, err
+		return nil, &lostError{l.target, fmt.Errorf("connect from %s: %w", l.over.target, err)}
 	}
 }
 

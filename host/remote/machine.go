@@ -116,6 +116,31 @@ func (m *machine) open(ctx context.Context, conn *connection) (*session, error) 
 	}
 }
 
+// Dial opens a connection from the host, in a channel of the one connection to it.
+func (m *machine) Dial(ctx context.Context, address string) (net.Conn, error) {
+	for again := false; ; again = true {
+		conn, err := m.link.connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		opened, err := conn.client.DialContext(ctx, "tcp", address)
+		var refused *ssh.OpenChannelError
+		switch {
+		case err == nil:
+			return opened, nil
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("connect from %s to %s: %w", m.link.target, address, context.Cause(ctx))
+		case errors.As(err, &refused) && refused.Reason == ssh.Prohibited:
+			return nil, fmt.Errorf("connect from %s to %s: %w", m.link.target, address, host.ErrNoForwarding)
+		case errors.As(err, &refused):
+			return nil, fmt.Errorf("connect from %s to %s: %w", m.link.target, address, err)
+		case conn.lost() && !again:
+			continue // it had died since it was last used: a new one
+		}
+		return nil, &lostError{m.link.target, fmt.Errorf("connect to %s: %w", address, err)}
+	}
+}
+
 // ready returns the connection once a command was seen to run as root over it, with
 // nothing but its own output.
 func (m *machine) ready(ctx context.Context) (*connection, error) {
@@ -169,19 +194,6 @@ func (m *machine) judge(code int, stdout, stderr string) error {
 
 func numeric(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
-}
-
-// Dial connects from the machine over its SSH connection.
-func (m *machine) Dial(ctx context.Context, address string) (net.Conn, error) {
-	conn, there, err := m.link.dialFrom(ctx, address)
-	switch {
-	case err == nil || !there:
-		return conn, err
-	case strings.Contains(err.Error(), "prohibited"):
-		return nil, hint.Wrap(fmt.Errorf("connect from %s to %s: %w", m.link.target, address, err),
-			"sshd there forbids it: AllowTcpForwarding local in sshd_config lets it")
-	}
-	return nil, fmt.Errorf("connect from %s to %s: %w", m.link.target, address, err)
 }
 
 // Close ends the connection. Commands that run go on, and their outcome is unknown.
