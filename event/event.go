@@ -76,6 +76,7 @@ const (
 	PhasePreparing  Phase = "preparing"   // the machine is worked on, and the node still has its pods
 	PhaseSurging    Phase = "surging"     // waiting for replacements of pods that can never be evicted
 	PhaseDraining   Phase = "draining"    // pods are leaving
+	PhaseRetreating Phase = "retreating"  // its drain stood still: it is uncordoned, and waits for another turn
 	PhaseWorking    Phase = "working"     // the command or the reboot is under way
 	PhaseReadying   Phase = "readying"    // waiting for the node to be Ready
 	PhaseVerifying  Phase = "verifying"   // what the machine really runs is looked at

@@ -215,7 +215,7 @@ func (e *engine) record(r Record) error {
 	}
 	r.Time = e.clock.Now().UTC()
 	e.status.add(r)
-	if r.Kind == KindStep && r.Step == StepDrain && r.State == Done {
+	if r.Kind == KindStep && (r.Step == StepDrain || r.Step == StepRetreat) && r.State == Done {
 		e.tally.recorded(r.Node, r.Evicted) // at once: no decision counts them twice
 	}
 	return nil
@@ -259,7 +259,7 @@ func (e *engine) tellInterruption(active map[string]bool) {
 // uninterrupted tells whether a step is waited for when the run is to stop.
 func uninterrupted(step Step) bool {
 	switch step {
-	case StepCordon, StepSurge, StepDrain, StepReboot, StepReady, StepUncordon, StepRecover, StepSoak, StepVerify:
+	case StepCordon, StepSurge, StepDrain, StepReboot, StepReady, StepUncordon, StepRecover, StepSoak, StepRetreat, StepVerify:
 		return false
 	}
 	return true

@@ -161,7 +161,7 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot, v View) er
 			return err
 		}
 	} else { // it was saved and approved, without blockers
-		p.Plan.Blockers = append([]cluster.Finding{}, v.World.DeadEnd(p.Spec.intent(p.Spec.MaxUnavailable.Of(len(v.Nodes))), p.Spec.order(v.World))...)
+		p.Plan.Blockers = append([]cluster.Finding{}, v.World.DeadEnd(p.Spec.intent(p.Spec.MaxUnavailable.Of(len(v.Nodes))), p.Spec.order(v.World, nil))...)
 	}
 	status := statusOf([]Record{{Kind: KindCreated, Spec: p.Spec}})
 	d := Next(v, p.Spec, Progress{Nodes: status.Nodes})
