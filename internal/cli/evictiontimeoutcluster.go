@@ -166,6 +166,7 @@ func (a *app) showReconfiguration(p *reconfigure.Plan) {
 		}
 	}
 	switch {
+	case len(p.Odd()) > 0: // nothing is
 	case restarts == 1 && len(p.Servers) == 1:
 		a.say("The kubelet starts the API server again; until it is ready nothing can be asked of the cluster. Pods go on.")
 	case restarts > 0:
