@@ -106,8 +106,15 @@ func (r *Run) Add(e event.Event) {
 		r.notices = append(r.notices, notice{Time: e.Time, Kind: "warning", About: about, Message: e.Message, Hint: e.Hint})
 	case event.APILost:
 		r.outages.began(e)
-	case event.APIBack:
-		r.outages.ended(e)
+	case event.APIBack, event.ServiceBack, event.ServiceProbed:
+		if e.Type == event.APIBack {
+			r.outages.ended(e)
+		}
+		about := e.Node
+		if e.Probe != nil {
+			about = e.Probe.Service
+		}
+		r.notices = append(r.notices, notice{Time: e.Time, Kind: "probe", About: about, Message: e.Message})
 	case event.Summary:
 		r.waits.closeAll(e.Time)
 	}
