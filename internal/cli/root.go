@@ -118,6 +118,7 @@ var verbs = []func(*app) *cobra.Command{
 	newDrainCommand,
 	newMaintainCommand,
 	newUpgradeCommand,
+	newBackupCommand,
 	newOutageCommand,
 	newEvictionTimeoutCommand,
 	newRunsCommand,

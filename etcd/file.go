@@ -1,0 +1,81 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package etcd
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"refit.dev/refit/internal/hint"
+)
+
+// ErrDamaged says of a file that it is no whole snapshot.
+var ErrDamaged = errors.New("it is no whole snapshot of etcd")
+
+// ErrNotFile says of a path that there is something else than a file.
+var ErrNotFile = errors.New("no regular file")
+
+// sector divides the size of a database file, which has pages of 4 KiB or more. A file of
+// a multiple of it and 32 bytes ends with the SHA-256 of what is before
+// (go.etcd.io/etcd/etcdutl/v3/snapshot, hasChecksum).
+const sector = 512
+
+// openSnapshot opens a regular file; it does not wait for whoever would write to a pipe.
+func openSnapshot(path string) (*os.File, int64, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+	case info.IsDir():
+		err = hint.Wrap(fmt.Errorf("%s is %w but a directory", path, ErrNotFile), "name the file that a snapshot was saved to")
+	case !info.Mode().IsRegular():
+		err = hint.Wrap(fmt.Errorf("%s is %w (its mode is %s)", path, ErrNotFile, info.Mode()), "name the file that a snapshot was saved to")
+	case info.Size() == 0:
+		err = fmt.Errorf("%s: %w: it is empty", path, ErrDamaged)
+	case info.Size()%sector != 0 && info.Size()%sector != sha256.Size:
+		err = fmt.Errorf("%s: %w: no database has %d bytes, so it was cut off or is something else", path, ErrDamaged, info.Size())
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, info.Size(), nil
+}
+
+// isFile says what is wrong with a path before anybody reads what is there.
+func isFile(path string) error {
+	f, _, err := openSnapshot(path)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// checkSum compares a file with the SHA-256 that it ends with, and returns that in hex. A
+// file that ends with none, as a copied database does, gives "".
+func checkSum(f io.ReaderAt, path string, size int64) (string, error) {
+	if size%sector != sha256.Size {
+		return "", nil
+	}
+	h := sha256.New()
+	if _, err := io.CopyBuffer(h, io.NewSectionReader(f, 0, size-sha256.Size), make([]byte, 1<<20)); err != nil {
+		return "", fmt.Errorf("read %s: %w", path, err)
+	}
+	var want [sha256.Size]byte
+	if _, err := f.ReadAt(want[:], size-sha256.Size); err != nil {
+		return "", fmt.Errorf("read %s: %w", path, err)
+	}
+	if !bytes.Equal(h.Sum(nil), want[:]) {
+		return "", fmt.Errorf("%s: %w: its content does not have the SHA-256 that it ends with", path, ErrDamaged)
+	}
+	return hex.EncodeToString(want[:]), nil
+}

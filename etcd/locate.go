@@ -1,0 +1,78 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"refit.dev/refit/host"
+	"refit.dev/refit/internal/hint"
+)
+
+// APIServerManifest is where kubeadm puts the static pod of the API server, whose flags say
+// where etcd is and by which certificates it is reached, be it on the same machine or not
+// (k8s.io/kubernetes/cmd/kubeadm/app/phases/controlplane/manifests.go).
+const APIServerManifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+
+// ErrNoControlPlane says of a machine that no API server runs there as a static pod.
+var ErrNoControlPlane = errors.New("no API server runs there as a static pod")
+
+// Locate reads on a machine of a control plane how its API server reaches etcd. The
+// connections are made from there, and may take patience each. The error is ErrNoControlPlane if it is none.
+func Locate(ctx context.Context, m host.Machine, patience time.Duration) (Access, error) {
+	text, err := m.ReadFile(ctx, APIServerManifest)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Access{}, fmt.Errorf("%w: %s is not there", ErrNoControlPlane, APIServerManifest)
+	}
+	if err != nil {
+		return Access{}, fmt.Errorf("find etcd: %w", err)
+	}
+	flags, err := apiServerFlags(text)
+	if err != nil {
+		return Access{}, fmt.Errorf("find etcd: %s: %w", APIServerManifest, err)
+	}
+	if flags["etcd-servers"] == "" {
+		return Access{}, hint.Wrap(fmt.Errorf("find etcd: %s has no --etcd-servers", APIServerManifest), "name etcd with --endpoints, --cacert, --cert and --key")
+	}
+	var c Credentials
+	for name, into := range map[string]*[]byte{"etcd-cafile": &c.CA, "etcd-certfile": &c.Certificate, "etcd-keyfile": &c.Key} {
+		if flags[name] == "" {
+			continue
+		}
+		if *into, err = m.ReadFile(ctx, flags[name]); err != nil {
+			return Access{}, fmt.Errorf("find etcd: the file of the API server's --%s: %w", name, err)
+		}
+	}
+	a := Access{Endpoints: strings.Split(flags["etcd-servers"], ","), Dial: m.Dial, Patience: patience}
+	if a.TLS, err = c.TLS(); err != nil {
+		return Access{}, fmt.Errorf("find etcd: %w", err)
+	}
+	return a, nil
+}
+
+// apiServerFlags are the flags of a static pod's container, without their dashes.
+func apiServerFlags(manifest []byte) (map[string]string, error) {
+	var pod corev1.Pod
+	if err := yaml.Unmarshal(manifest, &pod); err != nil {
+		return nil, err
+	}
+	flags := map[string]string{}
+	for _, c := range pod.Spec.Containers {
+		for _, arg := range append(c.Command, c.Args...) {
+			name, value, ok := strings.Cut(arg, "=")
+			if name, dashed := strings.CutPrefix(name, "--"); ok && dashed {
+				flags[name] = value
+			}
+		}
+	}
+	return flags, nil
+}

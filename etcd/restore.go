@@ -1,0 +1,159 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/etcd/etcdutl/v3/snapshot"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/sys/unix"
+
+	"refit.dev/refit/internal/hint"
+)
+
+// Restore says which member of which new cluster a snapshot is restored for. All members
+// are restored from the same file with the same Token and InitialCluster.
+type Restore struct {
+	// DataDir is the directory to make; it must not be there.
+	DataDir string `json:"dataDir"`
+	Name    string `json:"name"`
+	// PeerURLs are where the other members reach this one.
+	PeerURLs []string `json:"peerURLs"`
+	// InitialCluster is "NAME=PEER-URL,..." of all members.
+	InitialCluster string `json:"initialCluster"`
+	Token          string `json:"token"`
+	// BumpRevision is added to the revision, and all up to there is marked as compacted,
+	// so that watches of the time before start over instead of missing changes.
+	// The maintainers of etcd say 1,000,000,000 at least under a living cluster
+	// (https://etcd.io/docs/v3.6/op-guide/recovery/). 0 leaves the revision as it is.
+	BumpRevision uint64 `json:"bumpRevision,omitempty"`
+}
+
+// logSpace is what etcd allocates for its write-ahead log beside the database, with some
+// room: two files of 64 MB (go.etcd.io/etcd/server/v3/storage/wal, SegmentSizeBytes).
+const logSpace = 128 << 20
+
+// Restore makes a data directory from the file of a snapshot: aside, synced, and renamed,
+// so that DataDir is whole if it is there. It takes as much disk as the snapshot has bytes,
+// and 128 MiB. The error is ErrDamaged if the snapshot is not whole, or has no SHA-256.
+func (w Worker) Restore(ctx context.Context, file string, r Restore) (err error) {
+	if r.DataDir, err = filepath.Abs(r.DataDir); err != nil {
+		return fmt.Errorf("restore %s: %w", file, err)
+	}
+	if err := isFile(file); err != nil {
+		return err
+	}
+	if err := absent(r.DataDir); err != nil {
+		return fmt.Errorf("restore %s: %w", file, err)
+	}
+	parent := filepath.Dir(r.DataDir)
+	if err := room(file, parent); err != nil {
+		return err
+	}
+	aside, err := os.MkdirTemp(parent, "."+filepath.Base(r.DataDir)+".refit-")
+	if err != nil {
+		return fmt.Errorf("restore %s: %w", file, err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(aside)) }()
+	final := r.DataDir
+	r.DataDir = filepath.Join(aside, "data")
+	if _, err := w.ask(ctx, file, request{Restore: &restoreRequest{File: file, Options: r}}); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if err := syncTree(r.DataDir); err != nil {
+		return fmt.Errorf("restore %s: %w", file, err)
+	}
+	if err := absent(final); err != nil { // somebody else may have made it
+		return fmt.Errorf("restore %s: %w", file, err)
+	}
+	if err := os.Rename(r.DataDir, final); err != nil {
+		return fmt.Errorf("restore %s: %w", file, err)
+	}
+	return syncDir(parent)
+}
+
+// restore is what a worker does.
+func restore(file string, r Restore) error {
+	f, size, err := openSnapshot(file)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if size%sector == 0 {
+		return hint.Wrap(fmt.Errorf("%s: %w: it does not end with a SHA-256", file, ErrDamaged),
+			"either it was cut off, or it is a copy of a database; save a snapshot with `refit backup save`")
+	}
+	err = snapshot.NewV3(quiet()).Restore(snapshot.RestoreConfig{
+		SnapshotPath: file, Name: r.Name, OutputDataDir: r.DataDir, PeerURLs: r.PeerURLs,
+		InitialCluster: r.InitialCluster, InitialClusterToken: r.Token,
+		RevisionBump: r.BumpRevision, MarkCompacted: r.BumpRevision > 0,
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return nil
+}
+
+// quiet is a logger that writes nothing and never ends the process: what etcd's libraries
+// take for fatal is a panic.
+func quiet() *zap.Logger {
+	return zap.NewNop().WithOptions(zap.WithFatalHook(zapcore.WriteThenPanic))
+}
+
+func absent(path string) error {
+	_, err := os.Lstat(path)
+	switch {
+	case err == nil:
+		return hint.Wrap(fmt.Errorf("%s: %w", path, fs.ErrExist), "name one that is not there, or move it away: nothing is ever overwritten")
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	return nil
+}
+
+// room looks whether a directory's disk has place for a restored file.
+func room(file, dir string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(dir, &disk); err != nil {
+		return fmt.Errorf("look how much place there is in %s: %w", dir, err)
+	}
+	free, want := int64(disk.Bavail)*disk.Bsize, info.Size()+logSpace
+	if free < want {
+		return hint.Wrap(fmt.Errorf("%s has %d MiB of free disk; restoring %s takes %d MiB", dir, free>>20, file, want>>20),
+			"free some, or choose another disk")
+	}
+	return nil
+}
+
+// syncTree makes a directory and all that is in it outlive a loss of power.
+func syncTree(dir string) error {
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return syncDir(path)
+	})
+}
+
+// syncDir syncs a directory, or a file.
+func syncDir(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}

@@ -1,0 +1,57 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"refit.dev/refit/etcd"
+	"refit.dev/refit/report"
+)
+
+func newBackupVerifyCommand(a *app) *cobra.Command {
+	var scratch string
+	cmd := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Prove that a snapshot of etcd can be restored",
+		Long: "Prove that a snapshot can be restored: its SHA-256 is compared, bbolt checks the database, every\n" +
+			"object of Kubernetes is decoded (encrypted ones are counted), and it is restored into a scratch\n" +
+			"directory, on which etcd is started; its revision, its number of keys and its hash (HashKV) have to\n" +
+			"be those of the file. No cluster is touched, and nobody can reach the etcd that is started.\n\n" +
+			"It takes as much free disk as the file has bytes, and 128 MiB.",
+		Example: "  refit backup verify snapshot.db\n\n" +
+			"  # The system's directory for temporary files is too small\n" +
+			"  refit backup verify snapshot.db --scratch-dir /var/tmp",
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w, err := worker()
+			if err != nil {
+				return err
+			}
+			proof, err := w.Verify(cmd.Context(), args[0], scratch)
+			if err != nil {
+				return backupError(cmd.Context(), err)
+			}
+			if a.output != "text" {
+				return report.WriteData(a.Out, a.output, proof)
+			}
+			return writeProof(a.Out, args[0], proof)
+		},
+	}
+	cmd.Flags().StringVar(&scratch, "scratch-dir", "", "restore into a new directory in this one (default the system's for temporary files)")
+	a.outputFlag(cmd, "text", "json", "yaml")
+	return cmd
+}
+
+func writeProof(w io.Writer, file string, p *etcd.Proof) error {
+	_, err := fmt.Fprintf(w, "%s is proven\n\n"+
+		"  whole      SHA-256 %s; bbolt finds nothing wrong\n"+
+		"  decoded    %d objects; %d are encrypted, %d of types that this refit does not know\n"+
+		"  restored   etcd %s serves it: revision %d, %d keys, HashKV %d, as in the file\n",
+		report.Printable(file), p.Status.SHA256, p.Decoded, p.Encrypted, p.Unknown, report.Printable(p.Etcd), p.Revision, p.Keys, p.HashKV)
+	return err
+}

@@ -1,0 +1,104 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"refit.dev/refit/etcd"
+	"refit.dev/refit/host"
+	"refit.dev/refit/host/inventory"
+	"refit.dev/refit/host/remote"
+	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/report"
+)
+
+// controlPlaneLabel marks the nodes of the control plane, as kubeadm sets it.
+const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
+
+// howToName is what to do where etcd is not found.
+const howToName = "name etcd with --endpoints, --cacert, --cert and --key"
+
+// etcd finds out how etcd is reached: by the flags, by the manifest on this machine, or by
+// that on a machine of the control plane. What it returns has to be called in the end.
+func (a *app) etcd(ctx context.Context, f *etcdFlags) (etcd.Access, func(), error) {
+	nothing := func() {}
+	said, err := f.fromEnvironment(os.Getenv)
+	if err != nil {
+		return etcd.Access{}, nil, usageError(err)
+	}
+	if said {
+		access, err := f.direct()
+		return access, nothing, usageError(err)
+	}
+	// Whoever may not look into the directory is on a control plane all the same.
+	if _, err := os.Stat(etcd.APIServerManifest); !errors.Is(err, fs.ErrNotExist) && f.ssh.given(f.flags) == "" {
+		access, err := located(ctx, host.Here(nil), f)
+		return access, nothing, err
+	}
+	return a.etcdOverSSH(ctx, f)
+}
+
+// located finds etcd from a machine, and all of its members.
+func located(ctx context.Context, m host.Machine, f *etcdFlags) (etcd.Access, error) {
+	access, err := etcd.Locate(ctx, m, f.patience)
+	if err != nil {
+		return access, err
+	}
+	others, err := access.Others(ctx)
+	access.Endpoints = append(access.Endpoints, others...)
+	return access, err
+}
+
+// etcdOverSSH finds etcd from the first node of the control plane that lets it.
+func (a *app) etcdOverSSH(ctx context.Context, f *etcdFlags) (etcd.Access, func(), error) {
+	reach, err := f.ssh.access()
+	if err != nil {
+		return etcd.Access{}, nil, usageError(err)
+	}
+	_, client, err := a.client()
+	if err != nil {
+		return etcd.Access{}, nil, hint.Wrap(err, "choose the cluster with --kubeconfig and --context, or %s", howToName)
+	}
+	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: controlPlaneLabel})
+	if err != nil {
+		return etcd.Access{}, nil, hint.Wrap(fmt.Errorf("list the nodes of the control plane, to find etcd: %w", err),
+			"where the API server does not answer, %s, or run refit on a control plane", howToName)
+	}
+	if len(nodes.Items) == 0 {
+		return etcd.Access{}, nil, hint.Wrap(fmt.Errorf("no node has the label %s, so etcd is not found", controlPlaneLabel), howToName)
+	}
+	options, err := remote.DefaultOptions()
+	if err != nil {
+		return etcd.Access{}, nil, usageError(err)
+	}
+	machines, err := inventory.Open(*reach, options)
+	if err != nil {
+		return etcd.Access{}, nil, usageError(err)
+	}
+	closing := func() { _ = machines.Close() } // etcd was talked to, and the file is synced
+	for _, w := range machines.Warnings() {
+		a.say("warning: " + report.Printable(w))
+	}
+	var errs []error
+	for i := range nodes.Items {
+		m, err := machines.Machine(&nodes.Items[i], "")
+		if err == nil {
+			var access etcd.Access
+			if access, err = located(ctx, m, f); err == nil {
+				a.say("etcd is reached from node " + report.Printable(nodes.Items[i].Name))
+				return access, closing, nil
+			}
+		}
+		errs = append(errs, fmt.Errorf("node %s: %w", nodes.Items[i].Name, err))
+	}
+	closing()
+	return etcd.Access{}, nil, hint.Wrap(fmt.Errorf("find etcd: %w", errors.Join(errs...)), howToName)
+}
