@@ -59,6 +59,9 @@ func (f *Fleet) open(ctx context.Context, v Visit) (*kubeadmProcedure, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reach the machine of node %s: %w", v.Node.Name, err)
 	}
+	if err := host.CheckSame(ctx, machine, v.Node); err != nil {
+		return nil, err
+	}
 	p := &kubeadmProcedure{target: target, stage: v.Stage, machine: machine, clock: f.Clock}
 	if err := p.look(ctx, partsNeeded); err != nil {
 		return nil, err

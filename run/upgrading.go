@@ -111,6 +111,10 @@ func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
 func (u upgrading) open(ctx context.Context, w *worker, node *corev1.Node) (Procedure, error) {
 	var p Procedure
 	err := w.persist(ctx, func() (bool, error) {
+		// The machine is compared with what its Node tells now: it may just have booted.
+		if seen := w.cluster.Seen(node.Name); seen != nil && seen.UID == node.UID {
+			node = seen
+		}
 		var err error
 		p, err = u.machines.Open(ctx, Visit{
 			Run: w.spec.Run, Node: node, Stage: *w.stage, Upgrade: w.spec.Upgrade,
