@@ -194,11 +194,7 @@ func podConcerns(s State, add adder) {
 	for _, component := range Components() {
 		pod, found := s.Pods.Get(component)
 		if !found {
-			if saved := s.Pods.saved(component); saved != "" {
-				add("manifest-missing", false, "", "%s has no manifest; kubeadm's copy %s is put back first", component, saved)
-			} else {
-				add("manifest-missing", true, "put it back (kubeadm init phase control-plane), or leave the host out", "%s has no manifest in %s", component, manifestDir)
-			}
+			add("manifest-missing", true, "put it back (kubeadm init phase control-plane), or leave the host out", "%s has no manifest in %s", component, manifestDir)
 			continue
 		}
 		for _, problem := range pod.problems(s.Pods.Listed) {

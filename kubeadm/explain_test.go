@@ -62,7 +62,7 @@ func TestConcerns(t *testing.T) {
 		"containerd-1": func(s *State) { s.Runtime = &Runtime{Name: "containerd", Version: "v1.7.20"} },
 		"manifest-away": func(s *State) {
 			s.Pods.Static = s.Pods.Static[1:]
-			s.Pods.Saved = []string{tmpDir + "/kubeadm-backup-manifests-x/kube-apiserver.yaml"}
+			s.Pods.Saved = []SavedManifest{{Path: tmpDir + "/kubeadm-backup-manifests-x/kube-apiserver.yaml"}}
 		},
 		"manifest-gone":         func(s *State) { s.Pods.Static = s.Pods.Static[1:] },
 		"does-not-run":          func(s *State) { s.Pods.Static[0].Running = nil },

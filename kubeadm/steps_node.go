@@ -5,38 +5,67 @@ package kubeadm
 
 import (
 	"fmt"
+	"path"
+	"slices"
 	"strings"
+	"time"
 
 	"refit.dev/refit/skew"
 )
 
 // manifests puts back manifests that kubeadm had taken away when it was interrupted:
 // it moves the old manifest of a component aside before it moves the new one in, and
-// in between the component has none and does not run.
+// in between the component has none and does not run. kubeadm keeps what it has moved
+// for ever, so that only what this very upgrade has moved may be put back: a component
+// that has no manifest since long ago was taken away by somebody.
 func (t Target) manifests() Step {
 	return Step{
 		Name: StepManifests, Stage: Turn, Changes: PartPods,
 		Words: "put back manifests that an interrupted kubeadm took away",
 		done: func(s State) bool {
-			return s.Pods != nil && len(displaced(s)) == 0
+			return s.Pods != nil && len(t.displaced(s)) == 0
 		},
 		actions: func(s State) ([]Action, error) {
 			var actions []Action
-			for _, component := range displaced(s) {
-				actions = append(actions, Action{Argv: []string{
-					"mv", "--no-clobber", "--", s.Pods.saved(component), manifestDir + "/" + component + ".yaml",
-				}})
+			for _, component := range t.displaced(s) {
+				saved := s.Pods.saved(component)
+				if !t.moved(s, saved) {
+					return nil, t.cannot(StepManifests, KindOther,
+						fmt.Sprintf("%s has no manifest in %s, and this upgrade did not take it away; kubeadm has put %s aside on %s",
+							component, manifestDir, saved.Path, saved.Moved.Format(time.DateTime)),
+						"put it back by hand if "+component+" is to run here, or move that copy elsewhere if it is not, then resume")
+				}
+				actions = append(actions, Action{Argv: []string{"mv", "--no-clobber", "--", saved.Path, manifestDir + "/" + component + ".yaml"}})
 			}
 			return actions, nil
 		},
 	}
 }
 
+// clocksDiffer is by how much the clock of a host may be behind that of refit's machine.
+const clocksDiffer = 5 * time.Minute
+
+// moved tells whether a manifest was put aside by the kubeadm of this upgrade: in its
+// last run, and not before its first.
+func (t Target) moved(s State, m SavedManifest) bool {
+	return !t.Begun.IsZero() && !m.Moved.Before(t.Begun.Add(-clocksDiffer)) && path.Dir(m.Path) == path.Dir(s.Pods.Saved[0].Path)
+}
+
+// displaced are the components whose manifest is missing and was put aside; not etcd
+// where its members are elsewhere.
+func (t Target) displaced(s State) []string {
+	missing := displaced(s)
+	if t.ExternalEtcd {
+		missing = slices.DeleteFunc(missing, func(component string) bool { return component == "etcd" })
+	}
+	return missing
+}
+
 // displaced are the components whose manifest is missing and was put aside.
 func displaced(s State) []string {
 	var missing []string
 	for _, component := range append(Components(), "etcd") {
-		if _, found := s.Pods.Get(component); !found && s.Pods != nil && s.Pods.saved(component) != "" {
+		if _, found := s.Pods.Get(component); !found && s.Pods != nil && s.Pods.saved(component).Path != "" {
 			missing = append(missing, component)
 		}
 	}
@@ -165,8 +194,8 @@ func staticPods(t Target, s State) []string {
 		pod, found := s.Pods.Get(component)
 		if !found {
 			problem := fmt.Sprintf("%s has no manifest in %s", component, manifestDir)
-			if saved := s.Pods.saved(component); saved != "" {
-				problem += "; kubeadm has put it aside as " + saved
+			if saved := s.Pods.saved(component); saved.Path != "" {
+				problem += "; kubeadm has put it aside as " + saved.Path
 			}
 			problems = append(problems, problem)
 			continue

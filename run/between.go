@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -127,7 +128,7 @@ func (e *engine) fetchFor(ctx context.Context, node *corev1.Node, stage Stage) e
 		return nil
 	}
 	err := u.machines.Fetch(ctx, Visit{
-		Run: e.spec.Run, Node: node, Stage: stage, Upgrade: e.spec.Upgrade, Done: func(Step) bool { return false },
+		Run: e.spec.Run, Node: node, Stage: stage, Upgrade: e.spec.Upgrade, Done: func(Step) bool { return false }, Begun: func(Step) (never time.Time) { return never },
 	}, func(line string) {
 		e.emit(event.Event{Type: event.CommandOutput, Node: node.Name, Message: line})
 	})

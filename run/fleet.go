@@ -80,7 +80,7 @@ func targetOf(v Visit) (kubeadm.Target, error) {
 		Run: v.Run, Node: v.Node.Name, Version: version, Role: kubeadm.Worker,
 		Held: v.Upgrade.Held[v.Node.Name], ImageRepository: v.Upgrade.ImageRepository,
 		IgnorePreflight: v.Upgrade.IgnorePreflight, Patches: v.Upgrade.Patches, Clean: v.Upgrade.Clean,
-		KubeadmDone: v.Done(Step(kubeadm.StepUpgrade)),
+		KubeadmDone: v.Done(Step(kubeadm.StepUpgrade)), Begun: v.Begun(Step(kubeadm.StepUpgrade)), ExternalEtcd: v.Upgrade.ExternalEtcd,
 	}
 	switch v.Stage.Role {
 	case FirstControlPlane:

@@ -5,6 +5,7 @@ package run
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -19,6 +20,8 @@ type Visit struct {
 	Upgrade *Upgrade
 	// Done tells of a step whether an earlier process has brought it to its end.
 	Done func(Step) bool
+	// Begun tells when a step was begun first in this visit; zero if it was not.
+	Begun func(Step) time.Time
 }
 
 // Machines is how an upgrade reaches the machines of its nodes. Its methods are

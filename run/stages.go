@@ -24,6 +24,8 @@ type Upgrade struct {
 	Held map[string][]string `json:"held,omitempty"`
 	// ImageRepository is where the cluster's images come from; "" is kubeadm's default.
 	ImageRepository string `json:"imageRepository,omitempty"`
+	// ExternalEtcd tells that etcd is on machines of its own.
+	ExternalEtcd bool `json:"externalEtcd,omitempty"`
 	// IgnorePreflight are the checks of kubeadm that are ignored, Patches the directory with
 	// patches on the machines, Clean has kubeadm's copies of etcd's data removed.
 	IgnorePreflight []string `json:"ignorePreflight,omitempty"`

@@ -118,7 +118,8 @@ func (u upgrading) open(ctx context.Context, w *worker, node *corev1.Node) (Proc
 		var err error
 		p, err = u.machines.Open(ctx, Visit{
 			Run: w.spec.Run, Node: node, Stage: *w.stage, Upgrade: w.spec.Upgrade,
-			Done: func(s Step) bool { return w.status.Steps[s] == Done },
+			Done:  func(s Step) bool { return w.status.Steps[s] == Done },
+			Begun: func(s Step) time.Time { return w.status.begun[s] },
 		})
 		return err == nil, err
 	})
