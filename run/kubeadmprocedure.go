@@ -125,7 +125,10 @@ func (p *kubeadmProcedure) steps(stages ...kubeadm.Stage) []MachineStep {
 func (p *kubeadmProcedure) do(ctx context.Context, i int, out host.Output) error {
 	s := p.all[i]
 	if err := p.look(ctx, partsNeeded); err != nil {
-		return &OutcomeUnknownError{err}
+		if host.Temporary(err) {
+			return &OutcomeUnknownError{err}
+		}
+		return err // nothing was begun
 	}
 	work := kubeadm.Work{Machine: p.machine, Clock: p.clock, Output: out, Lost: func(err error) {
 		if out != nil {

@@ -288,11 +288,22 @@ func (u upgrading) do(ctx context.Context, w *worker, p Procedure, s MachineStep
 				Type: event.Warning, Node: w.target.Name,
 				Message: fmt.Sprintf("the connection was lost during %s (%v); it goes on, and is looked at again", s.Text, unknown.Err),
 			})
+			w.wait(ctx, lookAgain)
 			continue
 		case err == nil:
 			err = errors.New("it ended without an error, and yet the machine is not as it is to be")
 		}
 		return u.failed(ctx, w, p, s, err)
+	}
+}
+
+// wait waits, or until ctx ends.
+func (w *worker) wait(ctx context.Context, d time.Duration) {
+	timer := w.clock.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+	case <-ctx.Done():
 	}
 }
 
