@@ -31,6 +31,7 @@ type engine struct {
 	lookout *lookout
 
 	proof   string // what was found when all nodes were finished
+	served  string // how the Services answered that were asked meanwhile
 	entered int    // the number of the stage that was told last, 1 for the first
 
 	stop context.CancelCauseFunc // ends the run in order, with the reason
@@ -70,7 +71,9 @@ func (e *engine) run(ctx context.Context) Outcome {
 	e.tellFinished()
 
 	steering := e.steer(watching)
+	probed := e.probeServices(watching)
 	reason := e.schedule(ctx)
+	e.served = probed()
 	untidy := e.unsteer(ctx, steering)
 	if e.spec.Upgrade != nil && reason == "" && e.left() == 0 {
 		var wrong []string
