@@ -71,6 +71,8 @@ type Stage struct {
 	// KubeletLater: the kubelet is left as it is, and the node is not drained. A later
 	// stage moves it.
 	KubeletLater bool `json:"kubeletLater,omitempty"`
+	// KubeletThere: the kubelet is at the version already, and the node is not drained.
+	KubeletThere bool `json:"kubeletThere,omitempty"`
 	// Pause stops the run when the stage is done, and says why, as in "after the
 	// control plane". Resuming goes on behind it.
 	Pause string `json:"pause,omitempty"`
@@ -199,6 +201,9 @@ func (s *Spec) validateStages() error {
 		}
 		if stage.KubeletLater && stage.Role != FirstControlPlane && stage.Role != OtherControlPlane {
 			return fmt.Errorf("stage %d of the upgrade: the kubelet of %s cannot be left for later", i+1, stage.Role)
+		}
+		if stage.KubeletThere && (stage.KubeletLater || !stage.Role.ControlPlane()) {
+			return fmt.Errorf("stage %d of the upgrade: the kubelet of %s cannot be there already", i+1, stage.Role)
 		}
 		for _, name := range stage.Nodes {
 			if s.target(name) == nil {

@@ -23,16 +23,18 @@ const (
 func StagesOf(p *upgrade.Plan, gate Gate) (stages []Stage, held map[string][]string) {
 	held = map[string][]string{}
 	firstWorker := gate == AfterFirstWorker
-	for _, hop := range p.Hops {
+	for number, hop := range p.Hops {
 		version := hop.To.String()
 		for i := range hop.ControlPlane {
 			v := &hop.ControlPlane[i]
 			noteHeld(held, v)
-			stages = append(stages, Stage{
-				Role: roleOf(v.Role), Version: version, Nodes: []string{v.Node},
-				KubeletLater: v.Role != upgrade.ControlPlaneKubelet &&
-					!slices.ContainsFunc(v.Steps, func(s upgrade.Step) bool { return s.Name == upgrade.StepKubelet }),
-			})
+			stage := Stage{Role: roleOf(v.Role), Version: version, Nodes: []string{v.Node}}
+			if !slices.ContainsFunc(v.Steps, func(s upgrade.Step) bool { return s.Name == upgrade.StepKubelet }) {
+				later := visited(hop.ControlPlane[i+1:], v.Node) ||
+					slices.ContainsFunc(p.Hops[number+1:], func(h upgrade.Hop) bool { return visited(h.ControlPlane, v.Node) })
+				stage.KubeletLater, stage.KubeletThere = later, !later
+			}
+			stages = append(stages, stage)
 			if i == len(hop.ControlPlane)-1 && gate == AfterControlPlane {
 				stages[len(stages)-1].Pause = "after the control plane"
 			}
@@ -51,6 +53,11 @@ func StagesOf(p *upgrade.Plan, gate Gate) (stages []Stage, held map[string][]str
 		}
 	}
 	return stages, held
+}
+
+// visited tells whether a node has one of the visits.
+func visited(visits []upgrade.NodeSteps, node string) bool {
+	return slices.ContainsFunc(visits, func(v upgrade.NodeSteps) bool { return v.Node == node })
 }
 
 func roleOf(r upgrade.Role) Role {

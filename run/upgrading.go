@@ -69,7 +69,7 @@ func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
 	}
 	t := todo{
 		after:   after,
-		inPlace: w.spec.Upgrade.AllAtOnce || w.stage.KubeletLater,
+		inPlace: w.spec.Upgrade.AllAtOnce || w.stage.KubeletLater || w.stage.KubeletThere,
 		ready: func(node *corev1.Node) string {
 			if has := node.Status.NodeInfo.KubeletVersion; has != w.stage.Version && !w.stage.KubeletLater {
 				return fmt.Sprintf("its kubelet is %s and not yet %s", has, w.stage.Version)
