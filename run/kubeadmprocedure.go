@@ -105,6 +105,7 @@ func (p *kubeadmProcedure) steps(stages ...kubeadm.Stage) []MachineStep {
 			continue
 		}
 		list = append(list, MachineStep{
+			Last: s.Name == kubeadm.StepClean, // etcd's copies may be wanted until it is seen to be well
 			Name: Step(s.Name), Text: s.Words,
 			Done: func(ctx context.Context) (bool, error) {
 				if err := p.look(ctx, s.Changes); err != nil {

@@ -65,6 +65,8 @@ type MachineStep struct {
 	// Done looks whether there is nothing left to do. The error says that it could
 	// not be looked at, and is asked again for a while.
 	Done func(ctx context.Context) (bool, error)
+	// Last steps are taken when everything else of the visit is proven.
+	Last bool
 	// Do does it. What it runs is begun only once, however often it is called, until it
 	// has ended; an *OutcomeUnknownError says that it may not have ended, and Do is called
 	// again. A *ServerAwayError says that it got nowhere for want of an API server. The

@@ -101,13 +101,19 @@ func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
 	t.empty = append(t.empty, func(ctx context.Context) error {
 		return w.step(ctx, StepMachine, Record{}, func() (Record, error) { return Record{}, nil })
 	})
+	var last []act
 	for _, s := range p.After() {
+		if s.Last {
+			last = append(last, u.step(w, p, s, look))
+			continue
+		}
 		t.proof = append(t.proof, u.step(w, p, s, look))
 	}
 	t.proof = append(t.proof, u.verify(w, p), end)
 	if w.stage.Role.ControlPlane() {
 		t.proof = append(t.proof, u.awaitEtcd(w))
 	}
+	t.proof = append(t.proof, last...)
 	return t, nil
 }
 
