@@ -5,6 +5,7 @@ package host_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +66,20 @@ func TestBound(t *testing.T) {
 	for range 2 {
 		if err := own.Reboot(t.Context(), "request-1"); err != nil || m.Reboots() != 1 {
 			t.Errorf("%d reboots, %v", m.Reboots(), err)
+		}
+	}
+}
+
+// What is no address does not reach commands of the operator's, which a shell reads.
+func TestEnvironmentHasAddresses(t *testing.T) {
+	for address, want := range map[string]string{
+		"10.0.0.1": "10.0.0.1", "fd00::1": "fd00::1",
+		"-oProxyCommand=id": "", "10.0.0.1 -v": "", "$(id)": "", "fe80::1%$(id)": "", "": "",
+	} {
+		n := bootNode("", corev1.ConditionTrue)
+		n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: "other"}, {Type: corev1.NodeInternalIP, Address: address}}
+		if got := host.Environment(n, "run-1"); !slices.Contains(got, "REFIT_NODE_ADDRESS="+want) {
+			t.Errorf("%q: got %q", address, got)
 		}
 	}
 }
