@@ -81,6 +81,13 @@ type OutcomeUnknownError struct{ Err error }
 func (e *OutcomeUnknownError) Error() string { return e.Err.Error() }
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
 
+// FinalError says that a step must not be taken again before a person has looked: its hint
+// says at what.
+type FinalError struct{ Err error }
+
+func (e *FinalError) Error() string { return e.Err.Error() }
+func (e *FinalError) Unwrap() error { return e.Err }
+
 // ServerAwayError says that a program on the machine did not reach the API server: it may
 // be tried again when that answers.
 type ServerAwayError struct{ Err error }

@@ -347,17 +347,20 @@ func (w *worker) awaitServer(ctx context.Context) error {
 
 // failed says in which state a step that failed leaves the node, and what to do.
 func (u upgrading) failed(ctx context.Context, w *worker, p Procedure, s MachineStep, err error) error {
-	if err := w.record(Record{Kind: KindStep, Node: w.target.Name, Step: s.Name, State: Lost, Reason: err.Error()}); err != nil {
-		return err
-	}
-	advice := hint.Of(err)
+	state, advice := Lost, hint.Of(err)
 	if advice == "" {
 		advice = "see its output and the machine; once the cause is mended, resume"
 	}
-	return &failure{
-		reason: fmt.Sprintf("%s: %v; %s", s.Text, err, u.state(ctx, w, p)),
-		hint:   advice + ": refit runs resume " + w.spec.Run + " carries on where the machine is",
+	if _, final := errors.AsType[*FinalError](err); final {
+		state = Stuck
+		advice += "; only when that is mended: refit runs resume " + w.spec.Run + " --on-unknown-command=rerun"
+	} else {
+		advice += ": refit runs resume " + w.spec.Run + " carries on where the machine is"
 	}
+	if err := w.record(Record{Kind: KindStep, Node: w.target.Name, Step: s.Name, State: state, Reason: err.Error()}); err != nil {
+		return err
+	}
+	return &failure{reason: fmt.Sprintf("%s: %v; %s", s.Text, err, u.state(ctx, w, p)), hint: advice}
 }
 
 // state says where the node and its machine are now.
