@@ -42,8 +42,11 @@ func (f *Fleet) Fetch(ctx context.Context, v Visit, out host.Output) error {
 		if err := s.Do(ctx, out); err != nil {
 			return fmt.Errorf("%s: %w", s.Text, err)
 		}
-		if done, err = s.Done(ctx); err != nil || !done {
-			return fmt.Errorf("%s: it ended without an error, and yet there is something left to do (%w)", s.Text, err)
+		switch done, err := s.Done(ctx); {
+		case err != nil:
+			return fmt.Errorf("%s: what came of it is not known: %w", s.Text, err)
+		case !done:
+			return fmt.Errorf("%s: it ended without an error, and yet there is something left to do", s.Text)
 		}
 	}
 	return nil
