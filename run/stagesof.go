@@ -73,6 +73,18 @@ func roleOf(r upgrade.Role) Role {
 	return OtherControlPlane
 }
 
+// NoteHeld adds to what is held on nodes the packages that do not move themselves: while
+// others are installed their holds are taken off, too.
+func NoteHeld(held map[string][]string, hosts map[string]upgrade.Host) {
+	for node := range held {
+		for _, p := range hosts[node].Packages {
+			if p.Held && !slices.Contains(held[node], p.Name) {
+				held[node] = append(held[node], p.Name)
+			}
+		}
+	}
+}
+
 func noteHeld(held map[string][]string, v *upgrade.NodeSteps) {
 	for _, p := range v.Packages {
 		if p.Held && !slices.Contains(held[v.Node], p.Name) {

@@ -4,6 +4,7 @@
 package run
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -71,5 +72,19 @@ func TestUpgradeWithTheKubeletThere(t *testing.T) {
 	f.atVersion(t, "a")
 	if log := strings.Join(c.log(), "\n"); strings.Contains(log, "cordon") || strings.Contains(log, "drain") {
 		t.Errorf("it was drained:\n%s", log)
+	}
+}
+
+// Packages that come along with others are held again as well; of a node of which nothing
+// is known to be held, that is found out when its turn comes.
+func TestNoteHeld(t *testing.T) {
+	held := map[string][]string{"a": {"kubelet"}}
+	hosts := map[string]upgrade.Host{
+		"a": {Packages: []upgrade.Package{{Name: "kubelet", Held: true}, {Name: "cri-tools", Held: true}, {Name: "kubectl"}}},
+		"b": {Packages: []upgrade.Package{{Name: "kubectl"}}},
+	}
+	NoteHeld(held, hosts)
+	if got := fmt.Sprint(held); got != "map[a:[kubelet cri-tools]]" {
+		t.Error(got)
 	}
 }
