@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -130,7 +129,7 @@ func (e *engine) fetchFor(ctx context.Context, node *corev1.Node, stage Stage) e
 	begun := e.clock.Now()
 	for {
 		err := u.machines.Fetch(ctx, Visit{
-			Run: e.spec.Run, Node: node, Stage: stage, Upgrade: e.spec.Upgrade, Done: func(Step) bool { return false }, Begun: func(Step) (never time.Time) { return never },
+			Run: e.spec.Run, Node: node, Stage: stage, Upgrade: e.spec.Upgrade, Done: func(Step) bool { return false },
 		}, func(line string) {
 			e.emit(event.Event{Type: event.CommandOutput, Node: node.Name, Message: line})
 		})

@@ -110,7 +110,10 @@ func targetOf(v Visit) (kubeadm.Target, error) {
 		Run: v.Run, Node: v.Node.Name, Version: version, Role: kubeadm.Worker,
 		Held: v.Upgrade.Held[v.Node.Name], ImageRepository: v.Upgrade.ImageRepository,
 		IgnorePreflight: v.Upgrade.IgnorePreflight, Patches: v.Upgrade.Patches, Clean: v.Upgrade.Clean,
-		KubeadmDone: v.Done(Step(kubeadm.StepUpgrade)), Begun: v.Begun(Step(kubeadm.StepUpgrade)), ExternalEtcd: v.Upgrade.ExternalEtcd,
+		KubeadmDone: v.Done(Step(kubeadm.StepUpgrade)), ExternalEtcd: v.Upgrade.ExternalEtcd,
+	}
+	if v.Begun != nil {
+		t.Begun = v.Begun(Step(kubeadm.StepUpgrade))
 	}
 	switch v.Stage.Role {
 	case FirstControlPlane:

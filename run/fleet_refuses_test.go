@@ -7,7 +7,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
@@ -22,7 +21,7 @@ func fleetVisit(m host.Machine) (*Fleet, Visit) {
 	f := &Fleet{Reach: func(*corev1.Node, string) (host.Machine, error) { return m, nil }, Clock: clock.RealClock{}}
 	return f, Visit{
 		Run: "run-1", Node: machineNode("w1", "10.0.0.1"), Stage: Stage{Role: Workers, Version: newVersion, Nodes: []string{"w1"}},
-		Upgrade: &Upgrade{To: newVersion}, Done: func(Step) bool { return false }, Begun: func(Step) (never time.Time) { return never },
+		Upgrade: &Upgrade{To: newVersion}, Done: func(Step) bool { return false },
 	}
 }
 

@@ -20,7 +20,8 @@ type Visit struct {
 	Upgrade *Upgrade
 	// Done tells of a step whether an earlier process has brought it to its end.
 	Done func(Step) bool
-	// Begun tells when a step was begun first in this visit; zero if it was not.
+	// Begun tells when a step was begun first in this visit, zero if it was not; nil is that
+	// none was.
 	Begun func(Step) time.Time
 }
 

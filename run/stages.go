@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Upgrade says to which versions a run brings its nodes, and in which order.
@@ -208,6 +211,10 @@ func (s *Spec) validateStages() error {
 		for _, name := range stage.Nodes {
 			if s.target(name) == nil {
 				return fmt.Errorf("stage %d of the upgrade: node %s is not one of the run", i+1, name)
+			}
+			visit := Visit{Run: s.Run, Node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, Stage: stage, Upgrade: u, Done: func(Step) bool { return false }}
+			if _, err := targetOf(visit); err != nil {
+				return fmt.Errorf("stage %d of the upgrade, node %s: %w", i+1, name, err)
 			}
 			if last[name] = stage.Version; stage.KubeletLater {
 				last[name] = "a version without its kubelet"

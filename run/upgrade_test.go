@@ -505,6 +505,11 @@ func TestUpgradeSpecs(t *testing.T) {
 		"unknown role":                         func(s *Spec) { s.Upgrade.Stages[0].Role = "x" },
 		"is not one of the run":                func(s *Spec) { s.Upgrade.Stages[1].Nodes = []string{"b", "z"} },
 		"cannot be left for later":             func(s *Spec) { s.Upgrade.Stages[1].KubeletLater = true },
+		"cannot be there already":              func(s *Spec) { s.Upgrade.Stages[1].KubeletThere = true },
+		"is not an absolute path":              func(s *Spec) { s.Upgrade.Patches = "./patches" },
+		"no name of a preflight check":         func(s *Spec) { s.Upgrade.IgnorePreflight = []string{"-x"} },
+		"node b: ":                             func(s *Spec) { s.Upgrade.Held = map[string][]string{"b": {"bash"}} },
+		"stage 2 of the upgrade, node b":       func(s *Spec) { s.Upgrade.To, s.Upgrade.Stages[1].Version = "v1.37", "v1.37" },
 	} {
 		s := upgradeSpec("a", "b")
 		change(s)
