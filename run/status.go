@@ -182,7 +182,11 @@ func (n *NodeStatus) add(r Record) {
 		}
 		n.Evicted += r.Evicted
 		if r.Step == StepRetreat && r.State == Done {
-			n.Standing, n.Steps = Waiting, map[Step]State{}
+			// What was done before the cordon stays done: hooks, and kubeadm.
+			n.Standing = Waiting
+			for _, undone := range []Step{StepCordon, StepSurge, StepDrain, StepRetreat} {
+				delete(n.Steps, undone)
+			}
 			n.Retreats++
 		}
 	case KindNodeDone:
