@@ -193,11 +193,7 @@ func staticPods(t Target, s State) []string {
 	for _, component := range Components() {
 		pod, found := s.Pods.Get(component)
 		if !found {
-			problem := fmt.Sprintf("%s has no manifest in %s", component, manifestDir)
-			if saved := s.Pods.saved(component); saved.Path != "" {
-				problem += "; kubeadm has put it aside as " + saved.Path
-			}
-			problems = append(problems, problem)
+			problems = append(problems, s.Pods.missing(component))
 			continue
 		}
 		if v, err := skew.ParseImage(pod.Image); err != nil || v != t.Version {
@@ -210,6 +206,15 @@ func staticPods(t Target, s State) []string {
 		problems = append(problems, pod.problems(s.Pods.Listed)...)
 	}
 	return problems
+}
+
+// missing says of a component that it has no manifest, and where the last one is.
+func (p *Pods) missing(component string) string {
+	problem := fmt.Sprintf("%s has no manifest in %s", component, manifestDir)
+	if saved := p.saved(component); saved.Path != "" {
+		problem += "; kubeadm has put it aside as " + saved.Path
+	}
+	return problem
 }
 
 // problems says what is wrong with what runs of the pod, as far as that is known.
@@ -226,16 +231,16 @@ func (p StaticPod) problems(listed bool) []string {
 }
 
 // StaticPodProblems says which static pods do not run as their manifests say, and which
-// components of a control plane have no manifest although others have; a sentence each. What
-// an interrupted kubeadm has put aside is no problem: a step of the upgrade puts it back.
+// components of a control plane have no manifest although others have; a sentence each. That
+// of a kubeadm that was interrupted before this upgrade is not put back by it either.
 func StaticPodProblems(s State) []string {
 	var list []string
 	if s.Pods == nil || len(s.Pods.Static) == 0 {
 		return nil
 	}
 	for _, component := range Components() {
-		if _, found := s.Pods.Get(component); !found && s.Pods.saved(component) == "" {
-			list = append(list, fmt.Sprintf("%s has no manifest in %s", component, manifestDir))
+		if _, found := s.Pods.Get(component); !found {
+			list = append(list, s.Pods.missing(component))
 		}
 	}
 	for _, pod := range s.Pods.Static {
