@@ -116,7 +116,7 @@ func Codes() []cluster.Code {
 			Do: "Compare it by hand with the policy: https://kubernetes.io/releases/version-skew-policy/"},
 
 		{Name: ControlPlaneSingle, Severity: cluster.Warning, Meaning: "One node runs the only API server: while it is in maintenance nothing else can be done.",
-			Do: "Maintain it alone, and last; consider three control-plane nodes."},
+			Do: "Maintain it alone: last, or in an upgrade of Kubernetes first; consider three control-plane nodes."},
 		{Name: ControlPlaneHosted, Severity: cluster.Info, Meaning: "No control plane is to be seen in the cluster: somebody else runs it, or it does not run as static pods. Its versions are known from the API server's answer only.",
 			Do: "Ask the provider about its maintenance."},
 

@@ -31,7 +31,16 @@ const (
 // OutOfReach() that it may come back; lost hears of each such error and may be nil.
 // When ctx ends, the unit goes on, and the error is the context's cause.
 func RunUnit(ctx context.Context, m Machine, u Unit, out Output, clk clock.Clock, lost func(error)) (UnitStatus, error) {
-	f := follower{m: m, unit: u, out: out}
+	return follow(ctx, follower{m: m, unit: u, out: out}, clk, lost)
+}
+
+// FollowUnit is RunUnit for a unit that somebody has started, with whatever command: it
+// only goes by the name, and starts nothing. A unit that is not there is UnitLost.
+func FollowUnit(ctx context.Context, m Machine, u Unit, out Output, clk clock.Clock, lost func(error)) (UnitStatus, error) {
+	return follow(ctx, follower{m: m, unit: u, out: out, started: true}, clk, lost)
+}
+
+func follow(ctx context.Context, f follower, clk clock.Clock, lost func(error)) (UnitStatus, error) {
 	wait := retryFirst
 	for {
 		status, err := f.look(ctx)
@@ -42,7 +51,7 @@ func RunUnit(ctx context.Context, m Machine, u Unit, out Output, clk clock.Clock
 			wait = retryFirst
 			continue
 		case ctx.Err() != nil:
-			return UnitStatus{}, fmt.Errorf("unit %s goes on by itself: %w", u.Name, context.Cause(ctx))
+			return UnitStatus{}, fmt.Errorf("unit %s goes on by itself: %w", f.unit.Name, context.Cause(ctx))
 		case err != nil && !Temporary(err):
 			return UnitStatus{}, err
 		case err != nil && lost != nil:

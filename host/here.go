@@ -49,6 +49,8 @@ func (here) Do(ctx context.Context, c Command) (int, error) {
 	switch {
 	case ctx.Err() != nil && err != nil && !errors.Is(err, exec.ErrWaitDelay):
 		return 0, fmt.Errorf("the command was left alone: %w", context.Cause(ctx))
+	case c.Whole && errors.Is(err, exec.ErrWaitDelay):
+		return 0, errors.New("the command ended, and something that it left in the background keeps its output open")
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
 		return 0, nil
 	case errors.As(err, &exit):

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"syscall"
@@ -36,10 +37,14 @@ func NewLocal(node *corev1.Node, run string) *Local { return &Local{env: Environ
 func Environment(node *corev1.Node, run string) []string {
 	address := ""
 	for _, a := range node.Status.Addresses {
-		if a.Type == corev1.NodeInternalIP {
-			address = a.Address
-			break
+		if a.Type != corev1.NodeInternalIP {
+			continue
 		}
+		// A kubelet writes what it likes, and commands of the operator's read it as a word.
+		if ip, err := netip.ParseAddr(a.Address); err == nil && ip.Zone() == "" {
+			address = a.Address
+		}
+		break
 	}
 	return []string{
 		"REFIT_NODE=" + node.Name,

@@ -26,6 +26,9 @@ type asked struct {
 	BootID  string `json:"bootID"`
 }
 
+// obeyed tells whether a is the request id, and another boot followed it.
+func (a asked) obeyed(id, now string) bool { return a.Request == id && a.BootID != now }
+
 // Reboot reboots the machine by systemd, which stops its services in order. The
 // request and the boot that it is to end are written down on the machine first: the
 // same request asked again in a later boot was obeyed already.
@@ -40,7 +43,7 @@ func rebootMachine(ctx context.Context, m Machine, id string) error {
 	if err != nil {
 		return err
 	}
-	if before.Request == id && before.BootID != now {
+	if before.obeyed(id, now) {
 		return nil
 	}
 	if before.Request != id {

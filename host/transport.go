@@ -36,6 +36,9 @@ type Command struct {
 	Stdin io.Reader
 	// Stdout and Stderr are written to by one goroutine each, at the same time.
 	Stdout, Stderr io.Writer
+	// Whole says that the output is worth nothing if it is not whole: then that is an error.
+	// Without it, an output that something in the background keeps open is not waited for.
+	Whole bool
 }
 
 // over is a Machine in terms of a Transport.
@@ -57,7 +60,7 @@ func (o *over) Exec(ctx context.Context, argv []string, opts ExecOptions) (Resul
 	var stdout, stderr tail
 	var lines lineOrder
 	out, errs := lines.stream(&stdout, opts.Output), lines.stream(&stderr, opts.Output)
-	code, err := o.Do(ctx, Command{Argv: withEnvironment(argv, opts.Env), Stdin: opts.Stdin, Stdout: out, Stderr: errs})
+	code, err := o.Do(ctx, Command{Argv: withEnvironment(argv, opts.Env), Stdin: opts.Stdin, Stdout: out, Stderr: errs, Whole: true})
 	if err != nil {
 		return Result{}, err
 	}
@@ -151,7 +154,7 @@ func (o *over) ReadFile(ctx context.Context, name string) ([]byte, error) {
 	var stdout bytes.Buffer
 	var stderr tail
 	argv := []string{"sh", "-c", readScript, "sh", name, strconv.Itoa(MaxFile + 1)}
-	code, err := o.Do(ctx, Command{Argv: withEnvironment(argv, nil), Stdout: &stdout, Stderr: &stderr})
+	code, err := o.Do(ctx, Command{Argv: withEnvironment(argv, nil), Stdout: &stdout, Stderr: &stderr, Whole: true})
 	switch {
 	case err != nil:
 	case code == noFile:

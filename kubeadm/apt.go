@@ -151,7 +151,10 @@ func (r *reader) aptAhead(ctx context.Context, repository Repository, minor int)
 		return nil, fmt.Errorf("mktemp answered %.80q", dir)
 	}
 	defer func() {
-		result, removeErr := r.m.Exec(context.WithoutCancel(ctx), []string{"rm", "--recursive", "--force", "--", dir}, host.ExecOptions{})
+		argv := []string{"rm", "--recursive", "--force", "--", dir}
+		last, cancel := limited(context.WithoutCancel(ctx), argv)
+		defer cancel()
+		result, removeErr := r.m.Exec(last, argv, host.ExecOptions{})
 		if removeErr = host.Succeed(result, removeErr); removeErr != nil && err == nil {
 			err = fmt.Errorf("remove %s: %w", dir, removeErr)
 		}

@@ -51,16 +51,35 @@ type Work struct {
 // That Do succeeded says that the commands did. Observe the parts of Changes
 // afterwards: Done of what is found then counts.
 func (s Step) Do(ctx context.Context, w Work, observed State) error {
-	actions, err := s.Actions(observed)
-	if err != nil {
-		if f, ok := errors.AsType[*Failure](err); ok {
-			err = hint.Wrap(err, "%s", f.Hint)
+	for {
+		actions, err := s.Actions(observed)
+		if err != nil {
+			if f, ok := errors.AsType[*Failure](err); ok {
+				err = hint.Wrap(err, "%s", f.Hint)
+			}
+			return err
 		}
-		return err
+		if err = s.performAll(ctx, w, actions, observed); errors.Is(err, errEarlierEnded) {
+			// What it has left is not what the actions were made for.
+			now, lookErr := Observe(ctx, w.Machine, s.target.Query(s.Changes))
+			if err = lookErr; err == nil {
+				if observed = observed.With(now); s.Done(observed) {
+					return nil
+				}
+				continue
+			}
+		}
+		if err != nil {
+			return s.fail(ctx, w, err, observed)
+		}
+		return nil
 	}
+}
+
+func (s Step) performAll(ctx context.Context, w Work, actions []Action, observed State) error {
 	for _, a := range actions {
 		if err := s.perform(ctx, w, a, observed); err != nil {
-			return s.fail(ctx, w, err, observed)
+			return err
 		}
 	}
 	return nil
@@ -152,7 +171,12 @@ func (s Step) unit(ctx context.Context, w Work, a Action, observed State) error 
 	}
 }
 
-// runUnit runs the unit once, or attaches to the one that runs.
+// errEarlierEnded says that a unit of the step's name ran with another command, and has ended.
+var errEarlierEnded = errors.New("an earlier attempt has ended")
+
+// runUnit runs the unit once, or attaches to the one that runs. An earlier attempt is one
+// by its name: its command was made for what the host was like before it ran, which it is
+// changing. It is waited for, and then errEarlierEnded.
 func (s Step) runUnit(ctx context.Context, w Work, a Action, observed State) (*Failure, error) {
 	u := host.Unit{Name: a.Unit, Description: "refit: " + s.Words, Argv: a.Argv, Env: a.Env}
 	status, err := u.Status(ctx, w.Machine)
@@ -172,10 +196,10 @@ func (s Step) runUnit(ctx context.Context, w Work, a Action, observed State) (*F
 	status, err = host.RunUnit(ctx, w.Machine, u, output.add, w.Clock, w.Lost)
 	switch {
 	case errors.Is(err, host.ErrOtherUnit):
-		return nil, &Failure{
-			Kind: KindOther, Cause: "an earlier attempt with another command still runs as " + a.Unit + ".service", Err: err,
-			Hint: "wait until systemctl status says that it has ended, then resume",
+		if _, err = host.FollowUnit(ctx, w.Machine, u, output.add, w.Clock, w.Lost); err != nil {
+			return nil, err
 		}
+		return nil, errEarlierEnded
 	case err != nil:
 		return nil, err
 	case status.OK():

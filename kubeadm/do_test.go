@@ -4,6 +4,7 @@
 package kubeadm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type units struct {
 	code    int
 	log     string
 	started int
+	kubeadm string    // the version of the package; "" is 1.36.3-1.1
 	results []outcome // of the attempts that come
 }
 
@@ -81,7 +83,7 @@ func (u *units) Exec(ctx context.Context, argv []string, opts host.ExecOptions) 
 	case argv[0] == "install", argv[0] == "dpkg", argv[0] == "kubelet":
 		return host.Result{Code: 0, Stdout: []byte("Kubernetes v1.36.3\n")}, nil
 	case argv[0] == "dpkg-query":
-		return host.Result{Stdout: []byte("kubeadm\t1.36.3-1.1\tamd64\thold\tinstalled\nkubelet\t1.36.3-1.1\tamd64\thold\tinstalled\n")}, nil
+		return host.Result{Stdout: []byte("kubeadm\t" + cmp.Or(u.kubeadm, "1.36.3-1.1") + "\tamd64\thold\tinstalled\nkubelet\t1.36.3-1.1\tamd64\thold\tinstalled\n")}, nil
 	}
 	return u.Machine.Exec(ctx, argv, opts)
 }
@@ -220,6 +222,30 @@ func TestAnUnfinishedUnitIsAttachedTo(t *testing.T) {
 			host.Quote("/usr/bin/env", "--", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "kubeadm", "upgrade", "node")+"\n", 0o600)
 		if err := upgrade.Do(t.Context(), Work{Machine: u, Clock: clocktesting.NewFakeClock(time.Unix(0, 0))}, s); err != nil || u.started != c.started {
 			t.Errorf("%s: started %d times, %v", name, u.started, err)
+		}
+	}
+}
+
+// The command of a killed process changes what the next one makes its command from: it is
+// waited for all the same, and then the host is looked at.
+func TestAnEarlierAttemptWithAnotherCommandIsWaitedFor(t *testing.T) {
+	target, s := worker()
+	s.Packages.Broken = []string{"kubelet"} // dpkg is at it: the command would begin with dpkg --configure
+	install := step(t, target, s, StepKubeadm)
+	for name, c := range map[string]struct {
+		installed string
+		started   int
+	}{
+		"it did what was to be done": {"1.37.2-1.1", 0},
+		"it did not":                 {"1.36.3-1.1", 1},
+	} {
+		u := newUnits(t, outcome{0, "unpacking"})
+		u.kubeadm, u.state = c.installed, host.UnitRunning
+		u.SetFile("/run/refit/refit-r1-node-1-kubeadm-v1.37.2.sh", "#!/bin/sh\n# Written by refit.\nexec apt-get install\n", 0o600)
+		var lines []string
+		work := Work{Machine: u, Clock: clocktesting.NewFakeClock(time.Unix(0, 0)), Output: func(line string) { lines = append(lines, line) }}
+		if err := install.Do(t.Context(), work, s); err != nil || u.started != c.started || !slices.Contains(lines, "unpacking") {
+			t.Errorf("%s: started %d times, %q, %v", name, u.started, lines, err)
 		}
 	}
 }

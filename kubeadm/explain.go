@@ -70,6 +70,9 @@ func packageRules() []rule {
 	}
 }
 
+// etcdLost is the cause of the one failure that another try makes worse.
+const etcdLost = "etcd could not be brought back"
+
 // kubeadmRules know kubeadm's messages; see cmd/kubeadm/app in kubernetes/kubernetes.
 func kubeadmRules() []rule {
 	return []rule{
@@ -80,8 +83,8 @@ func kubeadmRules() []rule {
 		},
 		{
 			KindEtcd, regexp.MustCompile(`fatal error rolling back local etcd cluster.*\((/\S+)\)`),
-			"etcd could not be brought back; kubeadm's copy of its data is $1",
-			"do not resume: look at etcd's container and data on this host first (crictl logs), and restore the member or its data from that copy or from a backup",
+			etcdLost + "; kubeadm's copy of its data is $1",
+			"look at etcd's container and data on this host first (crictl logs), and restore the member or its data from that copy or from a backup: running kubeadm again would copy and restart that etcd once more",
 		},
 		{
 			KindEtcd, regexp.MustCompile(`etcd cluster is not healthy.*|fatal error when trying to upgrade the etcd cluster.*|fatal error upgrading local etcd cluster.*`),
@@ -143,7 +146,7 @@ func explain(step StepName, status string, output []string) *Failure {
 	}
 	for _, r := range rules {
 		if f, found := r.apply(output); found {
-			f.Step = step
+			f.Step, f.Final = step, strings.HasPrefix(f.Cause, etcdLost)
 			return &f
 		}
 	}

@@ -45,6 +45,8 @@ type Failure struct {
 	State string
 	// Hint is what to do.
 	Hint string
+	// Final tells that the step must not be taken again before a person has looked.
+	Final bool
 	// Preflight are the checks of kubeadm that failed.
 	Preflight []PreflightError
 	// Output is the end of what the command wrote.

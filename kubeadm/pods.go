@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,12 +30,19 @@ const (
 type Pods struct {
 	// Static are the pods of the manifests, by file name.
 	Static []StaticPod `json:"static,omitempty"`
-	// Saved are manifests that kubeadm put aside under /etc/kubernetes/tmp, the newest
-	// first. If it was interrupted in the middle of an exchange, a manifest is here and
-	// not where the kubelet reads it.
-	Saved []string `json:"saved,omitempty"`
+	// Saved are manifests that kubeadm put aside under /etc/kubernetes/tmp, those of the
+	// newest directory first. If it was interrupted in the middle of an exchange, a manifest
+	// is here and not where the kubelet reads it. kubeadm never removes them.
+	Saved []SavedManifest `json:"saved,omitempty"`
 	// Listed tells that the runtime could be asked which containers run.
 	Listed bool `json:"listed,omitempty"`
+}
+
+// SavedManifest is a manifest that kubeadm put aside.
+type SavedManifest struct {
+	Path string `json:"path"`
+	// Moved is when it was put there, by the host's clock; zero if that is not known.
+	Moved time.Time `json:"moved,omitzero"`
 }
 
 // StaticPod is one static pod: its manifest and what runs of it.
@@ -77,14 +85,15 @@ func (p *Pods) Get(component string) (StaticPod, bool) {
 	return StaticPod{}, false
 }
 
-// saved returns the newest manifest of a component that kubeadm put aside.
-func (p *Pods) saved(component string) string {
-	for _, path := range p.Saved {
-		if strings.HasSuffix(path, "/"+component+".yaml") {
-			return path
+// saved returns the newest manifest of a component that kubeadm put aside; its path is ""
+// if there is none.
+func (p *Pods) saved(component string) SavedManifest {
+	for _, m := range p.Saved {
+		if path.Base(m.Path) == component+".yaml" {
+			return m
 		}
 	}
-	return ""
+	return SavedManifest{}
 }
 
 // Components are the static pods that kubeadm makes on a control plane besides
@@ -101,17 +110,17 @@ func (r *reader) pods(ctx context.Context, cri string) (*Pods, error) {
 		return nil, err
 	}
 	for _, line := range files {
-		modified, path := parseStamp(line)
-		text, found, err := r.file(ctx, path)
+		modified, file := parseStamp(line)
+		text, found, err := r.file(ctx, file)
 		if err != nil {
 			return nil, err
 		}
 		if !found {
 			continue
 		}
-		pod, err := parseManifest(path, text)
+		pod, err := parseManifest(file, text)
 		if err != nil {
-			r.gap("%s: %v", path, err)
+			r.gap("%s: %v", file, err)
 			continue
 		}
 		pod.Modified = modified
@@ -119,17 +128,17 @@ func (r *reader) pods(ctx context.Context, cri string) (*Pods, error) {
 	}
 	slices.SortFunc(p.Static, func(a, b StaticPod) int { return strings.Compare(a.File, b.File) })
 
-	saved, err := r.find(ctx, tmpDir, "-mindepth", "2", "-maxdepth", "2", "-path", tmpDir+"/kubeadm-backup-manifests-*/*.yaml", "-printf", `%T@ %p\n`)
+	saved, err := r.find(ctx, tmpDir, "-mindepth", "2", "-maxdepth", "2", "-path", tmpDir+"/kubeadm-backup-manifests-*/*.yaml", "-printf", `%C@ %p\n`)
 	if err != nil {
 		return nil, err
 	}
-	// kubeadm puts the time into the directory's name; a moved file keeps its own.
+	// kubeadm puts the time, in the host's zone, into the directory's name. A moved file
+	// keeps the time of its content; that of its inode is when it was moved.
 	for _, line := range saved {
-		_, path := parseStamp(line)
-		p.Saved = append(p.Saved, path)
+		moved, file := parseStamp(line)
+		p.Saved = append(p.Saved, SavedManifest{Path: file, Moved: moved})
 	}
-	slices.Sort(p.Saved)
-	slices.Reverse(p.Saved)
+	slices.SortFunc(p.Saved, func(a, b SavedManifest) int { return strings.Compare(b.Path, a.Path) })
 
 	if len(p.Static) == 0 {
 		return p, nil
@@ -152,19 +161,19 @@ func crictl(cri string, argv ...string) []string {
 	return append([]string{"crictl", "--runtime-endpoint=" + cri, "--image-endpoint=" + cri}, argv...)
 }
 
-// parseStamp reads find's "%T@ %p": seconds since 1970 with a fraction, and a path.
+// parseStamp reads find's "%T@ %p" or "%C@ %p": seconds since 1970 with a fraction, and a path.
 func parseStamp(line string) (time.Time, string) {
-	stamp, path, _ := strings.Cut(line, " ")
+	stamp, file, _ := strings.Cut(line, " ")
 	seconds, _, _ := strings.Cut(stamp, ".")
 	n, err := strconv.ParseInt(seconds, 10, 64)
 	if err != nil {
-		return time.Time{}, path
+		return time.Time{}, file
 	}
-	return time.Unix(n, 0).UTC(), path
+	return time.Unix(n, 0).UTC(), file
 }
 
 // parseManifest reads a manifest of a static pod.
-func parseManifest(path, text string) (StaticPod, error) {
+func parseManifest(file, text string) (StaticPod, error) {
 	var m struct {
 		Kind     string `json:"kind"`
 		Metadata struct {
@@ -186,7 +195,7 @@ func parseManifest(path, text string) (StaticPod, error) {
 	}
 	first := m.Spec.Containers[0]
 	sum := sha256.Sum256([]byte(text))
-	pod := StaticPod{Component: m.Metadata.Name, File: path, Image: first.Image, SHA256: hex.EncodeToString(sum[:])}
+	pod := StaticPod{Component: m.Metadata.Name, File: file, Image: first.Image, SHA256: hex.EncodeToString(sum[:])}
 	for _, word := range append(slices.Clone(first.Command), first.Args...) {
 		if strings.HasPrefix(word, "-") {
 			pod.Flags = append(pod.Flags, word)

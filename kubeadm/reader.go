@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"refit.dev/refit/host"
 )
@@ -23,9 +24,27 @@ type reader struct {
 	gaps []string
 }
 
+// A command that looks has so long: one that hangs on a dead mount or a stuck runtime has
+// a connection that is well. Those that ask repositories may have to load large lists.
+const (
+	lookLimit = 2 * time.Minute
+	loadLimit = 10 * time.Minute
+)
+
+// limited ends ctx when argv has had its time.
+func limited(ctx context.Context, argv []string) (context.Context, context.CancelFunc) {
+	limit := lookLimit
+	if argv[0] == "apt-get" || argv[0] == "dnf" {
+		limit = loadLimit
+	}
+	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not end within %s", limit))
+}
+
 // run runs argv. A failure of the command itself is left to the caller; one of the
 // connection is an error, and so is an output that was too long to be whole.
 func (r *reader) run(ctx context.Context, argv ...string) (host.Result, error) {
+	ctx, cancel := limited(ctx, argv)
+	defer cancel()
 	result, err := r.m.Exec(ctx, argv, host.ExecOptions{})
 	if err != nil {
 		return host.Result{}, fmt.Errorf("run %s: %w", argv[0], err)

@@ -22,9 +22,10 @@ type entry struct {
 // repositories looks for the enabled entries that serve Kubernetes: those with an
 // address of its repositories, and those from which offers come.
 func (r *reader) repositories(ctx context.Context, manager Manager, offers []Offer) ([]Repository, error) {
-	argv := []string{"/etc/apt/sources.list", "/etc/apt/sources.list.d", "-maxdepth", "1", "(", "-name", "*.list", "-o", "-name", "*.sources", ")"}
+	// The slash has find follow a directory that is a link.
+	argv := []string{"/etc/apt/sources.list", "/etc/apt/sources.list.d/", "-maxdepth", "1", "(", "-name", "*.list", "-o", "-name", "*.sources", ")"}
 	if manager == Dnf {
-		argv = []string{"/etc/yum.repos.d", "-maxdepth", "1", "-name", "*.repo"}
+		argv = []string{"/etc/yum.repos.d/", "-maxdepth", "1", "-name", "*.repo"}
 	}
 	files, err := r.find(ctx, append(argv, "-xtype", "f", "-printf", `%y %p\n`)...)
 	if err != nil {

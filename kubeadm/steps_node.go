@@ -5,6 +5,7 @@ package kubeadm
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -14,31 +15,57 @@ import (
 
 // manifests puts back manifests that kubeadm had taken away when it was interrupted:
 // it moves the old manifest of a component aside before it moves the new one in, and
-// in between the component has none and does not run.
+// in between the component has none and does not run. kubeadm keeps what it has moved
+// for ever, so that only what this very upgrade has moved may be put back: a component
+// that has no manifest since long ago was taken away by somebody.
 func (t Target) manifests() Step {
 	return Step{
 		Name: StepManifests, Stage: Turn, Changes: PartPods,
 		Words: "put back manifests that an interrupted kubeadm took away",
 		done: func(s State) bool {
-			return s.Pods != nil && len(displaced(s)) == 0
+			return s.Pods != nil && len(t.displaced(s)) == 0
 		},
 		actions: func(s State) ([]Action, error) {
 			var actions []Action
-			for _, component := range displaced(s) {
-				actions = append(actions, Action{Argv: []string{
-					"mv", "--no-clobber", "--", s.Pods.saved(component), manifestDir + "/" + component + ".yaml",
-				}})
+			for _, component := range t.displaced(s) {
+				saved := s.Pods.saved(component)
+				if !t.moved(s, saved) {
+					return nil, t.cannot(StepManifests, KindOther,
+						fmt.Sprintf("%s has no manifest in %s, and this upgrade did not take it away; kubeadm has put %s aside on %s",
+							component, manifestDir, saved.Path, saved.Moved.Format(time.DateTime)),
+						"put it back by hand if "+component+" is to run here, or move that copy elsewhere if it is not, then resume")
+				}
+				actions = append(actions, Action{Argv: []string{"mv", "--no-clobber", "--", saved.Path, manifestDir + "/" + component + ".yaml"}})
 			}
 			return actions, nil
 		},
 	}
 }
 
+// clocksDiffer is by how much the clock of a host may be behind that of refit's machine.
+const clocksDiffer = 5 * time.Minute
+
+// moved tells whether a manifest was put aside by the kubeadm of this upgrade: in its
+// last run, and not before its first.
+func (t Target) moved(s State, m SavedManifest) bool {
+	return !t.Begun.IsZero() && !m.Moved.Before(t.Begun.Add(-clocksDiffer)) && path.Dir(m.Path) == path.Dir(s.Pods.Saved[0].Path)
+}
+
+// displaced are the components whose manifest is missing and was put aside; not etcd
+// where its members are elsewhere.
+func (t Target) displaced(s State) []string {
+	missing := displaced(s)
+	if t.ExternalEtcd {
+		missing = slices.DeleteFunc(missing, func(component string) bool { return component == etcdName })
+	}
+	return missing
+}
+
 // displaced are the components whose manifest is missing and was put aside.
 func displaced(s State) []string {
 	var missing []string
 	for _, component := range append(Components(), etcdName) {
-		if _, found := s.Pods.Get(component); !found && s.Pods != nil && s.Pods.saved(component) != "" {
+		if _, found := s.Pods.Get(component); !found && s.Pods != nil && s.Pods.saved(component).Path != "" {
 			missing = append(missing, component)
 		}
 	}
@@ -166,11 +193,7 @@ func staticPods(t Target, s State) []string {
 	for _, component := range Components() {
 		pod, found := s.Pods.Get(component)
 		if !found {
-			problem := fmt.Sprintf("%s has no manifest in %s", component, manifestDir)
-			if saved := s.Pods.saved(component); saved != "" {
-				problem += "; kubeadm has put it aside as " + saved
-			}
-			problems = append(problems, problem)
+			problems = append(problems, s.Pods.missing(component))
 			continue
 		}
 		if v, err := skew.ParseImage(pod.Image); err != nil || v != t.Version {
@@ -183,6 +206,15 @@ func staticPods(t Target, s State) []string {
 		problems = append(problems, pod.problems(s.Pods.Listed)...)
 	}
 	return problems
+}
+
+// missing says of a component that it has no manifest, and where the last one is.
+func (p *Pods) missing(component string) string {
+	problem := fmt.Sprintf("%s has no manifest in %s", component, manifestDir)
+	if saved := p.saved(component); saved.Path != "" {
+		problem += "; kubeadm has put it aside as " + saved.Path
+	}
+	return problem
 }
 
 // problems says what is wrong with what runs of the pod, as far as that is known.
@@ -199,16 +231,16 @@ func (p StaticPod) problems(listed bool) []string {
 }
 
 // StaticPodProblems says which static pods do not run as their manifests say, and which
-// components of a control plane have no manifest although others have; a sentence each. What
-// an interrupted kubeadm has put aside is no problem: a step of the upgrade puts it back.
+// components of a control plane have no manifest although others have; a sentence each. That
+// of a kubeadm that was interrupted before this upgrade is not put back by it either.
 func StaticPodProblems(s State) []string {
 	var list []string
 	if s.Pods == nil || len(s.Pods.Static) == 0 {
 		return nil
 	}
 	for _, component := range Components() {
-		if _, found := s.Pods.Get(component); !found && s.Pods.saved(component) == "" {
-			list = append(list, fmt.Sprintf("%s has no manifest in %s", component, manifestDir))
+		if _, found := s.Pods.Get(component); !found {
+			list = append(list, s.Pods.missing(component))
 		}
 	}
 	for _, pod := range s.Pods.Static {

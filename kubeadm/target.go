@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"slices"
 	"strings"
+	"time"
 
 	"refit.dev/refit/skew"
 )
@@ -62,6 +63,10 @@ type Target struct {
 	// kubeadm has run to its end for this version on this host. A host alone does not
 	// show that: the last phases of kubeadm change objects of the cluster.
 	KubeadmDone bool
+	// Begun is when this upgrade ran kubeadm on this host first; zero if it did not yet.
+	Begun time.Time
+	// ExternalEtcd tells that the cluster's etcd runs elsewhere.
+	ExternalEtcd bool
 	// Clean removes the copies of etcd's data that kubeadm leaves.
 	Clean bool
 }

@@ -6,6 +6,7 @@ package kubeadm
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -101,9 +102,15 @@ func (w *world) set(t *testing.T, line string) {
 		w.state.Offers.Ahead = offersOf(words[1])
 	case "ahead-error":
 		w.state.Offers.Ahead, w.state.Offers.AheadError = nil, strings.Join(words[1:], " ")
-	case "manifest":
+	case "manifest": // COMPONENT [COPY...]
 		w.state.Pods.Static = slices.DeleteFunc(w.state.Pods.Static, func(p StaticPod) bool { return p.Component == words[1] })
-		w.state.Pods.Saved = []string{words[2]}
+		for _, copied := range words[2:] { // moved when their directory was made, the newest first
+			moved, err := time.Parse("2006-01-02-15-04-05", strings.TrimPrefix(path.Base(path.Dir(copied)), "kubeadm-backup-manifests-"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.state.Pods.Saved = append(w.state.Pods.Saved, SavedManifest{Path: copied, Moved: moved})
+		}
 	case "image":
 		for i := range w.state.Pods.Static {
 			if pod := &w.state.Pods.Static[i]; pod.Component == words[1] {
@@ -192,7 +199,7 @@ func (w *world) do(t *testing.T, target Target, step StepName) {
 	}
 }
 
-func (w *world) target(d *datadriven.TestData) Target {
+func (w *world) target(t *testing.T, d *datadriven.TestData) Target {
 	target := Target{Run: "r1", Node: "node-1", Role: w.role, Version: skew.Version{Minor: 37, Patch: 2}, Clean: d.HasArg("clean"), KubeadmDone: d.HasArg("kubeadm-done")}
 	for _, arg := range d.CmdArgs {
 		switch arg.Key {
@@ -204,6 +211,14 @@ func (w *world) target(d *datadriven.TestData) Target {
 			target.Patches = arg.Vals[0]
 		case "images":
 			target.ImageRepository = arg.Vals[0]
+		case "begun": // kubeadm was run first at that time
+			begun, err := time.Parse(time.RFC3339, arg.Vals[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			target.Begun = begun
+		case "external-etcd":
+			target.ExternalEtcd = true
 		}
 	}
 	return target
@@ -231,9 +246,9 @@ func show(b *strings.Builder, step Step, actions []Action) {
 //	walk [TARGET]                             step after step, each time looking again
 //	verify [TARGET]
 func TestCommands(t *testing.T) {
-	datadriven.Walk(t, "testdata/commands", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/commands", func(t *testing.T, file string) {
 		var w *world
-		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+		datadriven.RunTest(t, file, func(t *testing.T, d *datadriven.TestData) string {
 			var b strings.Builder
 			switch d.Cmd {
 			case "host":
@@ -243,7 +258,7 @@ func TestCommands(t *testing.T) {
 				}
 				return Describe(w.state) + "\n"
 			case "commands":
-				all, err := Commands(w.target(d), w.state)
+				all, err := Commands(w.target(t, d), w.state)
 				if err != nil {
 					var f *Failure
 					if !errors.As(err, &f) {
@@ -255,7 +270,7 @@ func TestCommands(t *testing.T) {
 					show(&b, p.Step, p.Actions)
 				}
 			case "walk":
-				target := w.target(d)
+				target := w.target(t, d)
 				for _, step := range Steps(target, w.state) {
 					if step.Done(w.state) {
 						fmt.Fprintf(&b, "%s: nothing to do\n", step.Name)
@@ -275,7 +290,7 @@ func TestCommands(t *testing.T) {
 				all, err := Commands(target, w.state)
 				fmt.Fprintf(&b, "left: %d steps, %v; verified: %q\n", len(all), err, Verify(target, w.state))
 			case "verify":
-				for _, problem := range Verify(w.target(d), w.state) {
+				for _, problem := range Verify(w.target(t, d), w.state) {
 					fmt.Fprintln(&b, problem)
 				}
 			default:

@@ -21,6 +21,7 @@ import (
 	"refit.dev/refit/host/hosttest"
 	"refit.dev/refit/host/inventory"
 	"refit.dev/refit/host/remote"
+	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/twin/simulated"
 )
 
@@ -57,11 +58,58 @@ func TestCheckAccess(t *testing.T) {
 	}
 }
 
-// With SSH asked for a command runs on the machine of its node; a simulated node has none.
-func TestHostsOverSSH(t *testing.T) {
-	sshd := hosttest.StartSSHD(t)
+// Two nodes of a run with one machine would have it taken twice.
+func TestCheckAccessOfOneMachineForTwo(t *testing.T) {
+	one, two := machineNode("one", "10.0.0.1"), machineNode("two", "10.0.0.2")
+	for _, c := range []struct {
+		nodes []inventory.Exception
+		want  string
+	}{
+		{nil, ""},
+		{[]inventory.Exception{{Node: "one", Address: "10.0.0.2"}}, "10.0.0.2:22"},
+		{[]inventory.Exception{{Node: "one", Address: "10.0.0.2", Port: 2222}}, ""},
+		{[]inventory.Exception{{Node: "one", Address: "10.0.0.2", ProxyJump: "bastion"}}, ""},
+		{[]inventory.Exception{{Node: "one", Local: true}}, ""},
+		{[]inventory.Exception{{Node: "one", Local: true}, {Node: "two", Local: true}}, "this machine"},
+	} {
+		spec := &Spec{Nodes: []Target{{Name: "one"}, {Name: "two"}}, Access: &inventory.Access{ConfigFile: remote.NoConfig, Nodes: c.nodes}}
+		_, err := spec.checkAccess(snapshotOf(t, one, two))
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), "nodes one and two are on one machine: both are at "+c.want)) {
+			t.Errorf("%+v: got %v, want %q", c.nodes, err, c.want)
+		}
+	}
+}
+
+// A kubelet may give its own node the label of a simulated one: with SSH asked for, that
+// brings no command meant for its machine to the operator's.
+func TestSimulatedNodesAreNotReachedOverSSH(t *testing.T) {
 	twin := machineNode("twin", "127.0.0.1")
 	twin.Labels = map[string]string{simulated.KubeletLabel: simulated.KubeletRunning}
+	spec := &Spec{Run: "run-1", Nodes: []Target{{Name: "twin"}}, Access: &inventory.Access{ConfigFile: remote.NoConfig}}
+	var input *InputError
+	if _, err := spec.checkAccess(snapshotOf(t, twin)); !errors.As(err, &input) || !strings.Contains(hint.Of(err), "leave --ssh out") {
+		t.Errorf("got %v, %q", err, hint.Of(err))
+	}
+	o := &Operator{Client: fake.NewClientset(twin), Sink: event.Discard, Clock: clock.RealClock{}}
+	hosts, closing, err := o.hosts(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing()
+	h := hosts(twin)
+	for _, err := range []error{h.Run(t.Context(), "true", nil), h.Reboot(t.Context(), "id")} {
+		if err == nil || !strings.Contains(err.Error(), "simulated") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// With SSH asked for a command runs on the machine of its node, if that is its machine.
+func TestHostsOverSSH(t *testing.T) {
+	sshd := hosttest.StartSSHD(t)
+	other := machineNode("other", "127.0.0.1")
+	other.Status.NodeInfo.BootID = "another"
+	other.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
 	o := &Operator{Client: fake.NewClientset(), Sink: event.Discard, Clock: clock.RealClock{}}
 	for _, c := range []struct {
 		node *corev1.Node
@@ -70,7 +118,7 @@ func TestHostsOverSSH(t *testing.T) {
 	}{
 		{machineNode("node-01", "127.0.0.1"), &inventory.Access{ConfigFile: sshd.Config}, "node-01 ssh"},
 		{machineNode("node-01", "127.0.0.1"), nil, "node-01 "},
-		{twin, &inventory.Access{ConfigFile: sshd.Config}, "twin "},
+		{other, &inventory.Access{ConfigFile: sshd.Config}, ""},
 	} {
 		hosts, closing, err := o.hosts(&Spec{Run: "run-1", Access: c.ssh})
 		if err != nil {
@@ -79,6 +127,12 @@ func TestHostsOverSSH(t *testing.T) {
 		var lines []string
 		err = hosts(c.node).Run(t.Context(), `echo "$REFIT_NODE ${SSH_CONNECTION:+ssh}"`, func(line string) { lines = append(lines, line) })
 		closing()
+		if c.want == "" {
+			if !errors.Is(err, host.ErrNotStarted) || !strings.Contains(err.Error(), "is not that node's") || len(lines) > 0 {
+				t.Errorf("%s: got %q, %v", c.node.Name, lines, err)
+			}
+			continue
+		}
 		if err != nil || !slices.Equal(lines, []string{c.want}) {
 			t.Errorf("%s: got %q, %v, want %q", c.node.Name, lines, err, c.want)
 		}

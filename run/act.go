@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -31,6 +33,20 @@ func (w *worker) settleUnknown() error {
 		}
 		if err := w.record(Record{Kind: KindStep, Node: w.target.Name, Step: step, State: Done, Reason: "taken for done by the operator"}); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// settleStuck keeps steps from being taken again of which that would make things worse.
+func (w *worker) settleStuck() error {
+	for _, step := range slices.Sorted(maps.Keys(w.status.Steps)) {
+		if w.status.Steps[step] != Stuck || w.unknown != UnknownStop {
+			continue
+		}
+		return &failure{
+			reason: fmt.Sprintf("the step %s failed in a way that another try may make worse", step),
+			hint:   "see what it said (refit runs show " + w.spec.Run + "), and mend that first; then refit runs resume " + w.spec.Run + " --on-unknown-command=rerun takes it again",
 		}
 	}
 	return nil

@@ -107,7 +107,7 @@ func (e *engine) fetch(ctx context.Context, first int) string {
 		if ctx.Err() != nil {
 			return stopReason(ctx)
 		}
-		return fmt.Sprintf("what %s needs cannot be fetched ahead: %v; no node of it was touched", stages[first], err)
+		return fmt.Sprintf("what %s needs cannot be fetched ahead: %v; no node of it was cordoned or upgraded, but some may have the repository of that version and its kubeadm already", stages[first], err)
 	}
 	e.emit(event.Event{Type: event.Fetched, Nodes: names, Message: "what " + stages[first].Version + " needs", Seconds: e.clock.Since(begun).Seconds()})
 	for i := first; i < last; i++ {
@@ -126,15 +126,31 @@ func (e *engine) fetchFor(ctx context.Context, node *corev1.Node, stage Stage) e
 	if !ok {
 		return nil
 	}
-	err := u.machines.Fetch(ctx, Visit{
-		Run: e.spec.Run, Node: node, Stage: stage, Upgrade: e.spec.Upgrade, Done: func(Step) bool { return false },
-	}, func(line string) {
-		e.emit(event.Event{Type: event.CommandOutput, Node: node.Name, Message: line})
-	})
-	if err != nil {
-		return fmt.Errorf("node %s: %w", node.Name, err)
+	begun := e.clock.Now()
+	for {
+		err := u.machines.Fetch(ctx, Visit{
+			Run: e.spec.Run, Node: node, Stage: stage, Upgrade: e.spec.Upgrade, Done: func(Step) bool { return false },
+		}, func(line string) {
+			e.emit(event.Event{Type: event.CommandOutput, Node: node.Name, Message: line})
+		})
+		_, lost := errors.AsType[*OutcomeUnknownError](err)
+		switch {
+		case err == nil:
+			return nil
+		case !lost && !host.Temporary(err), ctx.Err() != nil, e.clock.Since(begun) >= e.spec.Timeouts.Ready.Duration:
+			return fmt.Errorf("node %s: %w", node.Name, err)
+		}
+		e.emit(event.Event{
+			Type: event.Warning, Node: node.Name,
+			Message: fmt.Sprintf("the connection was lost while things were fetched (%v); it is tried again", err),
+		})
+		again := e.clock.NewTimer(lookAgain)
+		select {
+		case <-again.C():
+		case <-ctx.Done():
+			again.Stop()
+		}
 	}
-	return nil
 }
 
 // stageHook runs a command of the operator's about a stage.

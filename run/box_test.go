@@ -348,6 +348,6 @@ func (b *box) wrong() []string {
 
 func (b *box) Run(context.Context, string, host.Output) error { return nil }
 func (b *box) Reboot(context.Context, string) error           { return host.ErrNoReboot }
-func (b *box) BootID(context.Context) (string, error)         { return "boot", nil }
+func (b *box) BootID(context.Context) (string, error)         { return "boot-1", nil }
 func (b *box) Close() error                                   { return nil }
 func (b *box) Dial(context.Context, string) (net.Conn, error) { return nil, host.ErrNoForwarding }

@@ -42,8 +42,11 @@ func (f *Fleet) Fetch(ctx context.Context, v Visit, out host.Output) error {
 		if err := s.Do(ctx, out); err != nil {
 			return fmt.Errorf("%s: %w", s.Text, err)
 		}
-		if done, err = s.Done(ctx); err != nil || !done {
-			return fmt.Errorf("%s: it ended without an error, and yet there is something left to do (%w)", s.Text, err)
+		switch done, err := s.Done(ctx); {
+		case err != nil:
+			return fmt.Errorf("%s: what came of it is not known: %w", s.Text, err)
+		case !done:
+			return fmt.Errorf("%s: it ended without an error, and yet there is something left to do", s.Text)
 		}
 	}
 	return nil
@@ -60,6 +63,9 @@ func (f *Fleet) open(ctx context.Context, v Visit) (*kubeadmProcedure, error) {
 	machine, err := f.Reach(v.Node, v.Run)
 	if err != nil {
 		return nil, fmt.Errorf("reach the machine of node %s: %w", v.Node.Name, err)
+	}
+	if err := host.CheckSame(ctx, machine, v.Node); err != nil {
+		return nil, err
 	}
 	p := &kubeadmProcedure{target: target, stage: v.Stage, machine: machine, clock: f.Clock}
 	if err := p.look(ctx, partsNeeded); err != nil {
@@ -104,7 +110,10 @@ func targetOf(v Visit) (kubeadm.Target, error) {
 		Run: v.Run, Node: v.Node.Name, Version: version, Role: kubeadm.Worker,
 		Held: v.Upgrade.Held[v.Node.Name], ImageRepository: v.Upgrade.ImageRepository,
 		IgnorePreflight: v.Upgrade.IgnorePreflight, Patches: v.Upgrade.Patches, Clean: v.Upgrade.Clean,
-		KubeadmDone: v.Done(Step(kubeadm.StepUpgrade)),
+		KubeadmDone: v.Done(Step(kubeadm.StepUpgrade)), ExternalEtcd: v.Upgrade.ExternalEtcd,
+	}
+	if v.Begun != nil {
+		t.Begun = v.Begun(Step(kubeadm.StepUpgrade))
 	}
 	switch v.Stage.Role {
 	case FirstControlPlane:

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -106,6 +105,7 @@ func (p *kubeadmProcedure) steps(stages ...kubeadm.Stage) []MachineStep {
 		}
 		list = append(list, MachineStep{
 			Name: Step(s.Name), Text: s.Words,
+			Last: s.Name == kubeadm.StepClean, // etcd's copies may be wanted until it is seen to be well
 			Done: func(ctx context.Context) (bool, error) {
 				if err := p.look(ctx, s.Changes); err != nil {
 					return false, err
@@ -125,7 +125,10 @@ func (p *kubeadmProcedure) steps(stages ...kubeadm.Stage) []MachineStep {
 func (p *kubeadmProcedure) do(ctx context.Context, i int, out host.Output) error {
 	s := p.all[i]
 	if err := p.look(ctx, partsNeeded); err != nil {
-		return &OutcomeUnknownError{err}
+		if host.Temporary(err) {
+			return &OutcomeUnknownError{err}
+		}
+		return err // nothing was begun
 	}
 	work := kubeadm.Work{Machine: p.machine, Clock: p.clock, Output: out, Lost: func(err error) {
 		if out != nil {
@@ -146,11 +149,10 @@ func (p *kubeadmProcedure) do(ctx context.Context, i int, out host.Output) error
 	case err != nil && host.Temporary(err):
 		return &OutcomeUnknownError{err}
 	case explained:
-		texts := []string{failure.Cause}
-		for _, x := range failure.Preflight {
-			texts = append(texts, x.Name+": "+x.Message)
+		err = hint.Wrap(errors.New(failure.Cause), "%s", failure.Hint)
+		if failure.Final {
+			err = &FinalError{err}
 		}
-		err = hint.Wrap(errors.New(strings.Join(texts, "; ")), "%s", failure.Hint)
 		if failure.Kind == kubeadm.KindUnreachable {
 			err = &ServerAwayError{err}
 		}

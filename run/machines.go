@@ -5,6 +5,7 @@ package run
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -19,6 +20,9 @@ type Visit struct {
 	Upgrade *Upgrade
 	// Done tells of a step whether an earlier process has brought it to its end.
 	Done func(Step) bool
+	// Begun tells when a step was begun first in this visit, zero if it was not; nil is that
+	// none was.
+	Begun func(Step) time.Time
 }
 
 // Machines is how an upgrade reaches the machines of its nodes. Its methods are
@@ -62,6 +66,8 @@ type MachineStep struct {
 	// Done looks whether there is nothing left to do. The error says that it could
 	// not be looked at, and is asked again for a while.
 	Done func(ctx context.Context) (bool, error)
+	// Last steps are taken when everything else of the visit is proven.
+	Last bool
 	// Do does it. What it runs is begun only once, however often it is called, until it
 	// has ended; an *OutcomeUnknownError says that it may not have ended, and Do is called
 	// again. A *ServerAwayError says that it got nowhere for want of an API server. The
@@ -75,6 +81,13 @@ type OutcomeUnknownError struct{ Err error }
 
 func (e *OutcomeUnknownError) Error() string { return e.Err.Error() }
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
+
+// FinalError says that a step must not be taken again before a person has looked: its hint
+// says at what.
+type FinalError struct{ Err error }
+
+func (e *FinalError) Error() string { return e.Err.Error() }
+func (e *FinalError) Unwrap() error { return e.Err }
 
 // ServerAwayError says that a program on the machine did not reach the API server: it may
 // be tried again when that answers.

@@ -4,6 +4,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,7 +92,7 @@ func (e *engine) node(ctx context.Context, name string) {
 // steps are one visit to a node. What the journal says is done, and cannot have been
 // undone since, is not done again.
 func (w *worker) steps(ctx context.Context) error {
-	if err := w.settleUnknown(); err != nil {
+	if err := cmp.Or(w.settleUnknown(), w.settleStuck()); err != nil {
 		return err
 	}
 	todo, err := w.work.todo(ctx, w)

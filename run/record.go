@@ -88,6 +88,9 @@ const (
 	Done State = "done"
 	// Lost is recorded after a command or a step of an upgrade that ran to its end and failed.
 	Lost State = "failed"
+	// Stuck is recorded after a step that failed and must not be taken again before a person
+	// has looked.
+	Stuck State = "stuck"
 )
 
 // Record is one line of a journal.

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Upgrade says to which versions a run brings its nodes, and in which order.
@@ -24,6 +27,8 @@ type Upgrade struct {
 	Held map[string][]string `json:"held,omitempty"`
 	// ImageRepository is where the cluster's images come from; "" is kubeadm's default.
 	ImageRepository string `json:"imageRepository,omitempty"`
+	// ExternalEtcd tells that etcd is on machines of its own.
+	ExternalEtcd bool `json:"externalEtcd,omitempty"`
 	// IgnorePreflight are the checks of kubeadm that are ignored, Patches the directory with
 	// patches on the machines, Clean has kubeadm's copies of etcd's data removed.
 	IgnorePreflight []string `json:"ignorePreflight,omitempty"`
@@ -69,6 +74,8 @@ type Stage struct {
 	// KubeletLater: the kubelet is left as it is, and the node is not drained. A later
 	// stage moves it.
 	KubeletLater bool `json:"kubeletLater,omitempty"`
+	// KubeletThere: the kubelet is at the version already, and the node is not drained.
+	KubeletThere bool `json:"kubeletThere,omitempty"`
 	// Pause stops the run when the stage is done, and says why, as in "after the
 	// control plane". Resuming goes on behind it.
 	Pause string `json:"pause,omitempty"`
@@ -208,9 +215,16 @@ func (s *Spec) validateStages() error {
 		if stage.KubeletLater && stage.Role != FirstControlPlane && stage.Role != OtherControlPlane {
 			return fmt.Errorf("stage %d of the upgrade: the kubelet of %s cannot be left for later", i+1, stage.Role)
 		}
+		if stage.KubeletThere && (stage.KubeletLater || !stage.Role.ControlPlane()) {
+			return fmt.Errorf("stage %d of the upgrade: the kubelet of %s cannot be there already", i+1, stage.Role)
+		}
 		for _, name := range stage.Nodes {
 			if s.target(name) == nil {
 				return fmt.Errorf("stage %d of the upgrade: node %s is not one of the run", i+1, name)
+			}
+			visit := Visit{Run: s.Run, Node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, Stage: stage, Upgrade: u, Done: func(Step) bool { return false }}
+			if _, err := targetOf(visit); err != nil {
+				return fmt.Errorf("stage %d of the upgrade, node %s: %w", i+1, name, err)
 			}
 			if last[name] = stage.Version; stage.KubeletLater {
 				last[name] = "a version without its kubelet"

@@ -24,16 +24,18 @@ func StagesOf(p *upgrade.Plan, gate Gate) (stages []Stage, held map[string][]str
 	held = map[string][]string{}
 	firstWorker := gate == AfterFirstWorker
 	begin := 0.0 // of the hop
-	for _, hop := range p.Hops {
+	for number, hop := range p.Hops {
 		version := hop.To.String()
 		for i := range hop.ControlPlane {
 			v := &hop.ControlPlane[i]
 			noteHeld(held, v)
-			stages = append(stages, Stage{
-				Role: roleOf(v.Role), Version: version, Nodes: []string{v.Node}, Expected: expected(begin, hop.ControlPlane[i:i+1]),
-				KubeletLater: v.Role != upgrade.ControlPlaneKubelet &&
-					!slices.ContainsFunc(v.Steps, func(s upgrade.Step) bool { return s.Name == upgrade.StepKubelet }),
-			})
+			stage := Stage{Role: roleOf(v.Role), Version: version, Nodes: []string{v.Node}, Expected: expected(begin, hop.ControlPlane[i:i+1])}
+			if !slices.ContainsFunc(v.Steps, func(s upgrade.Step) bool { return s.Name == upgrade.StepKubelet }) {
+				later := visited(hop.ControlPlane[i+1:], v.Node) ||
+					slices.ContainsFunc(p.Hops[number+1:], func(h upgrade.Hop) bool { return visited(h.ControlPlane, v.Node) })
+				stage.KubeletLater, stage.KubeletThere = later, !later
+			}
+			stages = append(stages, stage)
 			if i == len(hop.ControlPlane)-1 && gate == AfterControlPlane {
 				stages[len(stages)-1].Pause = "after the control plane"
 			}
@@ -57,6 +59,11 @@ func StagesOf(p *upgrade.Plan, gate Gate) (stages []Stage, held map[string][]str
 	return stages, held
 }
 
+// visited tells whether a node has one of the visits.
+func visited(visits []upgrade.NodeSteps, node string) bool {
+	return slices.ContainsFunc(visits, func(v upgrade.NodeSteps) bool { return v.Node == node })
+}
+
 // expected is what the plan says of when visits of a hop that begins then take place.
 func expected(begin float64, visits []upgrade.NodeSteps) []Expected {
 	var all []Expected
@@ -77,6 +84,18 @@ func roleOf(r upgrade.Role) Role {
 	case upgrade.ControlPlane:
 	}
 	return OtherControlPlane
+}
+
+// NoteHeld adds to what is held on nodes the packages that do not move themselves: while
+// others are installed their holds are taken off, too.
+func NoteHeld(held map[string][]string, hosts map[string]upgrade.Host) {
+	for node := range held {
+		for _, p := range hosts[node].Packages {
+			if p.Held && !slices.Contains(held[node], p.Name) {
+				held[node] = append(held[node], p.Name)
+			}
+		}
+	}
 }
 
 func noteHeld(held map[string][]string, v *upgrade.NodeSteps) {

@@ -36,6 +36,8 @@ type NodeStatus struct {
 	Visits int `json:"visits,omitempty"`
 	// Steps are those that were begun, with where they stand.
 	Steps map[Step]State `json:"steps,omitempty"`
+	// begun is when each step was begun first, also before the turn was given back.
+	begun map[Step]time.Time
 	// Workloads and BootID are what the records of the drain and of the reboot remembered.
 	Workloads []Workload `json:"workloads,omitempty"`
 	BootID    string     `json:"bootID,omitempty"`
@@ -156,6 +158,12 @@ func (n *NodeStatus) add(r Record) {
 	switch r.Kind {
 	case KindStep:
 		n.Standing, n.Step, n.Steps[r.Step] = Begun, r.Step, r.State
+		if _, before := n.begun[r.Step]; !before && r.State == Intent {
+			if n.begun == nil {
+				n.begun = map[Step]time.Time{}
+			}
+			n.begun[r.Step] = r.Time
+		}
 		if n.Started.IsZero() {
 			n.Started = r.Time
 		}
@@ -174,7 +182,11 @@ func (n *NodeStatus) add(r Record) {
 		}
 		n.Evicted += r.Evicted
 		if r.Step == StepRetreat && r.State == Done {
-			n.Standing, n.Steps = Waiting, map[Step]State{}
+			// What was done before the cordon stays done: hooks, and kubeadm.
+			n.Standing = Waiting
+			for _, undone := range []Step{StepCordon, StepSurge, StepDrain, StepRetreat} {
+				delete(n.Steps, undone)
+			}
 			n.Retreats++
 		}
 	case KindNodeDone:

@@ -38,6 +38,8 @@ type fakeFleet struct {
 	look func(node string) error
 	// members says what is wrong with etcd; nil is nothing.
 	members func() []string
+	// cleans: the machines have something to throw away in the end.
+	cleans bool
 	// broken are what Verify finds wrong.
 	broken map[string]string
 }
@@ -142,7 +144,15 @@ func (p *fakeProcedure) Empty() []MachineStep {
 	return []MachineStep{p.step("kubelet"), p.step("running")}
 }
 
-func (p *fakeProcedure) After() []MachineStep { return []MachineStep{p.step("holds")} }
+func (p *fakeProcedure) After() []MachineStep {
+	steps := []MachineStep{p.step("holds")}
+	if p.f.cleans {
+		last := p.step("clean")
+		last.Last = true
+		steps = append(steps, last)
+	}
+	return steps
+}
 
 func (p *fakeProcedure) Verify(context.Context, func(string) string) ([]string, error) {
 	p.f.mu.Lock()

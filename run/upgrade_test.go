@@ -16,6 +16,7 @@ import (
 
 	"refit.dev/refit/event"
 	"refit.dev/refit/host"
+	"refit.dev/refit/internal/hint"
 )
 
 func TestUpgrade(t *testing.T) {
@@ -309,9 +310,84 @@ func TestUpgradeFetchFails(t *testing.T) {
 		return nil
 	}
 	o := tr.run(deadline(t))
-	if o.Result != event.ResultUnfinished || !contains(o.Reason, "node b: broken; no node of it was touched") {
+	if o.Result != event.ResultUnfinished || !contains(o.Reason, "node b: broken; no node of it was cordoned or upgraded") {
 		t.Fatalf("%+v", o)
 	}
+}
+
+// A connection that is lost while things are fetched does not end the run.
+func TestUpgradeFetchIsTriedAgain(t *testing.T) {
+	for _, lost := range []error{&OutcomeUnknownError{errBroken}, temporaryError{}} {
+		c := newFakeCluster(t, "a", "b")
+		tr, f := upgradeTrial(t, c, upgradeSpec("a", "b"))
+		tries := 0
+		f.fail = func(node string, s Step, _ bool) error {
+			if node == "b" && s == StepFetch {
+				if tries++; tries == 1 {
+					return lost
+				}
+			}
+			return nil
+		}
+		if o := tr.run(deadline(t)); o.Result != event.ResultDone || tries != 2 {
+			t.Fatalf("%d tries, %+v", tries, o)
+		}
+	}
+}
+
+// What a machine may need once more is thrown away last, when etcd is seen to be well.
+func TestUpgradeCleansLast(t *testing.T) {
+	c := newFakeCluster(t, "a")
+	spec := upgradeSpec("a")
+	spec.Timeouts.Ready.Duration = 50 * time.Millisecond
+	tr, f := upgradeTrial(t, c, spec)
+	f.cleans = true
+	asked := 0
+	f.members = func() []string {
+		if asked++; asked > 1 {
+			return []string{"its member on node a: ALARM CORRUPT"}
+		}
+		return nil
+	}
+	o := tr.run(deadline(t))
+	if n := o.Status.Nodes["a"]; o.Result == event.ResultDone || !contains(n.Reason, "ALARM CORRUPT") || f.is("a", "clean", newVersion) {
+		t.Fatalf("%+v, node %+v", o, n)
+	}
+	f.members = nil
+	tr.engine = tr.next(t, UnknownStop)
+	tr.work = tr.upgrading(f)
+	if o := tr.run(deadline(t)); o.Result != event.ResultDone || !f.is("a", "clean", newVersion) {
+		t.Fatalf("%+v", o)
+	}
+}
+
+// A step of which another try makes things worse is not taken again unless somebody says so.
+func TestUpgradeStuck(t *testing.T) {
+	c := newFakeCluster(t, "a")
+	tr, f := upgradeTrial(t, c, upgradeSpec("a"))
+	f.fail = func(_ string, s Step, before bool) error {
+		if s == "plane" && before {
+			return &FinalError{hint.Wrap(errBroken, "look at etcd")}
+		}
+		return nil
+	}
+	o := tr.run(deadline(t))
+	if n := o.Status.Nodes["a"]; !contains(n.Hint, "look at etcd; only when that is mended") || contains(n.Hint, "carries on") {
+		t.Errorf("%+v", n)
+	}
+	f.fail = nil
+	tr.engine = tr.next(t, UnknownStop)
+	tr.work = tr.upgrading(f)
+	o = tr.run(deadline(t))
+	if n := o.Status.Nodes["a"]; o.Result == event.ResultDone || !contains(n.Hint, "--on-unknown-command=rerun") || f.is("a", "plane", newVersion) {
+		t.Errorf("%+v, node %+v", o, n)
+	}
+	tr.engine = tr.next(t, UnknownRerun)
+	tr.work = tr.upgrading(f)
+	if o := tr.run(deadline(t)); o.Result != event.ResultDone {
+		t.Errorf("%+v", o)
+	}
+	f.atVersion(t, "a")
 }
 
 // No control plane is touched while a member of etcd is missing.
@@ -429,6 +505,11 @@ func TestUpgradeSpecs(t *testing.T) {
 		"unknown role":                         func(s *Spec) { s.Upgrade.Stages[0].Role = "x" },
 		"is not one of the run":                func(s *Spec) { s.Upgrade.Stages[1].Nodes = []string{"b", "z"} },
 		"cannot be left for later":             func(s *Spec) { s.Upgrade.Stages[1].KubeletLater = true },
+		"cannot be there already":              func(s *Spec) { s.Upgrade.Stages[1].KubeletThere = true },
+		"is not an absolute path":              func(s *Spec) { s.Upgrade.Patches = "./patches" },
+		"no name of a preflight check":         func(s *Spec) { s.Upgrade.IgnorePreflight = []string{"-x"} },
+		"node b: ":                             func(s *Spec) { s.Upgrade.Held = map[string][]string{"b": {"bash"}} },
+		"stage 2 of the upgrade, node b":       func(s *Spec) { s.Upgrade.To, s.Upgrade.Stages[1].Version = "v1.37", "v1.37" },
 	} {
 		s := upgradeSpec("a", "b")
 		change(s)

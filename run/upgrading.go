@@ -69,7 +69,7 @@ func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
 	}
 	t := todo{
 		after:   after,
-		inPlace: w.spec.Upgrade.AllAtOnce || w.stage.KubeletLater,
+		inPlace: w.spec.Upgrade.AllAtOnce || w.stage.KubeletLater || w.stage.KubeletThere,
 		ready: func(node *corev1.Node) string {
 			if has := node.Status.NodeInfo.KubeletVersion; has != w.stage.Version && !w.stage.KubeletLater {
 				return fmt.Sprintf("its kubelet is %s and not yet %s", has, w.stage.Version)
@@ -101,13 +101,19 @@ func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
 	t.empty = append(t.empty, func(ctx context.Context) error {
 		return w.step(ctx, StepMachine, Record{}, func() (Record, error) { return Record{}, nil })
 	})
+	var last []act
 	for _, s := range p.After() {
+		if s.Last {
+			last = append(last, u.step(w, p, s, look))
+			continue
+		}
 		t.proof = append(t.proof, u.step(w, p, s, look))
 	}
 	t.proof = append(t.proof, u.verify(w, p), end)
 	if w.stage.Role.ControlPlane() {
 		t.proof = append(t.proof, u.awaitEtcd(w))
 	}
+	t.proof = append(t.proof, last...)
 	return t, nil
 }
 
@@ -115,10 +121,15 @@ func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
 func (u upgrading) open(ctx context.Context, w *worker, node *corev1.Node) (Procedure, error) {
 	var p Procedure
 	err := w.persist(ctx, func() (bool, error) {
+		// The machine is compared with what its Node tells now: it may just have booted.
+		if seen := w.cluster.Seen(node.Name); seen != nil && seen.UID == node.UID {
+			node = seen
+		}
 		var err error
 		p, err = u.machines.Open(ctx, Visit{
 			Run: w.spec.Run, Node: node, Stage: *w.stage, Upgrade: w.spec.Upgrade,
-			Done: func(s Step) bool { return w.status.Steps[s] == Done },
+			Done:  func(s Step) bool { return w.status.Steps[s] == Done },
+			Begun: func(s Step) time.Time { return w.status.begun[s] },
 		})
 		return err == nil, err
 	})
@@ -289,6 +300,7 @@ func (u upgrading) do(stoppable context.Context, w *worker, p Procedure, s Machi
 				Type: event.Warning, Node: w.target.Name,
 				Message: fmt.Sprintf("the connection was lost during %s (%v); it goes on, and is looked at again", s.Text, unknown.Err),
 			})
+			w.wait(ctx, lookAgain)
 			continue
 		case err == nil:
 			err = errors.New("it ended without an error, and yet the machine is not as it is to be")
@@ -312,14 +324,21 @@ func (u upgrading) do(stoppable context.Context, w *worker, p Procedure, s Machi
 	}
 }
 
+// wait waits, or until ctx ends.
+func (w *worker) wait(ctx context.Context, d time.Duration) {
+	timer := w.clock.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+	case <-ctx.Done():
+	}
+}
+
 // awaitServer waits, between two tries of a step, until the API server answers: it may be
 // away because its own machine, or this one, is worked on.
 func (w *worker) awaitServer(ctx context.Context) error {
-	again := w.clock.NewTimer(lookAgain)
-	select {
-	case <-again.C():
-	case <-ctx.Done():
-		again.Stop()
+	w.wait(ctx, lookAgain)
+	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	_, err := w.recheck(ctx)
@@ -328,17 +347,20 @@ func (w *worker) awaitServer(ctx context.Context) error {
 
 // failed says in which state a step that failed leaves the node, and what to do.
 func (u upgrading) failed(ctx context.Context, w *worker, p Procedure, s MachineStep, err error) error {
-	if err := w.record(Record{Kind: KindStep, Node: w.target.Name, Step: s.Name, State: Lost, Reason: err.Error()}); err != nil {
-		return err
-	}
-	advice := hint.Of(err)
+	state, advice := Lost, hint.Of(err)
 	if advice == "" {
 		advice = "see its output and the machine; once the cause is mended, resume"
 	}
-	return &failure{
-		reason: fmt.Sprintf("%s: %v; %s", s.Text, err, u.state(ctx, w, p)),
-		hint:   advice + ": refit runs resume " + w.spec.Run + " carries on where the machine is",
+	if _, final := errors.AsType[*FinalError](err); final {
+		state = Stuck
+		advice += "; only when that is mended: refit runs resume " + w.spec.Run + " --on-unknown-command=rerun"
+	} else {
+		advice += ": refit runs resume " + w.spec.Run + " carries on where the machine is"
 	}
+	if err := w.record(Record{Kind: KindStep, Node: w.target.Name, Step: s.Name, State: state, Reason: err.Error()}); err != nil {
+		return err
+	}
+	return &failure{reason: fmt.Sprintf("%s: %v; %s", s.Text, err, u.state(ctx, w, p)), hint: advice}
 }
 
 // state says where the node and its machine are now.

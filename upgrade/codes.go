@@ -45,6 +45,7 @@ const (
 
 	CertificateExpired = "certificate-expired"
 	CertificateExpires = "certificate-expires"
+	CertificateUnused  = "certificate-unused"
 
 	GateRemoved        = "feature-gate-removed"
 	KubeletFlagRemoved = "kubelet-flag-removed"
@@ -134,6 +135,8 @@ func Codes() []cluster.Code {
 
 		{Name: CertificateExpired, Severity: cluster.Blocker, Meaning: "A certificate has expired: what uses it does not work.",
 			Do: "kubeadm certs renew all on that host, then restart the static pods; an authority has to be replaced by hand."},
+		{Name: CertificateUnused, Severity: cluster.Info, Meaning: "A certificate has expired that the upgrade does without: the one that kubelets sign themselves, or one that kubeadm does not make.",
+			Do: "Look whether something still uses it."},
 		{Name: CertificateExpires, Severity: cluster.Warning, Meaning: "A certificate expires within 30 days.",
 			Do: "See the message: the upgrade of a control plane renews those that kubeadm manages."},
 

@@ -27,6 +27,9 @@ func Decide(s *State, in Intent) *Plan {
 	if !d.kubeadms() {
 		path = skew.Path{} // there is nothing that refit could do
 	}
+	if last := (skew.Hop{To: goal}); len(refusals) == 0 && len(path.Hops) == 0 && d.kubeadms() && d.halfDone(last) {
+		path.Hops = append(path.Hops, last)
+	}
 	d.resolveHops(path)
 	d.makeHops(path)
 	d.describe(path)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -136,8 +137,50 @@ func (p *SavedPlan) Stale(s *State) []string {
 	changes := p.Ground.Changes(GroundOf(s))
 	intent := p.Spec
 	intent.Version = p.To
-	for _, f := range Decide(s, intent).Blockers() {
+	now := Decide(s, intent)
+	for _, f := range now.Blockers() {
 		changes = append(changes, f.Object.String()+": "+f.Message)
 	}
-	return changes
+	if len(changes) > 0 { // another plan is no wonder
+		return changes
+	}
+	return p.differs(now)
+}
+
+// differs says where what a plan does first is not what the plan now does: somebody has
+// changed the file, or another refit wrote it.
+func (p *Plan) differs(now *Plan) []string {
+	old, fresh := p.moves(), now.moves()
+	for i := range max(len(old), len(fresh)) {
+		switch {
+		case i >= len(fresh):
+			return []string{"it is not the plan that refit makes for this cluster now: that has no " + old[i]}
+		case i >= len(old):
+			return []string{"it is not the plan that refit makes for this cluster now: that has " + fresh[i]}
+		case old[i] != fresh[i]:
+			return []string{fmt.Sprintf("it is not the plan that refit makes for this cluster now: that has %s, and not %s", fresh[i], old[i])}
+		}
+	}
+	return nil
+}
+
+// moves is what a plan does, in words that are equal if that is. Workers of a hop are in
+// the order of their names: their turn depends on pods, which come and go.
+func (p *Plan) moves() []string {
+	var list []string
+	for _, h := range p.Hops {
+		workers := slices.SortedFunc(slices.Values(h.Workers), func(a, b NodeSteps) int { return strings.Compare(a.Node, b.Node) })
+		for _, v := range slices.Concat(h.ControlPlane, workers) {
+			steps := make([]string, len(v.Steps))
+			for i, s := range v.Steps {
+				steps[i] = string(s.Name)
+			}
+			list = append(list, fmt.Sprintf("node %s to %s as %s (%s)", v.Node, h.To, v.Role, strings.Join(steps, ", ")))
+		}
+		if h.KubeProxy {
+			list = append(list, "kube-proxy to "+h.To.String())
+		}
+		list = append(list, "the end of the hop to "+h.To.String())
+	}
+	return list
 }

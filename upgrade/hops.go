@@ -22,7 +22,12 @@ func (d *decision) makeHops(path skew.Path) {
 	for _, h := range path.Hops {
 		hop := Hop{To: h.To, ControlPlane: []NodeSteps{}, Workers: []NodeSteps{}}
 		var workers []string
-		first := d.needsApply(h.To)
+		unfinished := d.halfDone(h)
+		first := unfinished || d.needsApply(h.To)
+		server := d.firstServer()
+		if unfinished && !slices.ContainsFunc(h.Moves, func(m skew.Move) bool { return m.Stage == skew.StageControlPlane && m.Node == server }) {
+			h.Moves = slices.Insert(slices.Clone(h.Moves), 0, skew.Move{Stage: skew.StageControlPlane, Node: server})
+		}
 		for _, m := range h.Moves {
 			role := ControlPlane
 			switch {
@@ -34,7 +39,7 @@ func (d *decision) makeHops(path skew.Path) {
 				continue
 			case m.Stage == skew.StageControlPlaneKubelet:
 				role = ControlPlaneKubelet
-			case m.Stage == skew.StageControlPlane && !slices.ContainsFunc(m.Components, notKubelet):
+			case m.Stage == skew.StageControlPlane && !slices.ContainsFunc(m.Components, notKubelet) && (!unfinished || m.Node != server):
 				role = ControlPlaneKubelet // all but its kubelet is there
 			case first:
 				role, first = FirstControlPlane, false
@@ -66,6 +71,31 @@ func (d *decision) needsApply(to skew.Version) bool {
 	}
 	v, err := skew.Parse(d.Config.KubernetesVersion)
 	return err != nil || v.Compare(to) != 0
+}
+
+// halfDone tells whether a hop brings no API server anywhere, and yet kubeadm has to be run
+// for it: it was ended between the static pods and its record of the cluster or kube-proxy,
+// which it writes last.
+func (d *decision) halfDone(h skew.Hop) bool {
+	if len(d.now.APIServers) == 0 || slices.ContainsFunc(d.now.APIServers, func(i skew.Instance) bool { return i.Version.Compare(h.To) != 0 }) {
+		return false
+	}
+	proxies := slices.ContainsFunc(h.Moves, func(m skew.Move) bool { return m.Stage == skew.StageKubeProxy })
+	if proxies && len(h.Moves) > 1 { // if one of them is there, their DaemonSet is, and they follow
+		proxies = !slices.ContainsFunc(d.now.KubeProxies, func(i skew.Instance) bool { return i.Version.Compare(h.To) == 0 })
+	}
+	return d.Config != nil && d.needsApply(h.To) || proxies
+}
+
+// firstServer is the node of the control plane on which kubeadm finishes what it left.
+func (d *decision) firstServer() string {
+	server := ""
+	for _, i := range d.now.APIServers {
+		if server == "" || i.Name < server {
+			server = i.Name
+		}
+	}
+	return server
 }
 
 // visit lists what is done on a node.

@@ -166,15 +166,43 @@ func mebibytes(n int64) string { return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20) }
 const expiresSoon = 30 * 24 * time.Hour
 
 func (d *decision) checkCertificates(name string, h *Host) {
+	plane := slices.ContainsFunc(d.now.APIServers, func(i skew.Instance) bool { return i.Name == name })
 	for _, c := range h.Certificates {
 		left := c.NotAfter.Sub(d.Snapshot.Time)
 		switch {
-		case left <= 0:
+		case left <= 0 && c.needed(plane):
 			d.add(CertificateExpired, nodeObject(name), "%s has expired on %s", c.File, day(c.NotAfter))
-		case left < expiresSoon:
+		case left <= 0:
+			d.add(CertificateUnused, nodeObject(name), "%s has expired on %s: the upgrade does without it", c.File, day(c.NotAfter))
+		case left < expiresSoon && c.File != kubeletServing:
 			d.add(CertificateExpires, nodeObject(name), "%s expires on %s: %s", c.File, day(c.NotAfter), renewal(c))
 		}
 	}
+}
+
+const (
+	authorityDir = "/etc/kubernetes/pki/"
+	// kubeletServing is made once for a year, signed by itself, and never again as long as
+	// it is there (initializeServerTLS in cmd/kubelet/app/server.go). Nobody checks it.
+	kubeletServing = "/var/lib/kubelet/pki/kubelet.crt"
+	// kubeletClient is how a kubelet logs in to the API server.
+	kubeletClient = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+)
+
+// needed tells whether the upgrade of a node fails once a certificate has expired: the
+// kubelet's own, authorities, and on a control plane what its components and kubeadm use
+// (https://kubernetes.io/docs/setup/best-practices/certificates/). Other files are left
+// over from somebody.
+func (c Certificate) needed(controlPlane bool) bool {
+	inside, ofCluster := strings.CutPrefix(c.File, authorityDir)
+	switch {
+	case c.File == kubeletClient, ofCluster && c.Authority:
+		return true
+	case !controlPlane:
+		return false
+	}
+	return strings.HasPrefix(inside, "etcd/") || strings.HasPrefix(inside, "apiserver") || inside == "front-proxy-client.crt" ||
+		slices.Contains([]string{"admin.conf", "controller-manager.conf", "scheduler.conf"}, strings.TrimPrefix(c.File, "/etc/kubernetes/"))
 }
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

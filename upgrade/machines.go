@@ -30,6 +30,9 @@ func (m Machines) Look(ctx context.Context, node *cluster.Node, minors []int) (H
 	if err != nil {
 		return Host{Problem: err.Error()}, ctx.Err()
 	}
+	if err := host.CheckSame(ctx, machine, node.Node); err != nil {
+		return Host{Problem: err.Error()}, ctx.Err()
+	}
 	state, err := kubeadm.Observe(ctx, machine, kubeadm.Query{})
 	if err != nil {
 		return Host{Problem: err.Error()}, ctx.Err()

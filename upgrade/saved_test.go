@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -130,5 +131,30 @@ func TestStale(t *testing.T) {
 	other.Cluster = "another"
 	if got := p.Stale(other); len(got) != 1 || got[0] != "it is another cluster" {
 		t.Error(got)
+	}
+}
+
+// A file whose visits are not those of the plan that refit makes now was changed by hand.
+func TestStaleWhenTheFileWasChanged(t *testing.T) {
+	three := strings.Replace(small, "worker w-1 v1.36.3 pods=ss\nworker w-2", "control-plane cp-2 v1.36.3\nworker w-1 v1.36.3 pods=ss\nworker w-2", 1)
+	for name, tc := range map[string]struct {
+		edit func(h *upgrade.Hop)
+		says string
+	}{
+		"a control plane among the workers": {func(h *upgrade.Hop) {
+			h.Workers, h.ControlPlane = append(h.Workers, h.ControlPlane[1]), slices.Delete(h.ControlPlane, 1, 2)
+		}, "that has node cp-2 to v1.37.2 as control-plane"},
+		"no control plane":    {func(h *upgrade.Hop) { h.ControlPlane = nil }, "that has node cp-1"},
+		"another role":        {func(h *upgrade.Hop) { h.ControlPlane[0].Role = "x" }, "and not node cp-1 to v1.37.2 as x"},
+		"fewer steps":         {func(h *upgrade.Hop) { h.Workers[0].Steps = h.Workers[0].Steps[:1] }, "(kubeadm-package)"},
+		"no kube-proxy":       {func(h *upgrade.Hop) { h.KubeProxy = false }, "kube-proxy to v1.37.2"},
+		"workers in any turn": {func(h *upgrade.Hop) { slices.Reverse(h.Workers) }, ""},
+	} {
+		s := stateOf(t, three)
+		p := saved(t, s)
+		tc.edit(&p.Hops[0])
+		if got := strings.Join(p.Stale(s), "\n"); (got == "") != (tc.says == "") || !strings.Contains(got, tc.says) {
+			t.Errorf("%s: got %q, want %q", name, got, tc.says)
+		}
 	}
 }

@@ -31,18 +31,30 @@ type Running struct {
 	Static bool `json:"static,omitempty"`
 }
 
+// labelledPlane tells whether a node has the label that kubeadm gives control planes.
+func labelledPlane(n *cluster.Node) bool {
+	_, found := n.Labels["node-role.kubernetes.io/control-plane"]
+	return found
+}
+
 // RunningOf lists what runs where, by component and node: the control plane and etcd as far
 // as they are pods of kube-system, kubelets, kube-proxies, CoreDNS and container runtimes.
+// Any kubelet may make mirror pods for itself: where nodes have the label of the control
+// plane, which a kubelet cannot give itself, its components are only believed on those.
 // A hosted control plane is one API server without a node. Versions come from images' tags
 // and from the Nodes.
 func RunningOf(s *cluster.Snapshot) []Running {
 	var all []Running
+	labelled := slices.ContainsFunc(s.Nodes, func(n *cluster.Node) bool { return labelledPlane(n) })
 	for _, p := range s.Pods {
 		if p.Namespace != metav1.NamespaceSystem || p.Host == nil || budget.Finished(p.Pod) {
 			continue
 		}
 		for i := range p.Spec.Containers {
 			c := &p.Spec.Containers[i]
+			if plane := c.Name != string(skew.KubeProxy) && c.Name != CoreDNS; plane && labelled && !labelledPlane(p.Host) {
+				continue
+			}
 			if slices.Contains(podComponents(), c.Name) {
 				all = append(all, Running{Component: c.Name, Node: p.Host.Name, Version: tagOf(c.Image), Static: p.Mirror()})
 			}

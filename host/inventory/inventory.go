@@ -97,6 +97,15 @@ func (m *Machines) Target(node *corev1.Node) (remote.Target, error) {
 	return t, nil
 }
 
+// Place says where the machine of a node is, and by which way it is reached.
+func (m *Machines) Place(node *corev1.Node) (string, error) {
+	if m.except[node.Name].Local {
+		return "this machine", nil
+	}
+	t, err := m.Target(node)
+	return t.Place(), err
+}
+
 // addressOf is where a node says that its machine is.
 func addressOf(node *corev1.Node) string {
 	for _, kind := range []corev1.NodeAddressType{corev1.NodeInternalIP, corev1.NodeExternalIP, corev1.NodeHostName} {

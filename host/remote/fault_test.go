@@ -146,6 +146,24 @@ func at(t *testing.T, target Target) host.Machine {
 	return m
 }
 
+// The machine tells how a command has ended before all of its output is there: what has
+// to be whole is waited for, however late it comes.
+func TestOutputThatComesLate(t *testing.T) {
+	_, target := startFaulty(t, func(_ ssh.Conn, c ssh.Channel) {
+		io.WriteString(c, "first ")
+		c.SendRequest("exit-status", false, make([]byte, 4))
+		<-time.After(outputGrace + time.Second)
+		io.WriteString(c, "last")
+	})
+	m := at(t, target)
+	if got, err := m.ReadFile(t.Context(), "/etc/hosts"); err != nil || string(got) != "first last" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	if got, err := m.Exec(t.Context(), []string{"true"}, host.ExecOptions{}); err != nil || string(got.Stdout) != "first last" {
+		t.Errorf("got %q, %v", got.Stdout, err)
+	}
+}
+
 // Wherever the connection is cut, the outcome is known or it is said that it is not.
 func TestCutInACommand(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -20,6 +20,10 @@ import (
 // ended: a process that it left in the background may keep its output open.
 const outputGrace = 3 * time.Second
 
+// wholeGrace is the same for an output that has to be whole. The machine says how a command
+// has ended before the rest of its output is on its way.
+const wholeGrace = 30 * time.Second
+
 // session is one command of a connection (RFC 4254, section 6).
 type session struct {
 	link     *link
@@ -70,7 +74,7 @@ func (s *session) run(ctx context.Context, line string, c host.Command) (int, er
 
 	select {
 	case e := <-ended:
-		return s.finish(ctx, e, drained, gate)
+		return s.finish(ctx, e, c.Whole, drained, gate)
 	case <-ctx.Done():
 	}
 	// Asked to end; whether it does is not waited for.
@@ -94,16 +98,23 @@ func (s *session) start(line string) error {
 }
 
 // finish waits for the rest of the output of a command that ended.
-func (s *session) finish(ctx context.Context, e ending, drained <-chan struct{}, g *gate) (int, error) {
+func (s *session) finish(ctx context.Context, e ending, whole bool, drained <-chan struct{}, g *gate) (int, error) {
 	target := s.link.target
 	if !e.known {
 		return 0, s.broken("the command ran, and nothing was heard of how it ended")
 	}
-	timer := s.link.options.Clock.NewTimer(outputGrace)
+	grace := outputGrace
+	if whole {
+		grace = wholeGrace
+	}
+	timer := s.link.options.Clock.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case <-drained:
 	case <-timer.C():
+		if whole {
+			return 0, &lostError{target, fmt.Errorf("the command ended with status %d, and the rest of its output did not come for %s", e.code, grace)}
+		}
 		return e.code, nil
 	case <-ctx.Done():
 		return 0, fmt.Errorf("%s: the rest of the command's output was left alone: %w", target, context.Cause(ctx))

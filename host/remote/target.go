@@ -66,6 +66,15 @@ const (
 
 func (t Target) addr() string { return net.JoinHostPort(t.Host, strconv.Itoa(t.Port)) }
 
+// Place says where the machine is, and by which way: two machines are not in one place.
+func (t Target) Place() string {
+	place := ""
+	for _, jump := range t.Jumps {
+		place += jump.addr() + " "
+	}
+	return place + t.addr()
+}
+
 // String names the machine in messages: only printable characters come out of it.
 func (t Target) String() string {
 	return fmt.Sprintf("%s (%s@%s)", strings.Trim(strconv.Quote(t.Name), `"`), t.User, t.addr())

@@ -193,8 +193,9 @@ func (a *app) upgradeApply(ctx context.Context, f applyFlags) error {
 	r := &f.request
 	r.Upgrade.To = plan.To.String()
 	r.Upgrade.Stages, r.Upgrade.Held = run.StagesOf(plan, run.Gate(f.pauseAfter))
+	run.NoteHeld(r.Upgrade.Held, state.Hosts)
 	if state.Config != nil {
-		r.Upgrade.ImageRepository = state.Config.ImageRepository
+		r.Upgrade.ImageRepository, r.Upgrade.ExternalEtcd = state.Config.ImageRepository, state.Config.ExternalEtcd
 	}
 	r.Drain = run.Drain{IgnoreDaemonSets: true, Force: f.intent.Force, DeleteEmptyDirData: f.intent.DeleteEmptyDirData}
 	r.MaxUnavailable = f.share
