@@ -45,7 +45,7 @@ func labelledPlane(n *cluster.Node) bool {
 // and from the Nodes.
 func RunningOf(s *cluster.Snapshot) []Running {
 	var all []Running
-	labelled := slices.ContainsFunc(s.Nodes, func(n *cluster.Node) bool { return labelledPlane(n) })
+	labelled := slices.ContainsFunc(s.Nodes, labelledPlane)
 	for _, p := range s.Pods {
 		if p.Namespace != metav1.NamespaceSystem || p.Host == nil || budget.Finished(p.Pod) {
 			continue

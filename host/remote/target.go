@@ -68,11 +68,11 @@ func (t Target) addr() string { return net.JoinHostPort(t.Host, strconv.Itoa(t.P
 
 // Place says where the machine is, and by which way: two machines are not in one place.
 func (t Target) Place() string {
-	place := ""
+	var place []string
 	for _, jump := range t.Jumps {
-		place += jump.addr() + " "
+		place = append(place, jump.addr())
 	}
-	return place + t.addr()
+	return strings.Join(append(place, t.addr()), " ")
 }
 
 // String names the machine in messages: only printable characters come out of it.
