@@ -94,9 +94,10 @@ func (l *loss) standing() {
 func (l *loss) fates() []judged {
 	var list []judged
 	for i, node := range l.lost {
+		c := &l.clocks[i]
+		phases := l.phases(node, c)
 		for _, p := range l.s.Nodes[node].Pods {
-			c := &l.clocks[i]
-			j := judged{pod: p, clock: i, when: l.deletion(p, c), place: -1, later: -1}
+			j := judged{pod: p, clock: i, when: l.deletion(p, c, phases), place: -1, later: -1}
 			j.maybe = c.maybe && l.byChance(p, c, &j.when)
 			list = append(list, j)
 		}

@@ -197,7 +197,7 @@ func (l *loss) chanceIn(z int) (out []string) {
 	case mode.Mode == ModePartial && mode.Rate == 0:
 		tainted, members := 0, 0
 		for i := range l.clocks {
-			if c := &l.clocks[i]; l.zoneOf[l.lost[i]] == z && c.before == nil && (c.tainted == nil || c.tainted.At > 0) {
+			if c := &l.clocks[i]; l.zoneOf[l.lost[i]] == z && !c.before && (c.tainted == nil || c.tainted.At > 0) {
 				members++
 				if c.tainted != nil {
 					tainted++

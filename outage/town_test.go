@@ -28,7 +28,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // town makes a cluster out of lines such as
 //
-//	node a zone=east region=eu old-zone=x cpu=4 [ready=Unknown since=SECONDS-AGO] [taint=KEY:SECONDS-AGO] [excluded]
+//	node a zone=east region=eu old-zone=x cpu=4 [ready=Unknown since=SECONDS-AGO] [taint=KEY:SECONDS-AGO,KEY:?] [excluded]
 //	deployment web on=a*2,b cpu=1 min=2
 //	job batch on=a limit=0 failed=2 after-end ignore per-index=1 max-indexes=0 restart=Never
 //	pod tool on=a tolerate=60
@@ -37,7 +37,8 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 //
 // Kinds of pods are deployment, statefulset, daemonset, job, pod, static, orphan (its
 // ReplicaSet is gone) and custom. They may have: cpu, min (a budget), tolerate
-// (seconds, forever, none, or keyless:SECONDS, two:NOT-READY/UNREACHABLE), claim (a
+// (seconds, forever, none, or keyless:SECONDS, two:NOT-READY/UNREACHABLE), also
+// (KEY:SECONDS+KEY:forever: other taints that are tolerated), bound (seconds ago), claim (a
 // volume: RWO or RWX), local (a volume that is tied to the node), finalizer, grace,
 // phase, deleted (seconds ago), unready, silenced (unready because of its node), pin (the
 // node that it has to be on).
@@ -136,9 +137,13 @@ func (t *town) node(name string, o map[string]string) {
 	if has(o, "since") {
 		n.Status.Conditions[0].LastTransitionTime = metav1.NewTime(noon.Add(-time.Duration(t.number(o["since"])) * time.Second))
 	}
-	if key, ago, ok := strings.Cut(o["taint"], ":"); ok {
-		since := metav1.NewTime(noon.Add(-time.Duration(t.number(ago)) * time.Second))
-		n.Spec.Taints = []corev1.Taint{{Key: key, Effect: corev1.TaintEffectNoExecute, TimeAdded: &since}}
+	for taint := range strings.SplitSeq(o["taint"], ",") {
+		if key, ago, ok := strings.Cut(taint, ":"); ok {
+			n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: key, Effect: corev1.TaintEffectNoExecute})
+			if ago != "?" {
+				n.Spec.Taints[len(n.Spec.Taints)-1].TimeAdded = ptr.To(metav1.NewTime(noon.Add(-time.Duration(t.number(ago)) * time.Second)))
+			}
+		}
 	}
 	t.objects = append(t.objects, n)
 }
@@ -264,6 +269,11 @@ func (t *town) spec(o map[string]string) corev1.PodSpec {
 	tolerate := func(key string, seconds *int64) {
 		spec.Tolerations = append(spec.Tolerations, corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: seconds})
 	}
+	for other := range strings.SplitSeq(o["also"], "+") {
+		if key, seconds, ok := strings.Cut(other, ":"); ok {
+			tolerate(key, t.patience(seconds))
+		}
+	}
 	notReady, unreachable := ptr.To[int64](300), ptr.To[int64](300)
 	how, arg, _ := strings.Cut(o["tolerate"], ":")
 	switch how {
@@ -334,6 +344,10 @@ func (t *town) pod(kind, name, app, node string, owner *metav1.OwnerReference, o
 	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
 	if has(o, "waits") {
 		p.Status.ContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
+	}
+	if has(o, "bound") {
+		since := metav1.NewTime(noon.Add(-time.Duration(t.number(o["bound"])) * time.Second))
+		p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: since})
 	}
 	if len(p.Spec.Volumes) > 0 {
 		p.Spec.Volumes[0].PersistentVolumeClaim.ClaimName = name
