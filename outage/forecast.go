@@ -45,7 +45,7 @@ type Request struct {
 	// their kubelets report again. 0: for ever.
 	For time.Duration
 	// Heard is when nodes that are silent already renewed their leases for the last time,
-	// by the clock of the Snapshot, as far as that is known: see Silent. Nodes of which
+	// by the clock of the API server, as far as that is known: see Silent. Nodes of which
 	// nothing is known are taken to have worked until now. It may be nil.
 	Heard map[string]Renewal
 }

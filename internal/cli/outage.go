@@ -117,10 +117,9 @@ func (a *app) outage(cmd *cobra.Command, f *outageFlags, args []string) error {
 	}
 	parameters, assumptions := outage.ReadParameters(snapshot)
 	leases, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{})
-	read := time.Now()
 	switch {
 	case err == nil:
-		assumptions = append(assumptions, parameters.ReadLeases(leases.Items)...)
+		assumptions = append(assumptions, parameters.ReadLeases(snapshot, leases.Items)...)
 	case apierrors.IsForbidden(err):
 		assumptions = append(assumptions, "the leases in namespace "+corev1.NamespaceNodeLease+" may not be read: nodes are taken to have worked until now, unless they are Unknown")
 		leases = &coordinationv1.LeaseList{}
@@ -144,7 +143,7 @@ func (a *app) outage(cmd *cobra.Command, f *outageFlags, args []string) error {
 		}
 		return v.writeRanks(a.Out, a.output, hurts)
 	}
-	r := outage.Request{Nodes: names, For: f.away, Heard: outage.Silent(leases.Items, parameters, read)}
+	r := outage.Request{Nodes: names, For: f.away, Heard: outage.Silent(snapshot, leases.Items, parameters)}
 	if r.Nodes, err = f.choose(snapshot, names, selector); err != nil {
 		return usageError(err)
 	}
