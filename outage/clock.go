@@ -78,6 +78,10 @@ func (l *loss) tell() {
 		c, z := &l.clocks[i], l.zoneOf[node]
 		c.removed = never
 		at := l.unknown(l.s.Nodes[node])
+		if why, off := l.p.off(nodeLifecycle); off {
+			l.unwatched(i, &at, why)
+			continue
+		}
 		if at.At >= l.returns+l.p.MonitorPeriod.Value.Seconds()/2 {
 			c.untainted = "the node is back before its silence is noticed"
 			c.before = l.notReadyBefore(node)
@@ -96,6 +100,18 @@ func (l *loss) tell() {
 	l.lookAll()
 	for z := range l.zones {
 		l.taint(z, inZone[z])
+	}
+}
+
+// unwatched is for a node after which nobody looks: it stays what it is.
+func (l *loss) unwatched(i int, unknown *Moment, why string) {
+	c, node := &l.clocks[i], l.lost[i]
+	c.untainted = why
+	if !cluster.Lost(l.s.Nodes[node].Node) {
+		return
+	}
+	if c.unknown = unknown; !l.tainted(i) {
+		c.tainted = nil
 	}
 }
 
@@ -167,6 +183,10 @@ func (l *loss) taint(z int, members []int) {
 	mode.Rate = q.rateIn(mode.Mode)
 	if l.all {
 		mode.Mode, mode.Rate = ModeAll, 0
+	}
+	if _, off := l.p.off(nodeLifecycle); off {
+		mode.Mode, mode.Rate = ModeNormal, 0
+		return
 	}
 	var waiting []int
 	for _, i := range members {

@@ -39,6 +39,9 @@ func (l *loss) deletion(p *cluster.Pod, c *clock, phases []phase) deletion {
 		}
 		return l.kept(own, l.halted+": nothing is deleted and nothing is replaced")
 	}
+	if why, off := l.p.off(taintEviction); off && own.seconds != nil {
+		return l.kept(own, why+": nothing is deleted because of a taint")
+	}
 	var s, dropped *schedule
 	var by *phase
 	switch {

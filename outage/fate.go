@@ -58,6 +58,8 @@ func (l *loss) decide(j *judged, jobs map[*cluster.Workload]*tries) {
 	switch known := builtIn(w); {
 	case known && !w.Found:
 		j.fate, j.why = FateLost, fmt.Sprintf("its %s does not exist any more", name)
+	case known && l.idle(w) != "":
+		j.fate, j.why = FateLost, fmt.Sprintf("%s makes no other one: %s", name, l.idle(w))
 	case w.Kind == "Job" && known:
 		l.attempt(j, w, jobs)
 	case w.Kind == "StatefulSet" && known && !vanishes(p):
@@ -81,6 +83,12 @@ func (l *loss) decide(j *judged, jobs map[*cluster.Workload]*tries) {
 		j.why += fmt.Sprintf("; its object stays, also when the node is back, until its %s %s %s removed",
 			phrase.Plural(len(names), "finalizer", "finalizers"), strings.Join(names, ", "), phrase.Plural(len(names), "is", "are"))
 	}
+}
+
+// idle says why nobody makes pods for a workload that is there; "": somebody does.
+func (l *loss) idle(w *cluster.Workload) string {
+	why, _ := l.p.off(controllerOf(w))
+	return why
 }
 
 // builtIn tells whether the workload is one of those that are read from the cluster.

@@ -32,6 +32,7 @@ func (l *loss) remarks(f *Forecast, list []judged) []string {
 		say("kubelets renew their leases every %s (--%s), but may be silent for %s only (--%s): nodes become Unknown while they work",
 			span(l.p.LeaseRenewal.Value), flagLeaseRenewal, span(l.p.GracePeriod.Value), flagGracePeriod)
 	}
+	out = append(out, l.missing()...)
 	out = append(out, l.already()...)
 	counts, deleted := f.Counts(), 0
 	for i := range list {
@@ -80,6 +81,28 @@ func (l *loss) already() (out []string) {
 			out = append(out, fmt.Sprintf("%s has %s, but the API server has answered since it fell silent: the control plane is taken to go on as it does",
 				n.Name, strings.Join(l.plane.on(n.Name), ", ")))
 		}
+	}
+	return out
+}
+
+// missing says what nobody does because its controller does not run.
+func (l *loss) missing() (out []string) {
+	for _, name := range l.p.Off.Value {
+		what := ""
+		switch name {
+		case nodeLifecycle:
+			what = "silent nodes stay what they are: they are not tainted, their pods count as Ready, and new pods are sent there"
+		case taintEviction:
+			what = "no pod is deleted because of a taint"
+		case podCollector:
+			what = "what is Terminating on a node that is deleted, or said to be out of service, stays"
+		case attachDetach:
+			what = "no volume is detached"
+		default:
+			what = "it makes no pods in the place of others"
+		}
+		why, _ := l.p.off(name)
+		out = append(out, why+": "+what)
 	}
 	return out
 }
@@ -262,7 +285,9 @@ func (l *loss) homecoming(f *Forecast, counts map[Fate]int) []string {
 		out = append(out, fmt.Sprintf("%s that %s Pending for want of room %s then, in the place of %s", phrase.Count(n, "replacement"),
 			phrase.Plural(n, "is", "are"), phrase.Plural(n, "starts", "start"), phrase.Few(waiting, most)))
 	}
-	if counts[FateStuck] > 0 {
+	if _, off := l.p.off(podCollector); off && counts[FateStuck] > 0 {
+		out = append(out, "what is stuck goes on when the node is back")
+	} else if counts[FateStuck] > 0 {
 		out = append(out, "what is stuck goes on when the node is back, when its Node object is deleted, or when the node is said to be out of service"+
 			" (taint node.kubernetes.io/out-of-service, only if the machine is off)")
 	}

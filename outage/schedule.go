@@ -37,6 +37,9 @@ func (l *loss) phases(node int, c *clock) []phase {
 		return slices.DeleteFunc(slices.Clone(has), func(t corev1.Taint) bool { return slices.Contains(keys, t.Key) })
 	}
 	back := l.returns + l.p.MonitorPeriod.Value.Seconds()/2 // the next look at all nodes
+	if _, off := l.p.off(nodeLifecycle); off {
+		back = never // nobody takes the taint away
+	}
 	tainted := c.tainted
 	for _, t := range l.standingTaints(node) {
 		since := l.taintedSince(&t)

@@ -21,7 +21,7 @@ import (
 // the clock of the kubelet that is wrong by so much.
 func lease(name string, age, wrong time.Duration, seconds int32) coordinationv1.Lease {
 	at := noon.Add(-age)
-	fields := func(raw string) *metav1.FieldsV1 { return metav1.NewFieldsV1(raw) }
+	fields := metav1.NewFieldsV1
 	return coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Name: name, ManagedFields: []metav1.ManagedFieldsEntry{
 			{Manager: "kubectl-annotate", Time: ptr.To(metav1.NewTime(noon)), FieldsV1: fields(`{"f:metadata":{"f:annotations":{}}}`)},

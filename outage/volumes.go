@@ -50,6 +50,8 @@ func (l *loss) release(x *Volume, p *cluster.Pod, v *corev1.PersistentVolume, de
 	case deleted == nil:
 		x.Reason = "stays attached, because the pod is not deleted"
 		return
+	case l.stays(x):
+		return
 	case !vanishes(p) && !idle(&p.Status):
 		x.Reason = "stays attached while the object of the pod is there, Terminating: the kubelet that could say that its containers ended is silent"
 		return
@@ -67,6 +69,15 @@ func (l *loss) release(x *Volume, p *cluster.Pod, v *corev1.PersistentVolume, de
 		return
 	}
 	x.Detached, x.Reason = &at, "is detached: "+how
+}
+
+// stays tells whether nobody detaches a volume, and says why.
+func (l *loss) stays(x *Volume) bool {
+	why, off := l.p.off(attachDetach)
+	if off {
+		x.Reason = "stays attached: " + why
+	}
+	return off
 }
 
 // attachedTo is for the attachments of a volume.

@@ -94,6 +94,7 @@ var parameterUsage = map[string]string{
 	"kube-api-qps":                           "what if each controller may make so many calls per second (as of kube-controller-manager)",
 	"kube-api-burst":                         "what if it may make so many at once (as of kube-controller-manager)",
 	"pod-eviction-timeout":                   "what if kube-controller-manager is older than 1.27 and runs with --enable-taint-manager=false and this",
+	"controllers":                            "what if these controllers run: *, NAME, -NAME (as of kube-controller-manager)",
 	"disable-force-detach-on-timeout":        "what if volumes are never detached by force: true or false (as of kube-controller-manager)",
 }
 
