@@ -91,6 +91,8 @@ type Workload struct {
 	Labels labels.Set
 	// Found tells whether the object itself was read, or only a reference to it.
 	Found bool
+	// Deleting: it is being deleted, so that it makes no more pods.
+	Deleting bool
 	// Desired is how many replicas are wanted: spec.replicas, a DaemonSet's
 	// desiredNumberScheduled, a Job's parallelism; -1 if unknown.
 	Desired int32

@@ -228,7 +228,7 @@ func (l *loss) pod(j *judged) Pod {
 	if x.IfOff = j.off; j.off != "" {
 		x.Reason += "; if its machine was off: " + j.offWhy
 	}
-	x.Volumes = l.volumes(p, x.Deleted)
+	x.Volumes = l.volumes(j)
 	if j.renewed {
 		x.Replacement = l.replacement(j, x.Volumes)
 	}

@@ -40,7 +40,7 @@ func drawTown(t *rapid.T) (lines, nodes, lost []string) {
 			"claim=RWO", "claim=RWX", "local", "finalizer=example.com/x", "grace=0", "phase=Succeeded", "deleted", "unready", "waits",
 			"limit=1", "limit=0", "failed=1", "after-end", "ignore", "fail-job", "fail-index", "per-index=1", "per-index=0", "max-indexes=0",
 			"restart=Never", "restart=OnFailure", "tolerate=two:20/forever", "tolerate=two:200/none",
-			"also=example.com/x:50", "also=example.com/x:forever", "bound=5",
+			"replicas=0", "deleting", "managed-by=example.com/x", "also=example.com/x:50", "also=example.com/x:forever", "bound=5",
 		}), 0, 4).Draw(t, "options")
 		lines = append(lines, fmt.Sprintf("%s w%d on=%s %s", kind, i, strings.Join(on, ","), strings.Join(options, " ")))
 	}

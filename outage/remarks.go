@@ -71,9 +71,9 @@ func (l *loss) already() (out []string) {
 			}
 			out = append(out, fmt.Sprintf("%s has been %s for %s already, which is counted", n.Name, from, clockTime(-*since)))
 		}
-		if cluster.OutOfService(n.Node) {
-			out = append(out, fmt.Sprintf("%s is said to be out of service (taint %s): what is Terminating there is removed within a minute, "+
-				"its volumes are detached, and what waits for that goes on, also while the node is away", n.Name, corev1.TaintNodeOutOfService))
+		if _, off := l.p.off(podCollector); saidOff(n) && !off && l.halted == "" {
+			out = append(out, fmt.Sprintf("%s is said to be out of service (taint %s): as long as it is not Ready, what is Terminating there is removed within %s, "+
+				"and its volumes are detached, which is counted", n.Name, corev1.TaintNodeOutOfService, span(collects)))
 		}
 	}
 	for _, node := range l.lost {
@@ -88,7 +88,7 @@ func (l *loss) already() (out []string) {
 // missing says what nobody does because its controller does not run.
 func (l *loss) missing() (out []string) {
 	for _, name := range l.p.Off.Value {
-		what := ""
+		var what string
 		switch name {
 		case nodeLifecycle:
 			what = "silent nodes stay what they are: they are not tainted, their pods count as Ready, and new pods are sent there"

@@ -35,11 +35,11 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 //	plane a grace=20s
 //	budget all min=4 apps=web,batch
 //
-// Kinds of pods are deployment, statefulset, daemonset, job, pod, static, orphan (its
+// Kinds of pods are deployment, statefulset, daemonset, job, replicator, pod, static, orphan (its
 // ReplicaSet is gone) and custom. They may have: cpu, min (a budget), tolerate
 // (seconds, forever, none, or keyless:SECONDS, two:NOT-READY/UNREACHABLE), also
 // (KEY:SECONDS+KEY:forever: other taints that are tolerated), bound (seconds ago), claim (a
-// volume: RWO or RWX), local (a volume that is tied to the node), finalizer, grace,
+// volume: RWO or RWX), replicas (that are wanted), deleting (the workload), paused, managed-by, local (a volume that is tied to the node), finalizer, grace,
 // phase, deleted (seconds ago), unready, silenced (unready because of its node), pin (the
 // node that it has to be on).
 type town struct {
@@ -175,6 +175,12 @@ func (t *town) workload(kind, name string, o map[string]string) {
 	meta := metav1.ObjectMeta{Namespace: "shop", Name: name}
 	template := corev1.PodTemplateSpec{Spec: t.spec(o)}
 	count := ptr.To(int32(len(nodes))) //nolint:gosec // a handful
+	if has(o, "replicas") {
+		count = ptr.To(int32(t.number(o["replicas"]))) //nolint:gosec // a handful
+	}
+	if has(o, "deleting") {
+		meta.DeletionTimestamp, meta.Finalizers = ptr.To(metav1.NewTime(noon)), []string{"foregroundDeletion"}
+	}
 	var owner *metav1.OwnerReference
 	owned := func(group, kind, name string) {
 		owner = &metav1.OwnerReference{APIVersion: group, Kind: kind, Name: name, Controller: ptr.To(true)}
@@ -185,7 +191,7 @@ func (t *town) workload(kind, name string, o map[string]string) {
 		set := meta
 		set.Name = name + "-1"
 		set.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: name, Controller: ptr.To(true)}}
-		t.objects = append(t.objects, &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Replicas: count, Template: template}},
+		t.objects = append(t.objects, &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Replicas: count, Template: template, Paused: has(o, "paused")}},
 			&appsv1.ReplicaSet{ObjectMeta: set, Spec: appsv1.ReplicaSetSpec{Replicas: count, Template: template}})
 	case "statefulset":
 		owned("apps/v1", "StatefulSet", name)
@@ -196,6 +202,9 @@ func (t *town) workload(kind, name string, o map[string]string) {
 	case "job":
 		owned("batch/v1", "Job", name)
 		t.objects = append(t.objects, t.job(meta, template, count, o))
+	case "replicator":
+		owned("v1", "ReplicationController", name)
+		t.objects = append(t.objects, &corev1.ReplicationController{ObjectMeta: meta, Spec: corev1.ReplicationControllerSpec{Replicas: count, Template: &template}})
 	case "orphan":
 		owned("apps/v1", "ReplicaSet", name)
 	case "custom":
@@ -227,6 +236,9 @@ func (t *town) job(meta metav1.ObjectMeta, template corev1.PodTemplateSpec, coun
 	if has(o, "per-index") {
 		j.Spec.CompletionMode, j.Spec.Completions = ptr.To(batchv1.IndexedCompletion), count
 		j.Spec.BackoffLimitPerIndex = ptr.To(int32(t.number(o["per-index"]))) //nolint:gosec // a handful
+	}
+	if by := o["managed-by"]; by != "" {
+		j.Spec.ManagedBy = &by
 	}
 	if has(o, "completions") {
 		j.Spec.Completions = ptr.To(int32(t.number(o["completions"]))) //nolint:gosec // a handful

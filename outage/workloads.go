@@ -106,7 +106,7 @@ func (l *loss) healthyAgain(j *judged) float64 {
 		if j.starts != nil {
 			from = max(from, j.starts.At)
 		}
-		for _, v := range l.volumes(j.pod, j.when.at) {
+		for _, v := range l.volumes(j) {
 			if v.Detached == nil {
 				return max(from, l.returns)
 			}
