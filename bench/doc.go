@@ -15,6 +15,9 @@
 // program that is measured. How often pods moved, and whether a budget was
 // broken, is what a witness says who watched.
 //
+// Upgrades are measured on real machines, see package lab, against the documented steps
+// by hand; where a machine cannot carry a lab, that is left out and said.
+//
 // Planning is measured by itself, on clusters that are made up (see
 // internal/synthetic), each in a process of its own.
 package main

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -29,6 +30,7 @@ var benchmarks = []benchmark{
 	{"plan-5000", planFiveThousand},
 	{"outage", forecastOutage},
 	{"outage-5000", outageFiveThousand},
+	{"upgrade-lab", upgradeLab},
 }
 
 func main() {
@@ -69,6 +71,10 @@ func run() error {
 		b.logf("%s", bm.name)
 		start := time.Now()
 		s, err := bm.run(ctx, b)
+		if unfit, ok := errors.AsType[*unfitError](err); ok && *only == "" {
+			b.logf("%s is left out: %v", bm.name, unfit)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", bm.name, err)
 		}

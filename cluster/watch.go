@@ -64,7 +64,7 @@ type watched struct {
 // told in Unread. The Watcher works until ctx ends or Stop is called; that its
 // credentials are refused for good in the middle ends it too (see Done and
 // Err). An API server that is away for a while does not: client-go comes back
-// to it, half a minute later at most.
+// to it, up to a minute later unless the client has AwaitServer.
 func Watch(ctx context.Context, client kubernetes.Interface, opts ...Option) (*Watcher, error) {
 	return startWatch(ctx, client, defaultLimits(), opts...)
 }

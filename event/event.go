@@ -47,6 +47,12 @@ const (
 	// the first one after it that was answered.
 	APILost Type = "api-lost"
 	APIBack Type = "api-back"
+	// ServiceLost and ServiceBack report that a Service that is asked all through an upgrade does not answer, and that it answers
+	// again: Node, from which it was asked, Probe with its Service, Message; Seconds of the outage with ServiceBack. Time is as
+	// with APILost. ServiceProbed says at the end what came of all requests: Probe, Message.
+	ServiceLost   Type = "service-lost"
+	ServiceBack   Type = "service-back"
+	ServiceProbed Type = "service-probed"
 	// Fetching and Fetched report that machines load ahead what they will need: Nodes, Message; Seconds with Fetched.
 	Fetching Type = "fetching"
 	Fetched  Type = "fetched"
@@ -76,6 +82,7 @@ const (
 	PhasePreparing  Phase = "preparing"   // the machine is worked on, and the node still has its pods
 	PhaseSurging    Phase = "surging"     // waiting for replacements of pods that can never be evicted
 	PhaseDraining   Phase = "draining"    // pods are leaving
+	PhaseRetreating Phase = "retreating"  // its drain stood still: it is uncordoned, and waits for another turn
 	PhaseWorking    Phase = "working"     // the command or the reboot is under way
 	PhaseReadying   Phase = "readying"    // waiting for the node to be Ready
 	PhaseVerifying  Phase = "verifying"   // what the machine really runs is looked at
@@ -149,6 +156,14 @@ type Budget struct {
 	Unready []string `json:"unready,omitempty"`
 }
 
+// Probe is what came of asking a Service.
+type Probe struct {
+	Service        string  `json:"service"`                  // namespace/name
+	Requests       int     `json:"requests,omitempty"`       // how many were sent, each over a new connection
+	Failed         int     `json:"failed,omitempty"`         // how many of them were not answered
+	LongestSeconds float64 `json:"longestSeconds,omitempty"` // the longest time without an answer
+}
+
 // Counts adds up what happened to pods. A pod that the run touched counts once, at its last state.
 type Counts struct {
 	Evicted int `json:"evicted"` // evictions accepted
@@ -186,6 +201,7 @@ type Event struct {
 	Pod       *Pod        `json:"pod,omitempty"`      // the pod that it is about
 	Workload  string      `json:"workload,omitempty"` // what controls the pod: kind, namespace/name; in the history of a run alone
 	Budget    *Budget     `json:"budget,omitempty"`   // the budget as it is now
+	Probe     *Probe      `json:"probe,omitempty"`    // the Service that is asked, and how it answered
 	Slots     int         `json:"slots,omitempty"`    // how many nodes may be out at once; in the history of a run alone
 	Reason    string      `json:"reason,omitempty"`   // by which rule, in one word
 	Message   string      `json:"message,omitempty"`  // ready to be read

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"syscall"
@@ -54,6 +55,11 @@ func (here) Do(ctx context.Context, c Command) (int, error) {
 		return exit.ExitCode(), nil
 	}
 	return 0, fmt.Errorf("run the command: %w", err)
+}
+
+// Dial connects as every program of this machine does.
+func (here) Dial(ctx context.Context, address string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 }
 
 func (here) Close() error { return nil }

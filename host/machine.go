@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 )
 
 // Machine is a Host on which refit may do more than run one shell command for its
@@ -39,6 +40,11 @@ type Machine interface {
 	// BootID returns the ID that the kernel gave its present boot, as the Node's
 	// status.nodeInfo.bootID has it (/proc/sys/kernel/random/boot_id).
 	BootID(ctx context.Context) (string, error)
+
+	// Dial opens a TCP connection from the machine to address, "host:port": what listens
+	// on its loopback can be reached, and Services as its own programs reach them. It is
+	// ErrNoForwarding if the machine's SSH server does not allow that to anybody.
+	Dial(ctx context.Context, address string) (net.Conn, error)
 
 	// Close gives up what the Machine holds. Nothing may be asked of it afterwards.
 	Close() error
@@ -79,3 +85,7 @@ const (
 // ErrNotStarted says of a command that it did certainly not start: nothing was
 // changed by it, and it may be tried again.
 var ErrNotStarted = errors.New("the command was not started")
+
+// ErrNoForwarding says that connections cannot be opened from a machine: its SSH server
+// is told not to (sshd_config(5), AllowTcpForwarding, DisableForwarding, PermitOpen).
+var ErrNoForwarding = errors.New("the machine's SSH server does not forward connections")

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"path"
 	"strconv"
 	"strings"
@@ -22,6 +23,8 @@ type Transport interface {
 	// errors are those of Machine.Exec. When ctx ends it returns, and does not write
 	// to the command's streams any more; the command may go on.
 	Do(ctx context.Context, c Command) (code int, err error)
+	// Dial is Machine.Dial.
+	Dial(ctx context.Context, address string) (net.Conn, error)
 	Close() error
 }
 

@@ -5,7 +5,9 @@ package kubeadm
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
+	"time"
 )
 
 // ctr is a command of ctr, the client that comes with containerd, for the namespace
@@ -37,7 +39,34 @@ func (r *reader) containers(ctx context.Context, cri string) (map[string]Contain
 	if err != nil || !ok {
 		return nil, false, err
 	}
-	return parseCtr(list, tasks), true, nil
+	running, ids := parseCtr(list, tasks)
+	for _, name := range append(Components(), etcdName) {
+		c, found := running[name]
+		if !found {
+			continue
+		}
+		// The list says neither when a container was made nor of which pod it is.
+		info, ok, err := r.maybe(ctx, "since when "+name+" runs", ctr(cri, "containers", "info", ids[name])...)
+		if err != nil {
+			return nil, false, err
+		}
+		if ok {
+			running[name] = c.withInfo(info)
+		}
+	}
+	return running, true, nil
+}
+
+// withInfo adds what ctr containers info tells, in JSON. What it does not tell stays unknown.
+func (c Container) withInfo(text string) Container {
+	var info struct {
+		Labels    map[string]string
+		CreatedAt time.Time
+	}
+	if err := json.Unmarshal([]byte(text), &info); err == nil {
+		c.Started, c.PodUID = info.CreatedAt.UTC(), info.Labels[labelPodUID]
+	}
+	return c
 }
 
 // first runs argv; if the program is missing, that is no gap yet but ok is false.
@@ -52,15 +81,15 @@ func (r *reader) first(ctx context.Context, what string, argv []string) (text st
 
 // parseCtr reads ctr containers list ("CONTAINER IMAGE RUNTIME") and ctr tasks list
 // ("TASK PID STATUS"). ctr does not tell a container's name, which with kubeadm is that
-// of its image.
-func parseCtr(containers, tasks string) map[string]Container {
+// of its image. ids are the containers' by that name.
+func parseCtr(containers, tasks string) (all map[string]Container, ids map[string]string) {
 	running := map[string]bool{}
 	for _, line := range lines(tasks) {
 		if f := strings.Fields(line); len(f) == 3 && f[2] == "RUNNING" {
 			running[f[0]] = true
 		}
 	}
-	all := map[string]Container{}
+	all, ids = map[string]Container{}, map[string]string{}
 	for _, line := range lines(containers) {
 		f := strings.Fields(line)
 		if len(f) != 3 || !running[f[0]] {
@@ -68,9 +97,9 @@ func parseCtr(containers, tasks string) map[string]Container {
 		}
 		name := f[1][strings.LastIndexByte(f[1], '/')+1:]
 		name, _, _ = strings.Cut(name, ":")
-		all[name] = Container{Image: f[1]}
+		all[name], ids[name] = Container{Image: f[1]}, f[0]
 	}
-	return all
+	return all, ids
 }
 
 // present puts the names of the runtime's images into i.

@@ -13,10 +13,13 @@ import (
 	"refit.dev/refit/host"
 )
 
-// diskPaths are the directories that an upgrade writes to: package files, kubeadm's
-// copies, etcd, images of containerd and of CRI-O.
+// diskPaths are the directories that an upgrade writes to: programs, package files of
+// apt and of dnf, kubeadm's copies, etcd, images of containerd and of CRI-O.
 func diskPaths() []string {
-	return []string{"/usr", "/var", "/etc/kubernetes", "/var/lib/etcd", "/var/lib/containerd", "/var/lib/containers/storage"}
+	return []string{
+		"/usr", "/var", "/var/cache/apt/archives", "/var/cache/dnf", "/etc/kubernetes", "/var/lib/etcd",
+		"/var/lib/containerd", "/var/lib/containers/storage",
+	}
 }
 
 // disks looks at the space. Directories that are not there are left out.

@@ -33,7 +33,7 @@ func packageRules() []rule {
 			"wait until it is done (unattended-upgrades can take some minutes), or end it, then resume",
 		},
 		{
-			KindDiskFull, regexp.MustCompile(`(?i)no space left on device|You don't have enough free space in|more space needed on the (\S+) filesystem`),
+			KindDiskFull, regexp.MustCompile(`(?i)no space left on device|You don't have enough free space in \S*[^\s./]|more space needed on the (\S+) filesystem`),
 			"the disk is full: $0",
 			"make room (apt-get clean, crictl rmi --prune, old copies in " + tmpDir + "); " + hintResume,
 		},

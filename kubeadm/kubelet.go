@@ -32,6 +32,9 @@ type Kubelet struct {
 	PID int `json:"pid,omitempty"`
 	// Up is for how long the process runs.
 	Up time.Duration `json:"up,omitempty"`
+	// Started is when it was started, by the host's clock, to the second; zero if that is
+	// not known.
+	Started time.Time `json:"started,omitzero"`
 	// Active is systemd's ActiveState and SubState: active (running).
 	Active string `json:"active"`
 	// Restarts is how often systemd restarted it by itself.
@@ -76,11 +79,14 @@ func (r *reader) kubelet(ctx context.Context) (*Kubelet, error) {
 	} else if result.Code != notFound {
 		r.gap("the kubelet's version: %v", host.Succeed(result, nil))
 	}
-	show, err := r.text(ctx, "systemctl", "show", "--property=ActiveState,SubState,MainPID,NRestarts,NeedDaemonReload", "--", "kubelet.service")
-	if err != nil {
-		return nil, err
+	// In UTC, as only that can be read back for certain.
+	show, err := r.m.Exec(ctx, []string{
+		"systemctl", "show", "--property=ActiveState,SubState,MainPID,NRestarts,NeedDaemonReload,ExecMainStartTimestamp", "--", "kubelet.service",
+	}, host.ExecOptions{Env: []string{"TZ=UTC"}})
+	if err = host.Succeed(show, err); err != nil {
+		return nil, fmt.Errorf("run systemctl: %w", err)
 	}
-	k.parseShow(show)
+	k.parseShow(string(show.Stdout))
 	if k.PID > 0 {
 		if err := r.process(ctx, k); err != nil {
 			return nil, err
@@ -206,6 +212,9 @@ func (k *Kubelet) parseShow(text string) {
 	k.PID, _ = strconv.Atoi(p["MainPID"])
 	k.Restarts, _ = strconv.Atoi(p["NRestarts"])
 	k.NeedsReload = p["NeedDaemonReload"] == "yes"
+	if at, err := time.Parse("Mon 2006-01-02 15:04:05 MST", p["ExecMainStartTimestamp"]); err == nil && k.PID > 0 {
+		k.Started = at.UTC()
+	}
 }
 
 // joinFlags makes "--name value" into "--name=value".

@@ -39,6 +39,9 @@ func Observe(ctx context.Context, m host.Machine, q Query) (State, error) {
 	if s.looked == 0 {
 		s.looked = PartAll
 	}
+	if s.looked&PartHealth != 0 {
+		s.looked |= PartPods // it is the manifests that say where to ask
+	}
 	r := &reader{m: m}
 	if err := r.observe(ctx, &s, q); err != nil {
 		return State{}, fmt.Errorf("look at the host: %w", err)
@@ -88,6 +91,7 @@ func (r *reader) observe(ctx context.Context, s *State, q Query) (err error) {
 		{PartCertificates, func() (err error) { s.Certificates, err = r.certificates(ctx); return err }},
 		{PartCopies, func() (err error) { s.Copies, err = r.copies(ctx); return err }},
 		{PartImages, func() (err error) { s.Images, err = r.images(ctx, cri, q); return err }},
+		{PartHealth, func() (err error) { s.Health, err = r.health(ctx, s.Pods); return err }},
 	}
 	for _, l := range looks {
 		if s.looked&l.part == 0 {

@@ -20,6 +20,9 @@ import (
 const (
 	manifestDir = "/etc/kubernetes/manifests"
 	tmpDir      = "/etc/kubernetes/tmp"
+	etcdName    = "etcd"
+	// labelPodUID is on every container that a kubelet has made (k8s.io/kubelet/types.KubernetesPodUIDLabel).
+	labelPodUID = "io.kubernetes.pod.uid"
 )
 
 // Pods is the static pods of a host.
@@ -53,9 +56,10 @@ type StaticPod struct {
 // Container is a running container of a static pod.
 type Container struct {
 	Image string `json:"image"`
-	// Started is when it was made; zero where only ctr could be asked, as PodUID.
+	// Started is when it was made, by the host's clock; zero if that is not known.
 	Started time.Time `json:"started,omitzero"`
-	// PodUID is the kubelet's hash of the manifest from which it made the pod.
+	// PodUID is the kubelet's hash of the manifest from which it made the pod: the mirror
+	// pod has it as the annotation kubernetes.io/config.hash. "" if it is not known.
 	PodUID string `json:"podUID,omitempty"`
 	// Attempt counts the restarts in the pod.
 	Attempt int `json:"attempt,omitempty"`
@@ -218,7 +222,7 @@ func parseContainers(text string) (map[string]Container, error) {
 		if c.State != "CONTAINER_RUNNING" || c.Labels["io.kubernetes.pod.namespace"] != "kube-system" {
 			continue
 		}
-		found := Container{Image: c.Image.Image, PodUID: c.Labels["io.kubernetes.pod.uid"], Attempt: c.Metadata.Attempt}
+		found := Container{Image: c.Image.Image, PodUID: c.Labels[labelPodUID], Attempt: c.Metadata.Attempt}
 		if c.Image.UserSpecifiedImage != "" { // Image is its ID then
 			found.Image = c.Image.UserSpecifiedImage
 		}

@@ -28,6 +28,7 @@ const (
 	PartCertificates                   // State.Certificates
 	PartCopies                         // State.Copies
 	PartImages                         // State.Images
+	PartHealth                         // State.Health; PartPods comes with it
 
 	PartAll = 1<<iota - 1
 )
@@ -74,6 +75,7 @@ type State struct {
 	Certificates []Certificate `json:"certificates,omitempty"`
 	Copies       []Copy        `json:"copies,omitempty"`
 	Images       *Images       `json:"images,omitempty"`
+	Health       *Health       `json:"health,omitempty"`
 
 	// Gaps says what could not be looked at and why, a sentence each.
 	Gaps []string `json:"gaps,omitempty"`
@@ -103,6 +105,7 @@ func (s State) With(newer State) State {
 	take(PartCertificates, func() { s.Certificates = newer.Certificates })
 	take(PartCopies, func() { s.Copies = newer.Copies })
 	take(PartImages, func() { s.Images = newer.Images })
+	take(PartHealth, func() { s.Health = newer.Health })
 	s.Gaps = newer.Gaps
 	s.looked |= newer.looked
 	return s

@@ -5,7 +5,9 @@ package kubeadm
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"refit.dev/refit/skew"
 )
@@ -35,7 +37,7 @@ func (t Target) manifests() Step {
 // displaced are the components whose manifest is missing and was put aside.
 func displaced(s State) []string {
 	var missing []string
-	for _, component := range append(Components(), "etcd") {
+	for _, component := range append(Components(), etcdName) {
 		if _, found := s.Pods.Get(component); !found && s.Pods != nil && s.Pods.saved(component) != "" {
 			missing = append(missing, component)
 		}
@@ -177,7 +179,7 @@ func staticPods(t Target, s State) []string {
 		}
 		problems = append(problems, pod.problems(s.Pods.Listed)...)
 	}
-	if pod, found := s.Pods.Get("etcd"); found {
+	if pod, found := s.Pods.Get(etcdName); found {
 		problems = append(problems, pod.problems(s.Pods.Listed)...)
 	}
 	return problems
@@ -202,13 +204,42 @@ func sameImage(running, wanted string) bool {
 	return running == wanted || strings.HasPrefix(running, "sha256:") || !strings.ContainsAny(running, ":/")
 }
 
+// VerifyPlane says what of a control plane is not as the target wants it, a sentence each:
+// its static pods run from the target's images, their kubelet will not make them anew, and
+// they answer. It wants PartPods, PartKubelet and PartHealth.
+func VerifyPlane(t Target, s State) []string {
+	return slices.Concat(staticPods(t, s), unsettled(s), s.Health.problems())
+}
+
+// settled is for how long a kubelet runs before static pods that were there before it are
+// taken for those that it wants. Another minor computes another hash of the same manifest;
+// then the kubelet ends the pod and makes it anew, as soon as it has read the Pods of its
+// node and looked for those that nobody wants (housekeepingPeriod, 2s, in
+// pkg/kubelet/kubelet.go): some seconds after its start.
+const settled = 30 * time.Second
+
+// unsettled says which static pods the kubelet, which was started a moment ago, may make anew.
+func unsettled(s State) []string {
+	k := s.Kubelet
+	if s.Pods == nil || k == nil || k.Started.IsZero() || k.Up >= settled {
+		return nil
+	}
+	var problems []string
+	for _, pod := range s.Pods.Static {
+		if c := pod.Running; c != nil && !c.Started.IsZero() && c.Started.Before(k.Started) {
+			problems = append(problems, fmt.Sprintf("the kubelet was started %s ago, and may make %s anew", k.Up, pod.Component))
+		}
+	}
+	return problems
+}
+
 // Verify says what of the host is not as the target wants it after all steps, a
 // sentence each, sorted by component; nothing if all is. It wants PartPackages,
-// PartKubelet and, on a control plane, PartPods.
+// PartKubelet and, on a control plane, PartPods and PartHealth.
 func Verify(t Target, s State) []string {
 	var problems []string
 	if t.Role.controlPlane() {
-		problems = staticPods(t, s)
+		problems = VerifyPlane(t, s)
 	}
 	switch k := s.Kubelet; {
 	case k == nil:

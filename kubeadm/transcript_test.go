@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 
@@ -106,9 +107,31 @@ func (w *world) set(t *testing.T, line string) {
 	case "image":
 		for i := range w.state.Pods.Static {
 			if pod := &w.state.Pods.Static[i]; pod.Component == words[1] {
-				pod.Image = words[2]
+				pod.Image, pod.Running.Image = words[2], words[2]
 			}
 		}
+	case "kubelet-up": // and every container is as old as the second number says, the API server a minute younger
+		ago := func(word string) time.Duration {
+			d, err := time.ParseDuration(word + "s")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d
+		}
+		up, age, now := ago(words[1]), ago(words[2]), time.Unix(1_700_000_000, 0)
+		w.state.Kubelet.Up, w.state.Kubelet.Started = up, now.Add(-up)
+		for i := range w.state.Pods.Static {
+			w.state.Pods.Static[i].Running.Started = now.Add(-age)
+		}
+		w.state.Pods.Static[0].Running.Started = now.Add(-age + time.Minute)
+	case "kubelet-runs":
+		v, err := skew.Parse(words[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.state.Kubelet.Installed, w.state.Kubelet.Running = v, v
+	case "health":
+		w.state.Health = &Health{APIServer: Answer{Asked: true, Problem: strings.Join(words[1:], " ")}}
 	case "copy":
 		w.state.Copies = append(w.state.Copies, Copy{Path: words[1]})
 	default:

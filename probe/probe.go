@@ -5,6 +5,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"k8s.io/utils/clock"
@@ -34,6 +35,17 @@ func (o Outage) Duration(now time.Time) time.Duration {
 	return o.End.Sub(o.Begin)
 }
 
+// ErrNotAsked is what Ask returns if no request could be sent: that says nothing.
+var ErrNotAsked = errors.New("nothing was asked")
+
+// Tally is what came of the requests of a probe.
+type Tally struct {
+	// Asked is how many there were, Failed how many of them were not answered, Longest the
+	// longest outage.
+	Asked, Failed int
+	Longest       time.Duration
+}
+
 // Probe asks something whether it answers.
 type Probe struct {
 	// Ask sends one request. It returns when there is an answer, or with an error;
@@ -43,6 +55,8 @@ type Probe struct {
 	// one may take; 0 stands for the defaults.
 	Interval, Patience time.Duration
 	Clock              clock.WithTicker
+	// Count, if it is set, counts the requests.
+	Count *Tally
 }
 
 // Watch asks until ctx ends and returns the outages, the oldest first. The last one has
@@ -68,9 +82,17 @@ func (p Probe) Watch(ctx context.Context, tell func(Outage)) []Outage {
 		asking, cancel := context.WithTimeout(ctx, patience)
 		err := p.Ask(asking)
 		cancel()
-		switch {
-		case ctx.Err() != nil: // that there was no answer says nothing
+		if ctx.Err() != nil { // that there was no answer says nothing
 			return outages
+		}
+		if p.Count != nil && !errors.Is(err, ErrNotAsked) {
+			p.Count.Asked++
+			if err != nil {
+				p.Count.Failed++
+			}
+		}
+		switch {
+		case errors.Is(err, ErrNotAsked):
 		case err != nil && !down:
 			down = true
 			outages = append(outages, Outage{Begin: sent, Err: err})
@@ -80,6 +102,9 @@ func (p Probe) Watch(ctx context.Context, tell func(Outage)) []Outage {
 			last := &outages[len(outages)-1]
 			last.End = p.Clock.Now()
 			tell(*last)
+		}
+		if p.Count != nil && len(outages) > 0 {
+			p.Count.Longest = max(p.Count.Longest, outages[len(outages)-1].Duration(p.Clock.Now()))
 		}
 		select {
 		case <-ticker.C():

@@ -82,3 +82,24 @@ func TestWatchHanging(t *testing.T) {
 		}
 	})
 }
+
+// What is counted are requests that were sent.
+func TestWatchCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		refused := errors.New("connection refused")
+		answers := []error{nil, refused, ErrNotAsked, refused, nil, ErrNotAsked, refused, nil, nil}
+		asked, count := 0, Tally{}
+		p := Probe{Clock: clock.RealClock{}, Interval: time.Second, Count: &count, Ask: func(context.Context) error {
+			if asked++; asked == len(answers) {
+				defer time.AfterFunc(time.Millisecond, cancel)
+			}
+			return answers[asked-1]
+		}}
+		outages := p.Watch(ctx, nil)
+		if want := (Tally{Asked: 7, Failed: 3, Longest: 3 * time.Second}); count != want || len(outages) != 2 {
+			t.Errorf("%+v, want %+v; %d outages", count, want, len(outages))
+		}
+	})
+}

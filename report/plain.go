@@ -56,7 +56,9 @@ func (n *narrator) lines(e event.Event, p *progress) []string {
 		return []string{"stage: " + printableLine(e.Message) + ", " + phrase.Count(len(e.Nodes), "node")}
 	case event.StageDone:
 		return []string{"stage done: " + printableLine(e.Message)}
-	case event.APILost, event.APIBack:
+	case event.ServiceProbed:
+		return []string{printableLine(e.Message)}
+	case event.APILost, event.APIBack, event.ServiceLost, event.ServiceBack:
 		return []string{printableLine(e.Node) + "  " + printableLine(e.Message)}
 	case event.CommandOutput:
 		return []string{printableLine(e.Node) + "  | " + printableLine(e.Message)}

@@ -90,7 +90,12 @@ func (n *node) apply(e event.Event, inRun bool) {
 	case event.NodePhase:
 		n.enter(e.Phase, e)
 		n.message = e.Message
-		n.pods = max(n.pods, e.Pods)
+		switch e.Phase {
+		case event.PhaseDraining:
+			n.pods = max(n.pods, n.gone+e.Pods) // it may be the second drain of the node
+		case event.PhaseRetreating:
+			clear(n.waiting)
+		}
 	case event.NodeDrained:
 		clear(n.leaving)
 		clear(n.waiting)

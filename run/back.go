@@ -79,21 +79,24 @@ func (w *worker) uncordon(ctx context.Context) error {
 	if w.target.Unschedulable {
 		intent.Reason = "it stays cordoned, as it was before the run"
 	}
-	return w.step(ctx, StepUncordon, intent, func() (Record, error) {
-		changed := false
-		err := retry(ctx, w.clock, w.spec.Timeouts.Stall.Duration, func(ctx context.Context) (err error) {
-			changed, err = w.cluster.Uncordon(ctx, w.target.Name, w.spec.Run)
-			return err
-		})
-		if changed {
-			w.emit(event.Event{Type: event.NodeUncordoned, Node: w.target.Name})
-			w.note(ctx, reasonUncordoned, fmt.Sprintf("refit run %s uncordoned the node", w.spec.Run))
-		}
-		if err == nil && !changed {
-			w.tellCordoned(ctx)
-		}
-		return Record{}, w.about(err)
+	return w.step(ctx, StepUncordon, intent, func() (Record, error) { return Record{}, w.release(ctx) })
+}
+
+// release takes the run's cordon off the node.
+func (w *worker) release(ctx context.Context) error {
+	changed := false
+	err := retry(ctx, w.clock, w.spec.Timeouts.Stall.Duration, func(ctx context.Context) (err error) {
+		changed, err = w.cluster.Uncordon(ctx, w.target.Name, w.spec.Run)
+		return err
 	})
+	if changed {
+		w.emit(event.Event{Type: event.NodeUncordoned, Node: w.target.Name})
+		w.note(ctx, reasonUncordoned, fmt.Sprintf("refit run %s uncordoned the node", w.spec.Run))
+	}
+	if err == nil && !changed {
+		w.tellCordoned(ctx)
+	}
+	return w.about(err)
 }
 
 // tellCordoned says so if the node stays cordoned although it was not before the

@@ -31,6 +31,7 @@ type engine struct {
 	lookout *lookout
 
 	proof   string // what was found when all nodes were finished
+	served  string // how the Services answered that were asked meanwhile
 	entered int    // the number of the stage that was told last, 1 for the first
 
 	stop context.CancelCauseFunc // ends the run in order, with the reason
@@ -70,7 +71,9 @@ func (e *engine) run(ctx context.Context) Outcome {
 	e.tellFinished()
 
 	steering := e.steer(watching)
+	probed := e.probeServices(watching)
 	reason := e.schedule(ctx)
+	e.served = probed()
 	untidy := e.unsteer(ctx, steering)
 	if e.spec.Upgrade != nil && reason == "" && e.left() == 0 {
 		var wrong []string
@@ -215,7 +218,7 @@ func (e *engine) record(r Record) error {
 	}
 	r.Time = e.clock.Now().UTC()
 	e.status.add(r)
-	if r.Kind == KindStep && r.Step == StepDrain && r.State == Done {
+	if r.Kind == KindStep && (r.Step == StepDrain || r.Step == StepRetreat) && r.State == Done {
 		e.tally.recorded(r.Node, r.Evicted) // at once: no decision counts them twice
 	}
 	return nil
@@ -259,7 +262,7 @@ func (e *engine) tellInterruption(active map[string]bool) {
 // uninterrupted tells whether a step is waited for when the run is to stop.
 func uninterrupted(step Step) bool {
 	switch step {
-	case StepCordon, StepSurge, StepDrain, StepReboot, StepReady, StepUncordon, StepRecover, StepSoak, StepVerify:
+	case StepCordon, StepSurge, StepDrain, StepReboot, StepReady, StepUncordon, StepRecover, StepSoak, StepRetreat, StepVerify:
 		return false
 	}
 	return true

@@ -6,7 +6,9 @@ package run
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 
@@ -65,6 +67,31 @@ func (f *Fleet) open(ctx context.Context, v Visit) (*kubeadmProcedure, error) {
 	}
 	p.all = kubeadm.Steps(target, p.state)
 	return p, nil
+}
+
+// Members asks all of them at the same time, each from its own machine.
+func (f *Fleet) Members(ctx context.Context, run string, nodes []*corev1.Node) (problems []string, err error) {
+	found := make([]string, len(nodes))
+	asking, both := errgroup.WithContext(ctx)
+	for i, node := range nodes {
+		asking.Go(func() error {
+			machine, err := f.Reach(node, run)
+			if err != nil {
+				return fmt.Errorf("reach the machine of node %s: %w", node.Name, err)
+			}
+			// What its kubelet is like does not matter here.
+			state, err := kubeadm.Observe(both, machine, kubeadm.Query{Parts: kubeadm.PartHealth, Kubelet: &kubeadm.Kubelet{}})
+			if err != nil {
+				return fmt.Errorf("ask etcd on node %s: %w", node.Name, err)
+			}
+			if h := state.Health; h != nil && h.Etcd.Problem != "" {
+				found[i] = fmt.Sprintf("its member on node %s: %s", node.Name, h.Etcd.Problem)
+			}
+			return nil
+		})
+	}
+	err = asking.Wait()
+	return slices.DeleteFunc(found, func(problem string) bool { return problem == "" }), err
 }
 
 // targetOf is a visit as package kubeadm has it.

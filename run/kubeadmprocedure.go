@@ -150,42 +150,58 @@ func (p *kubeadmProcedure) do(ctx context.Context, i int, out host.Output) error
 		for _, x := range failure.Preflight {
 			texts = append(texts, x.Name+": "+x.Message)
 		}
-		return hint.Wrap(errors.New(strings.Join(texts, "; ")), "%s", failure.Hint)
+		err = hint.Wrap(errors.New(strings.Join(texts, "; ")), "%s", failure.Hint)
+		if failure.Kind == kubeadm.KindUnreachable {
+			err = &ServerAwayError{err}
+		}
 	}
 	return err
 }
 
-// Verify looks at everything anew.
-func (p *kubeadmProcedure) Verify(ctx context.Context) ([]string, error) {
-	p.forget(kubeadm.PartAll)
-	parts := kubeadm.PartPackages | kubeadm.PartKubelet
-	if p.stage.Role.ControlPlane() {
-		parts |= kubeadm.PartPods
-	}
-	if err := p.look(ctx, parts); err != nil {
+// Verify looks at everything anew. mirrored is the hash that the cluster has for a static
+// pod of this machine; "" if it has none.
+func (p *kubeadmProcedure) Verify(ctx context.Context, mirrored func(component string) string) ([]string, error) {
+	if err := p.lookAnew(ctx); err != nil {
 		return nil, err
 	}
-	if !p.stage.KubeletLater {
-		return kubeadm.Verify(p.target, p.state), nil
+	var problems []string
+	switch {
+	case !p.stage.KubeletLater:
+		problems = kubeadm.Verify(p.target, p.state)
+	case p.stage.Role.ControlPlane():
+		problems = kubeadm.VerifyPlane(p.target, p.state)
 	}
-	for i, s := range p.all {
-		if s.Name == kubeadm.StepUpgrade && !p.all[i].Done(p.state) {
-			return []string{kubeadm.Describe(p.state)}, nil
+	for _, s := range p.all {
+		if s.Name == kubeadm.StepUpgrade && p.stage.Role != ControlPlaneKubelet && !s.Done(p.state) && len(problems) == 0 {
+			problems = append(problems, "kubeadm has not run to its end")
 		}
 	}
-	return nil, nil
+	if p.state.Pods == nil {
+		return problems, nil
+	}
+	for _, pod := range p.state.Pods.Static {
+		if c, has := pod.Running, mirrored(pod.Component); c != nil && c.PodUID != "" && has != "" && has != c.PodUID {
+			problems = append(problems, "the cluster still has the "+pod.Component+" of an earlier manifest")
+		}
+	}
+	return problems, nil
 }
 
 func (p *kubeadmProcedure) State(ctx context.Context) (string, error) {
-	p.forget(kubeadm.PartAll)
-	parts := kubeadm.PartPackages | kubeadm.PartKubelet
-	if p.stage.Role.ControlPlane() {
-		parts |= kubeadm.PartPods
-	}
-	if err := p.look(ctx, parts); err != nil {
+	if err := p.lookAnew(ctx); err != nil {
 		return "", err
 	}
 	return kubeadm.Describe(p.state), nil
+}
+
+// lookAnew looks at what the machine runs, whatever was seen a moment ago.
+func (p *kubeadmProcedure) lookAnew(ctx context.Context) error {
+	p.forget(kubeadm.PartAll)
+	parts := kubeadm.PartPackages | kubeadm.PartKubelet
+	if p.stage.Role.ControlPlane() {
+		parts |= kubeadm.PartPods | kubeadm.PartHealth
+	}
+	return p.look(ctx, parts)
 }
 
 // Close leaves the machine to the Fleet, for the next visit.

@@ -29,6 +29,10 @@ type Machines interface {
 	Fetch(ctx context.Context, v Visit, out host.Output) error
 	// Open returns what has to be done on the machine.
 	Open(ctx context.Context, v Visit) (Procedure, error)
+	// Members asks the members of etcd on nodes of the control plane whether each is well,
+	// and says which are not: it takes part in a quorum, has all that was written, and knows
+	// of no alarm. A node without a member has none that is not well.
+	Members(ctx context.Context, run string, nodes []*corev1.Node) (problems []string, err error)
 }
 
 // Procedure is what brings one machine to one version. Its methods, and those of its
@@ -41,8 +45,9 @@ type Procedure interface {
 	Empty() []MachineStep
 	After() []MachineStep
 	// Verify looks at what the machine really runs, and says what is not as it is to be;
-	// it may become so in a moment. The error says that it could not be looked at.
-	Verify(ctx context.Context) (problems []string, err error)
+	// it may become so in a moment. mirrored tells which hash the cluster has for a static
+	// pod of the machine. The error says that it could not be looked at.
+	Verify(ctx context.Context, mirrored func(component string) (hash string)) (problems []string, err error)
 	// State says in a few words what the machine is at, for who has to mend it.
 	State(ctx context.Context) (string, error)
 	Close() error
@@ -59,7 +64,8 @@ type MachineStep struct {
 	Done func(ctx context.Context) (bool, error)
 	// Do does it. What it runs is begun only once, however often it is called, until it
 	// has ended; an *OutcomeUnknownError says that it may not have ended, and Do is called
-	// again. The error may carry a hint.
+	// again. A *ServerAwayError says that it got nowhere for want of an API server. The
+	// error may carry a hint.
 	Do func(ctx context.Context, out host.Output) error
 }
 
@@ -69,3 +75,10 @@ type OutcomeUnknownError struct{ Err error }
 
 func (e *OutcomeUnknownError) Error() string { return e.Err.Error() }
 func (e *OutcomeUnknownError) Unwrap() error { return e.Err }
+
+// ServerAwayError says that a program on the machine did not reach the API server: it may
+// be tried again when that answers.
+type ServerAwayError struct{ Err error }
+
+func (e *ServerAwayError) Error() string { return e.Err.Error() }
+func (e *ServerAwayError) Unwrap() error { return e.Err }

@@ -155,7 +155,7 @@ func (d *Decision) choose(v View, spec *Spec, p Progress, candidates []*corev1.N
 			state.Out[i] = true // it does not go out again, and needs no other slot
 		}
 	}
-	verdict := w.Decide(in, spec.order(w), state)
+	verdict := w.Decide(in, spec.order(w, p.Nodes), state)
 	for _, i := range verdict.Start {
 		d.Start = append(d.Start, w.Name(i))
 	}

@@ -37,8 +37,9 @@ const (
 	reasonReplaced = "the node was replaced by another one of the same name, which is not touched"
 )
 
-// errPutAside says that a node that was not begun has just become one that may not be.
-var errPutAside = errors.New("the node may not be begun with")
+// errPutAside says that a node waits, as if it had not been begun with: it may not be, or
+// it has given its turn back.
+var errPutAside = errors.New("the node waits for its turn")
 
 // worker takes one node through its steps.
 type worker struct {
@@ -170,6 +171,8 @@ func phaseOf(step Step) event.Phase {
 		return event.PhaseRecovering
 	case StepSoak:
 		return event.PhaseSoaking
+	case StepRetreat:
+		return event.PhaseRetreating
 	case StepVerify:
 		return event.PhaseVerifying
 	case StepBeforeNode:

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -161,7 +162,7 @@ func (p *Prepared) rehearse(ctx context.Context, s *cluster.Snapshot, v View) er
 			return err
 		}
 	} else { // it was saved and approved, without blockers
-		p.Plan.Blockers = append([]cluster.Finding{}, v.World.DeadEnd(p.Spec.intent(p.Spec.MaxUnavailable.Of(len(v.Nodes))), p.Spec.order(v.World))...)
+		p.Plan.Blockers = append([]cluster.Finding{}, v.World.DeadEnd(p.Spec.intent(p.Spec.MaxUnavailable.Of(len(v.Nodes))), p.Spec.order(v.World, nil))...)
 	}
 	status := statusOf([]Record{{Kind: KindCreated, Spec: p.Spec}})
 	d := Next(v, p.Spec, Progress{Nodes: status.Nodes})
@@ -231,11 +232,8 @@ func (o *Operator) resume(ctx context.Context, journal *Journal, status *Status,
 	}
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	watcher, err := o.watch(ctx, watching)
+	watcher, err := o.rejoin(ctx, watching, status.Spec)
 	if err != nil {
-		return Outcome{}, err
-	}
-	if err := o.sameCluster(ctx, status.Spec); err != nil {
 		return Outcome{}, err
 	}
 	if err := complete(watcher.Snapshot(), status); err != nil {
@@ -282,7 +280,7 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 	if err != nil {
 		return Outcome{}, fmt.Errorf("find this machine's name: %w", err)
 	}
-	lock, err := acquireLease(ctx, o.Client, holderOf(spec.Run, machine), o.Clock, o.Sink)
+	lock, err := o.acquire(ctx, spec, machine)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -329,6 +327,13 @@ func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 	local := func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }
 	return upgrading{
 		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.ask,
+		dial: func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error) {
+			m, err := machines.Machine(node, spec.Run)
+			if err != nil {
+				return nil, err
+			}
+			return m.Dial(ctx, address)
+		},
 	}, func() { _ = machines.Close() }, nil
 }
 

@@ -4,6 +4,8 @@
 package run
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"refit.dev/refit/cluster"
@@ -49,17 +51,24 @@ func (s *Spec) drainRules(now func() time.Time) plan.Drain {
 }
 
 // order is the one that the run was begun with. One that was begun without goes
-// by name, workers first.
-func (s *Spec) order(w *plan.World) *plan.Order {
-	if len(s.Order) == 0 {
-		return w.ByName(s.intent(1))
-	}
+// by name, workers first. Nodes that gave their turn back go last.
+func (s *Spec) order(w *plan.World, nodes map[string]*NodeStatus) *plan.Order {
 	o := &plan.Order{Eager: s.Eager}
 	for _, name := range s.Order {
 		if n, known := w.Node(name); known {
 			o.Nodes = append(o.Nodes, n)
 		}
 	}
+	if len(s.Order) == 0 {
+		o = w.ByName(s.intent(1))
+	}
+	retreats := func(n int) int {
+		if status := nodes[w.Name(n)]; status != nil {
+			return status.Retreats
+		}
+		return 0
+	}
+	slices.SortStableFunc(o.Nodes, func(a, b int) int { return cmp.Compare(retreats(a), retreats(b)) })
 	return o
 }
 

@@ -41,7 +41,7 @@ func (e *engine) prove(ctx context.Context) (proof string, wrong []string) {
 		}
 		at++
 	}
-	return fmt.Sprintf("%s looked at: all at %s and Ready%s", phrase.Count(at, "node"), to, e.outageText()), wrong
+	return fmt.Sprintf("%s looked at: all at %s and Ready%s%s", phrase.Count(at, "node"), to, e.outageText(), e.served), wrong
 }
 
 // unproven says what a node lacks that was upgraded, or "".

@@ -63,6 +63,9 @@ const (
 	StepRecover  Step = "recover"
 	StepSoak     Step = "soak"
 
+	// StepRetreat takes a node back to where it was before its cordon: its drain stood still.
+	StepRetreat Step = "retreat"
+
 	StepMachine    Step = "machine"
 	StepVerify     Step = "verify"
 	StepBeforeNode Step = "before-node" // hooks

@@ -29,6 +29,8 @@ type Upgrade struct {
 	IgnorePreflight []string `json:"ignorePreflight,omitempty"`
 	Patches         string   `json:"patches,omitempty"`
 	Clean           bool     `json:"clean,omitempty"`
+	// Probes are Services that are asked from the machines all through the upgrade.
+	Probes []ServiceProbe `json:"probes,omitempty"`
 }
 
 // Hooks are commands in the shell of the operator's machine. They find REFIT_RUN

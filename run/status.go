@@ -4,6 +4,7 @@
 package run
 
 import (
+	"slices"
 	"time"
 
 	"refit.dev/refit/event"
@@ -43,6 +44,8 @@ type NodeStatus struct {
 	// Soaking is since when the node soaks; zero before that.
 	Soaking time.Time `json:"soaking,omitzero"`
 	Evicted int       `json:"evicted,omitempty"`
+	// Retreats is how often the node has given its turn back in this visit.
+	Retreats int `json:"retreats,omitempty"`
 	// Started and Ended are the times of the first step and of the node's end; zero before that.
 	Started time.Time `json:"started,omitzero"`
 	Ended   time.Time `json:"ended,omitzero"`
@@ -157,8 +160,8 @@ func (n *NodeStatus) add(r Record) {
 			n.Started = r.Time
 		}
 		// What was so before the first attempt is what counts: a second one finds the node half drained, or rebooted.
-		if r.Step == StepDrain && r.State == Intent && n.Workloads == nil {
-			n.Workloads = r.Workloads
+		if r.Step == StepDrain && r.State == Intent {
+			n.Workloads = append(n.Workloads, others(n.Workloads, r.Workloads)...)
 		}
 		if r.Step == StepReboot && r.State == Intent && n.BootID == "" {
 			n.BootID = r.BootID
@@ -170,6 +173,10 @@ func (n *NodeStatus) add(r Record) {
 			n.Soaking = r.Time
 		}
 		n.Evicted += r.Evicted
+		if r.Step == StepRetreat && r.State == Done {
+			n.Standing, n.Steps = Waiting, map[Step]State{}
+			n.Retreats++
+		}
 	case KindNodeDone:
 		n.Standing, n.Ended = Maintained, r.Time
 		n.Visits++
@@ -179,4 +186,11 @@ func (n *NodeStatus) add(r Record) {
 	case KindNodeSkipped:
 		n.Standing, n.Ended, n.Reason, n.Replaced = Skipped, r.Time, r.Reason, r.Replaced
 	}
+}
+
+// others returns those of workloads that are not among known.
+func others(known, workloads []Workload) []Workload {
+	return slices.DeleteFunc(slices.Clone(workloads), func(w Workload) bool {
+		return slices.ContainsFunc(known, func(k Workload) bool { return k.UID == w.UID })
+	})
 }

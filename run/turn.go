@@ -76,25 +76,48 @@ func (w *worker) tellOutage(o probe.Outage) {
 	w.sink.Emit(e)
 }
 
-// awaitEtcd waits until every member of an etcd that runs in static pods is Ready: a
-// Ready member has answered a read that takes a quorum. Then one of three may be
-// taken away. An etcd of other machines shows itself only in the API server's answers.
-func (w *worker) awaitEtcd(ctx context.Context) error {
-	planes := w.spec.Upgrade.controlPlanes()
-	var topics []topic
-	for _, name := range planes {
-		topics = append(topics, podsTopic(name), nodeTopic(name))
+// awaitEtcd waits until every member of an etcd that runs in static pods is well: its pod
+// is Ready, and it says of itself that it is. Then one of three may be taken away. An etcd
+// of other machines shows itself only in the API server's answers.
+func (u upgrading) awaitEtcd(w *worker) act {
+	return func(ctx context.Context) error {
+		planes := w.spec.Upgrade.controlPlanes()
+		var topics []topic
+		for _, name := range planes {
+			topics = append(topics, podsTopic(name), nodeTopic(name))
+		}
+		last := ""
+		err := w.lookout.await(ctx, w.spec.Timeouts.Ready.Duration, append(topics, anything()), func() (bool, error) {
+			last = w.etcdMissing(planes)
+			return last == "", nil
+		})
+		if err == nil {
+			err = w.persist(ctx, func() (bool, error) {
+				problems, err := u.machines.Members(ctx, w.spec.Run, w.seenNodes(planes))
+				if err == nil && len(problems) > 0 {
+					err = problemsError(problems)
+				}
+				last = text(err)
+				return err == nil, err
+			})
+		}
+		if errors.Is(err, errTimeout) {
+			return w.timeout("etcd is not whole", last, w.spec.Timeouts.Ready.Duration,
+				"no control plane is touched while a member of etcd is missing, or not well; look at its pod and at the machine, then refit runs resume "+w.spec.Run)
+		}
+		return err
 	}
-	last := ""
-	err := w.lookout.await(ctx, w.spec.Timeouts.Ready.Duration, append(topics, anything()), func() (bool, error) {
-		last = w.etcdMissing(planes)
-		return last == "", nil
-	})
-	if errors.Is(err, errTimeout) {
-		return w.timeout("etcd is not whole", last, w.spec.Timeouts.Ready.Duration,
-			"no control plane is touched while a member of etcd is missing; look at its pod and at the machine, then refit runs resume "+w.spec.Run)
+}
+
+// seenNodes returns those of the nodes that there are.
+func (w *worker) seenNodes(names []string) []*corev1.Node {
+	var nodes []*corev1.Node
+	for _, name := range names {
+		if node := w.cluster.Seen(name); node != nil {
+			nodes = append(nodes, node)
+		}
 	}
-	return err
+	return nodes
 }
 
 // etcdMissing says which member of etcd is not Ready, or "".

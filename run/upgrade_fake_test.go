@@ -36,6 +36,8 @@ type fakeFleet struct {
 	fail func(node string, step Step, before bool) error
 	// look says why a machine cannot be looked at.
 	look func(node string) error
+	// members says what is wrong with etcd; nil is nothing.
+	members func() []string
 	// broken are what Verify finds wrong.
 	broken map[string]string
 }
@@ -77,6 +79,13 @@ func (f *fakeFleet) Open(_ context.Context, v Visit) (Procedure, error) {
 		}
 	}
 	return &fakeProcedure{f, v}, nil
+}
+
+func (f *fakeFleet) Members(_ context.Context, _ string, nodes []*corev1.Node) ([]string, error) {
+	if f.members == nil {
+		return nil, nil
+	}
+	return f.members(), nil
 }
 
 type fakeProcedure struct {
@@ -135,7 +144,7 @@ func (p *fakeProcedure) Empty() []MachineStep {
 
 func (p *fakeProcedure) After() []MachineStep { return []MachineStep{p.step("holds")} }
 
-func (p *fakeProcedure) Verify(context.Context) ([]string, error) {
+func (p *fakeProcedure) Verify(context.Context, func(string) string) ([]string, error) {
 	p.f.mu.Lock()
 	defer p.f.mu.Unlock()
 	if why := p.f.broken[p.v.Node.Name]; why != "" {

@@ -167,6 +167,28 @@ func TestUpgradeExitCodesDoNotDecide(t *testing.T) {
 	}
 }
 
+// A step that finds no API server is taken again when that answers; while it does not
+// answer nothing is done.
+func TestUpgradeWithoutServer(t *testing.T) {
+	c := newFakeCluster(t, "a", "b")
+	tr, f := upgradeTrial(t, c, upgradeSpec("a", "b"))
+	away := 0
+	f.fail = func(node string, s Step, before bool) error {
+		if s == "plane" && node == "b" && before && away < 1 {
+			away++
+			return &ServerAwayError{errBroken}
+		}
+		return nil
+	}
+	if o := tr.run(deadline(t)); o.Result != event.ResultDone {
+		t.Fatalf("%+v", o)
+	}
+	f.atVersion(t, "a", "b")
+	if !tr.warned("got nowhere without an API server") || away != 1 {
+		t.Errorf("no warning, away %d times", away)
+	}
+}
+
 // A machine that is not at its version in the end has not been upgraded, whatever the
 // steps have said; who resumes goes through them again.
 func TestUpgradeVerifies(t *testing.T) {
@@ -306,6 +328,45 @@ func TestUpgradeWaitsForEtcd(t *testing.T) {
 		c.etcd("a", true)
 	}()
 	if o := tr.run(deadline(t)); o.Result != event.ResultDone {
+		t.Fatalf("%+v", o)
+	}
+	f.atVersion(t, "a", "b")
+}
+
+// Nor while one of them says that it is not well, before its turn and after it: the next
+// node waits.
+func TestUpgradeAsksEtcd(t *testing.T) {
+	c := newFakeCluster(t, "a", "b")
+	spec := upgradeSpec("a", "b")
+	spec.Timeouts.Ready.Duration = 50 * time.Millisecond
+	tr, f := upgradeTrial(t, c, spec)
+	f.members = func() []string { return []string{"its member on node a: it is not healthy: ALARM NOSPACE"} }
+	o := tr.run(deadline(t))
+	if n := o.Status.Nodes["a"]; o.Result != event.ResultUnfinished || !contains(n.Reason, "ALARM NOSPACE") || !contains(n.Hint, "no control plane is touched") {
+		t.Fatalf("%+v, node %+v", o, n)
+	}
+	if got := after(c.log(), "a"); got != "fetch" {
+		t.Errorf("a: %s", got)
+	}
+	asked := 0
+	f.members = func() []string {
+		if asked++; asked == 1 {
+			return nil
+		}
+		return []string{"its member on node a: it is not healthy: RAFT NO LEADER"}
+	}
+	e := tr.next(t, UnknownStop)
+	e.work = tr.upgrading(f)
+	if o := e.run(deadline(t)); o.Result != event.ResultUnfinished || !contains(o.Status.Nodes["a"].Reason, "RAFT NO LEADER") {
+		t.Fatalf("%+v", o)
+	}
+	if got := after(c.log(), "b"); got != "fetch" {
+		t.Errorf("b: %s", got)
+	}
+	f.members = nil
+	e = tr.next(t, UnknownStop)
+	e.work = tr.upgrading(f)
+	if o := e.run(deadline(t)); o.Result != event.ResultDone {
 		t.Fatalf("%+v", o)
 	}
 	f.atVersion(t, "a", "b")

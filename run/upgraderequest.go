@@ -27,6 +27,8 @@ type UpgradeRequest struct {
 	SurgeSingletons       bool
 	Drain                 Drain
 	Timeouts              Timeouts
+	// Probes are Services that are asked all through the upgrade: NAMESPACE/NAME[:PORT].
+	Probes []string
 }
 
 // PrepareUpgrade is Prepare for an upgrade: it looks whether the nodes can be drained,
@@ -35,6 +37,11 @@ func (o *Operator) PrepareUpgrade(ctx context.Context, r UpgradeRequest) (*Prepa
 	if r.SurgeSingletons && r.Drain.DisableEviction {
 		return nil, badInput("--surge-singletons and --disable-eviction exclude each other")
 	}
+	probes, err := o.findServices(ctx, r.Probes)
+	if err != nil {
+		return nil, err
+	}
+	r.Upgrade.Probes = probes
 	p, err := o.opened(ctx, func(watching context.Context) (*Prepared, error) { return o.prepareSpec(ctx, watching, r.spec) })
 	return p.unblocked(err)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -37,6 +38,9 @@ type upgrading struct {
 	local Hosts
 	// ask asks the API server for something, for the probe; nil: its outages are not measured.
 	ask func(ctx context.Context) error
+	// dial connects from the machine of a node, for the probes of Services; nil: they are
+	// not asked.
+	dial func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error)
 }
 
 func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
@@ -82,7 +86,7 @@ func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
 	if w.stage.Role.ControlPlane() {
 		var begin act
 		begin, end, quiet = u.turn(w)
-		t.serving = append(t.serving, w.awaitEtcd, begin)
+		t.serving = append(t.serving, u.awaitEtcd(w), begin)
 	}
 	t.close = func() { quiet(); _ = p.Close() }
 	if hooks.BeforeNode != "" {
@@ -102,7 +106,7 @@ func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
 	}
 	t.proof = append(t.proof, u.verify(w, p), end)
 	if w.stage.Role.ControlPlane() {
-		t.proof = append(t.proof, w.awaitEtcd)
+		t.proof = append(t.proof, u.awaitEtcd(w))
 	}
 	return t, nil
 }
@@ -225,8 +229,7 @@ func (u upgrading) step(w *worker, p Procedure, s MachineStep, may act) act {
 			return err
 		}
 		return w.step(ctx, s.Name, Record{Reason: s.Text}, func() (Record, error) {
-			// As with a command: a machine is not left in the middle of something.
-			return Record{}, u.do(context.WithoutCancel(ctx), w, p, s)
+			return Record{}, u.do(ctx, w, p, s)
 		})
 	}
 }
@@ -252,7 +255,10 @@ func (u upgrading) settle(ctx context.Context, w *worker, s MachineStep) (done b
 }
 
 // do does a step and looks what came of it. What it says of itself decides nothing.
-func (u upgrading) do(ctx context.Context, w *worker, p Procedure, s MachineStep) error {
+func (u upgrading) do(stoppable context.Context, w *worker, p Procedure, s MachineStep) error {
+	// As with a command: a machine is not left in the middle of something.
+	ctx := context.WithoutCancel(stoppable)
+	var begun time.Time // since when the step finds no API server; zero: it does
 	for {
 		err := s.Do(ctx, func(line string) {
 			w.emit(event.Event{Type: event.CommandOutput, Node: w.target.Name, Message: line})
@@ -287,8 +293,37 @@ func (u upgrading) do(ctx context.Context, w *worker, p Procedure, s MachineStep
 		case err == nil:
 			err = errors.New("it ended without an error, and yet the machine is not as it is to be")
 		}
+		if _, away := errors.AsType[*ServerAwayError](err); away {
+			if begun.IsZero() {
+				begun = w.clock.Now()
+				w.emit(event.Event{
+					Type: event.Warning, Node: w.target.Name,
+					Message: fmt.Sprintf("%s got nowhere without an API server (%v); it is tried again when that answers", s.Text, err),
+				})
+			}
+			if w.clock.Since(begun) < w.spec.Timeouts.Stall.Duration {
+				if err := w.awaitServer(stoppable); err != nil {
+					return err
+				}
+				continue
+			}
+		}
 		return u.failed(ctx, w, p, s, err)
 	}
+}
+
+// awaitServer waits, between two tries of a step, until the API server answers: it may be
+// away because its own machine, or this one, is worked on.
+func (w *worker) awaitServer(ctx context.Context) error {
+	again := w.clock.NewTimer(lookAgain)
+	select {
+	case <-again.C():
+	case <-ctx.Done():
+		again.Stop()
+		return context.Cause(ctx)
+	}
+	_, err := w.recheck(ctx)
+	return err
 }
 
 // failed says in which state a step that failed leaves the node, and what to do.
@@ -332,7 +367,7 @@ func (u upgrading) verify(w *worker, p Procedure) act {
 	return func(ctx context.Context) error {
 		return w.step(ctx, StepVerify, Record{Reason: "what the machine runs"}, func() (Record, error) {
 			err := w.persist(ctx, func() (bool, error) {
-				problems, err := p.Verify(ctx)
+				problems, err := p.Verify(ctx, w.mirrored)
 				if err == nil && len(problems) > 0 {
 					err = problemsError(problems)
 				}
@@ -351,3 +386,21 @@ func (u upgrading) verify(w *worker, p Procedure) act {
 		})
 	}
 }
+
+// mirrored returns the hash of the manifest from which a static pod of the node was made, as
+// its mirror pod has it; "" if there is none, or if it is not known.
+func (w *worker) mirrored(component string) string {
+	node := w.cluster.Around(w.target.Name)
+	if node == nil {
+		return ""
+	}
+	for _, pod := range node.Pods {
+		if pod.Mirror() && pod.Labels["component"] == component {
+			return pod.Annotations[configHash]
+		}
+	}
+	return ""
+}
+
+// configHash is where kubelets put it (k8s.io/kubernetes/pkg/kubelet/types.ConfigHashAnnotationKey).
+const configHash = "kubernetes.io/config.hash"

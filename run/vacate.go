@@ -76,13 +76,22 @@ func (w *worker) cordon(ctx context.Context) error {
 	})
 }
 
-// vacate empties the node: first of the pods that the drain must not ask for.
+// vacate empties the node: first of the pods that the drain must not ask for. If that
+// comes to a standstill the node gives its turn back.
 func (w *worker) vacate(ctx context.Context) error {
 	for {
 		if err := w.surge(ctx); err != nil {
 			return err
 		}
-		if err := w.drain(ctx); !errors.Is(err, errLateSingleton) {
+		err := w.drain(ctx)
+		if still, ok := errors.AsType[*standstillError](err); ok {
+			if err := w.retreat(ctx, still.why); err != nil {
+				return err
+			}
+			w.phase(event.PhasePending, "")
+			return errPutAside
+		}
+		if !errors.Is(err, errLateSingleton) {
 			return err
 		}
 	}
@@ -94,15 +103,15 @@ func (w *worker) drain(ctx context.Context) error {
 		return err
 	}
 	w.tally.know(node)
-	workloads := workloadsOn(node)
-	if w.status.Workloads == nil { // otherwise those of the first attempt count
-		w.tally.begin(workloads)
-	}
+	workloads := others(w.status.Workloads, workloadsOn(node)) // those of the first attempt count
+	w.tally.begin(workloads)
 	return w.step(ctx, StepDrain, Record{Workloads: workloads}, func() (Record, error) {
 		limited, cancel := context.WithTimeoutCause(ctx, w.spec.Timeouts.Drain.Duration, errTimeout)
 		defer cancel()
 		limited, unwatch := w.watchForSingletons(limited)
 		defer unwatch()
+		limited, leave := w.watchForStandstill(limited)
+		defer leave()
 		evicted, remaining, err := w.empty(limited)
 		w.left += evicted
 		w.evicted = w.tally.mark(w.status.Workloads)
@@ -121,8 +130,8 @@ func (w *worker) drain(ctx context.Context) error {
 func (w *worker) empty(ctx context.Context) (evicted int, remaining []event.Remaining, err error) {
 	for {
 		drained, err := w.cluster.Drain(ctx, w.target.Name)
-		if errors.Is(err, errLateSingleton) {
-			w.count(drained, nil) // the pods that remain are drained in a moment
+		if _, still := errors.AsType[*standstillError](err); still || errors.Is(err, errLateSingleton) {
+			w.count(drained, nil) // the pods that remain are drained later
 		} else {
 			w.count(drained, err)
 		}

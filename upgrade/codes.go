@@ -53,7 +53,10 @@ const (
 	NodeNotUp        = "node-not-up"
 	EtcdMember       = "etcd-member-not-ready"
 	EtcdSingle       = "etcd-single-member"
+	EtcdAlarm        = "etcd-alarm"
+	EtcdSize         = "etcd-size"
 	EtcdUnseen       = "etcd-unseen"
+	ServerUnwell     = "api-server-not-ready"
 	WebhookRefuses   = "webhook-refuses-system"
 	WebhookSeesThese = "webhook-sees-system"
 
@@ -142,7 +145,14 @@ func Codes() []cluster.Code {
 		{Name: EtcdMember, Severity: cluster.Blocker, Meaning: "A member of etcd is not ready. While another one restarts, the others may be too few.",
 			Do: "Bring the member back first."},
 		{Name: EtcdSingle, Severity: cluster.Warning, Meaning: "There is one member of etcd: if its data is lost, so is the cluster.", Do: "Take a backup of etcd before."},
-		{Name: EtcdUnseen, Severity: cluster.Info, Meaning: "Alarms of etcd and the size of its database were not looked at.", Do: "etcdctl endpoint status and etcdctl alarm list on a control plane."},
+		{Name: EtcdAlarm, Severity: cluster.Blocker, Meaning: "etcd has raised an alarm: NOSPACE, because its database has reached its quota, so that nothing can be written; or CORRUPT, because members differ.",
+			Do: "For NOSPACE: compact, defragment and disarm (https://etcd.io/docs/latest/op-guide/maintenance/); for CORRUPT: replace the member that differs, or restore a backup."},
+		{Name: EtcdSize, Severity: cluster.Warning, Meaning: "The database of etcd has more than 80% of its quota. When it reaches that, nothing can be written any more.",
+			Do: "Compact and defragment it, find out what fills it, or raise --quota-backend-bytes."},
+		{Name: EtcdUnseen, Severity: cluster.Info, Meaning: "Alarms of etcd, the health of its members and the size of its database were not looked at: a machine was not, or its SSH server forwards no connections, or etcd tells them at no plain address.",
+			Do: "etcdctl endpoint status, endpoint health and alarm list on a control plane."},
+		{Name: ServerUnwell, Severity: cluster.Blocker, Meaning: "An API server says that it is not alive or not ready. While another one restarts, nobody may answer.",
+			Do: "Look at its log (crictl logs), and bring it back first."},
 		{Name: WebhookRefuses, Severity: cluster.Blocker, Meaning: "A fail-closed webhook sees what kubeadm and the control plane write, and has nobody behind it: those writes are refused.",
 			Do: "Bring its pods back, or delete the webhook configuration if it is a leftover."},
 		{Name: WebhookSeesThese, Severity: cluster.Warning, Meaning: "A fail-closed webhook sees what kubeadm and the control plane write: if its pods are away, so is the upgrade.",

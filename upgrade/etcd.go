@@ -13,6 +13,7 @@ import (
 
 	"refit.dev/refit/budget"
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
 )
 
 // checkEtcd looks at the members of etcd that are static pods. kubeadm restarts one
@@ -21,7 +22,8 @@ func (d *decision) checkEtcd() {
 	if !slices.ContainsFunc(d.plan.Hops, func(h Hop) bool { return len(h.ControlPlane) > 0 }) || d.Config != nil && d.Config.ExternalEtcd {
 		return
 	}
-	var members []string
+	var members, unseen []string
+	alarms := map[string]bool{}
 	for _, p := range d.Snapshot.Pods {
 		if p.Namespace != metav1.NamespaceSystem || p.Host == nil || !p.Mirror() || len(p.Spec.Containers) == 0 || p.Spec.Containers[0].Name != Etcd {
 			continue
@@ -30,14 +32,37 @@ func (d *decision) checkEtcd() {
 		if !budget.Healthy(p.Pod) {
 			d.add(EtcdMember, cluster.Object{Kind: "Pod", Namespace: p.Namespace, Name: p.Name}, "is not Ready: the member of etcd on %s may not take part", p.Host.Name)
 		}
+		e := d.Hosts[p.Host.Name].Etcd
+		switch {
+		case e == nil:
+			unseen = append(unseen, p.Host.Name)
+			continue
+		case e.Alarm != "" && !alarms[e.Alarm]: // each member tells of the whole cluster's
+			alarms[e.Alarm] = true
+			d.add(EtcdAlarm, self(), "etcd has raised the alarm %s", e.Alarm)
+		case e.Alarm == "" && e.Problem != "":
+			d.add(EtcdMember, nodeObject(p.Host.Name), "its member of etcd is not well: %s", e.Problem)
+		}
+		if e.Quota > 0 && e.Size > e.Quota/10*8 {
+			d.add(EtcdSize, nodeObject(p.Host.Name), "its etcd database has %s of the %s that it may have", mebibytes(e.Size), mebibytes(e.Quota))
+		}
 	}
-	switch len(members) {
-	case 0:
-		return
-	case 1:
+	if len(members) == 1 {
 		d.add(EtcdSingle, nodeObject(members[0]), "has the only member of etcd")
 	}
-	d.add(EtcdUnseen, self(), "etcd's alarms and the size of its database were not looked at")
+	if len(unseen) > 0 {
+		d.add(EtcdUnseen, self(), "the alarms and the health of etcd, and the size of its database, were not asked of the %s on %s",
+			phrase.Plural(len(unseen), "member", "members"), few(unseen))
+	}
+}
+
+// checkServers tells of API servers that are not well.
+func (d *decision) checkServers() {
+	for _, name := range d.hostsSeen() {
+		if a := d.Hosts[name].APIServer; a != nil && a.Problem != "" {
+			d.add(ServerUnwell, nodeObject(name), "its API server is not well: %s", a.Problem)
+		}
+	}
 }
 
 // newerTag compares tags of images such as 3.6.8-0 and v1.14.2, number by number.

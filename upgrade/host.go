@@ -35,6 +35,10 @@ type Host struct {
 	Disks []Disk `json:"disks,omitempty"`
 	// EtcdBytes is the size of etcd's data, which kubeadm copies on each upgrade.
 	EtcdBytes int64 `json:"etcdBytes,omitempty"`
+	// APIServer and Etcd are what the components of a control plane say of their health,
+	// asked from the machine itself; nil where there is none, or it could not be asked.
+	APIServer *Health     `json:"apiServer,omitempty"`
+	Etcd      *EtcdHealth `json:"etcd,omitempty"`
 	// CopiesBytes is what kubeadm has left of earlier copies.
 	CopiesBytes int64 `json:"copiesBytes,omitempty"`
 
@@ -54,6 +58,22 @@ type Host struct {
 	ImagesListed bool     `json:"imagesListed,omitempty"`
 	// RebootRequired is what asks for a reboot; "" if nothing does.
 	RebootRequired string `json:"rebootRequired,omitempty"`
+}
+
+// Health is what a component says of itself.
+type Health struct {
+	// Problem says what is not well; "" if all is.
+	Problem string `json:"problem,omitempty"`
+}
+
+// EtcdHealth is what a member of etcd says of itself.
+type EtcdHealth struct {
+	Health
+	// Alarm is raised in the cluster of etcd: NOSPACE, CORRUPT; or "".
+	Alarm string `json:"alarm,omitempty"`
+	// Size is that of the database in bytes, Quota the most that it may have; 0: not known.
+	Size  int64 `json:"size,omitempty"`
+	Quota int64 `json:"quota,omitempty"`
 }
 
 // Package is an installed package of Kubernetes.

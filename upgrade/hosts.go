@@ -100,9 +100,11 @@ func (d *decision) has(h *Host, minor int) string {
 
 // What packages and images of one hop take, roughly, in bytes: a control plane's six
 // images are 400 MiB unpacked, etcd's among them; packages take 300 MiB while the old
-// and the new are there.
+// and the new are there, and their files 60 MiB, or four times that if the repository
+// does not compress them.
 const (
 	roomPackages   = 400 << 20
+	roomDownloads  = 250 << 20
 	roomImages     = 1 << 30
 	roomWorker     = 300 << 20
 	roomBesideCopy = 100 << 20
@@ -131,6 +133,7 @@ func (d *decision) checkDisks(name string, h *Host) {
 		}
 	}
 	want(roomPackages, "packages", "/usr", "/")
+	want(roomDownloads, "package files", "/var/cache/apt/archives", "/var/cache/dnf", "/var", "/")
 	want(images, "images", "/var/lib/containerd", "/var/lib/containers/storage", "/var", "/")
 	if control && h.EtcdBytes > 0 {
 		want(h.EtcdBytes*int64(len(d.plan.Hops))+roomBesideCopy, "kubeadm's copies of etcd", "/etc/kubernetes", "/etc", "/")

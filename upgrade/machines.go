@@ -79,6 +79,12 @@ func hostOf(s kubeadm.State) Host {
 	if s.System != nil {
 		h.CgroupV1, h.RebootRequired = s.System.CgroupV1, s.System.RebootRequired
 	}
+	if x := s.Health; x != nil && x.APIServer.Asked {
+		h.APIServer = &Health{Problem: x.APIServer.Problem}
+	}
+	if x := s.Health; x != nil && x.Etcd.Asked {
+		h.Etcd = &EtcdHealth{Health: Health{Problem: x.Etcd.Problem}, Alarm: x.Alarm, Size: x.Size, Quota: x.Quota}
+	}
 	if s.Images != nil {
 		h.Images, h.ImagesListed = s.Images.Present, s.Images.Listed
 	}

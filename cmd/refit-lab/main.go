@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command refit-lab brings labs up and down: disposable kubeadm clusters of real
-// machines in containers. It is run from the source tree, by the Makefile.
+// machines in containers. It is run from the source tree, by the Makefile. Its verb
+// check writes why the machine cannot carry a lab, and nothing if it can.
 package main
 
 import (
@@ -75,6 +76,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return lab.DownAll(ctx, progress)
 		}
 		return lab.Down(ctx, opts.Name, progress)
+	case "check":
+		if err := parse(flags, args); err != nil {
+			return err
+		}
+		why, err := lab.Check()
+		if err == nil && len(why) > 0 {
+			fmt.Fprintln(stdout, strings.Join(why, "; "))
+		}
+		return err
 	case "status":
 		if err := parse(flags, args); err != nil {
 			return err
@@ -86,7 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		show(stdout, list)
 		return nil
 	}
-	return errors.New("want one of: up, down, status")
+	return errors.New("want one of: up, down, status, check")
 }
 
 func parse(flags *flag.FlagSet, args []string) error {

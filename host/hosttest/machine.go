@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 
 	"refit.dev/refit/host"
@@ -42,6 +44,7 @@ type Machine struct {
 	offline  bool
 	closed   bool
 	log      []string
+	dial     func(ctx context.Context, address string) (net.Conn, error)
 }
 
 // File is a file of a Machine.
@@ -274,6 +277,28 @@ func (m *Machine) Reboots() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.boots - 1
+}
+
+// SetDial lets dial make the connections that are opened from the machine. Without it
+// nothing listens anywhere.
+func (m *Machine) SetDial(dial func(ctx context.Context, address string) (net.Conn, error)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dial = dial
+}
+
+// Dial connects as SetDial says.
+func (m *Machine) Dial(ctx context.Context, address string) (net.Conn, error) {
+	m.mu.Lock()
+	dial, err := m.dial, m.reachable(ctx)
+	m.mu.Unlock()
+	switch {
+	case err != nil:
+		return nil, err
+	case dial == nil:
+		return nil, fmt.Errorf("connect to %s: %w", address, syscall.ECONNREFUSED)
+	}
+	return dial(ctx, address)
 }
 
 // Close marks the machine as closed.

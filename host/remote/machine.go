@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -112,6 +113,31 @@ func (m *machine) open(ctx context.Context, conn *connection) (*session, error) 
 	case <-ctx.Done():
 		close(given)
 		return nil, fmt.Errorf("%s: open a session: %w", m.link.target, context.Cause(ctx))
+	}
+}
+
+// Dial opens a connection from the host, in a channel of the one connection to it.
+func (m *machine) Dial(ctx context.Context, address string) (net.Conn, error) {
+	for again := false; ; again = true {
+		conn, err := m.link.connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		opened, err := conn.client.DialContext(ctx, "tcp", address)
+		var refused *ssh.OpenChannelError
+		switch {
+		case err == nil:
+			return opened, nil
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("connect from %s to %s: %w", m.link.target, address, context.Cause(ctx))
+		case errors.As(err, &refused) && refused.Reason == ssh.Prohibited:
+			return nil, fmt.Errorf("connect from %s to %s: %w", m.link.target, address, host.ErrNoForwarding)
+		case errors.As(err, &refused):
+			return nil, fmt.Errorf("connect from %s to %s: %w", m.link.target, address, err)
+		case conn.lost() && !again:
+			continue // it had died since it was last used: a new one
+		}
+		return nil, &lostError{m.link.target, fmt.Errorf("connect to %s: %w", address, err)}
 	}
 }
 

@@ -276,6 +276,8 @@ func runError(err error) error {
 		return exitWith(exitBlocked, err)
 	case errors.As(err, &locked), errors.As(err, &held):
 		return exitWith(exitLocked, err)
+	case run.Unreachable(err): // nothing was changed, and resuming goes on
+		return exitWith(exitUnfinished, err)
 	}
 	return err
 }

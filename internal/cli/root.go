@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/report"
 )
@@ -167,6 +168,7 @@ func (a *app) client() (*rest.Config, kubernetes.Interface, error) {
 	// All that refit reads is of built-in types; as protobuf it is smaller and quicker to decode.
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	config.Wrap(cluster.AwaitServer)
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, nil, usageError(fmt.Errorf("make a client for %s: %w", config.Host, err))

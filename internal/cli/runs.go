@@ -104,6 +104,8 @@ func newRunsResumeCommand(a *app) *cobra.Command {
 		Short: "Carry on a run that was killed, stopped, or had failures",
 		Long: "Look at the cluster again and carry on where the run was left; what is done is not done again.\n" +
 			"Nodes that failed are tried again. Without a name it is the only run that is not finished.\n\n" +
+			"An API server that is away - in the middle of its own upgrade, say - is waited for, as long as\n" +
+			"the --stall-timeout of the run.\n\n" +
 			"A command that was under way when refit was killed may have run to its end, or not: with\n" +
 			"--on-unknown-command=stop its node fails, so that a person looks; rerun runs the command\n" +
 			"again, for commands that may be repeated; done takes it for done.",

@@ -84,6 +84,7 @@ func (f *applyFlags) addApply(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.acceptDowntime, "accept-downtime", false, "with --strategy all-at-once: pods of all workers may be disturbed at the same time")
 	flags.StringVar(&f.pauseAfter, "pause-after", "", "stop after the control-plane, or after the first-worker; refit runs resume goes on")
 	flags.DurationVar(&r.Soak, "soak", 0, "how long to wait after a node is back and its workloads have recovered, before the next")
+	flags.StringArrayVar(&r.Probes, "probe-service", nil, "ask this Service, NAMESPACE/NAME[:PORT], from a worker's machine all through the upgrade, and tell how it answered (can be repeated)")
 	flags.BoolVar(&r.SurgeSingletons, "surge-singletons", false, "restart Deployments whose pods can never be evicted, so that their replacements run before the node is drained")
 	flags.StringVar(&r.Upgrade.Hooks.BeforeNode, "before-node", "", "run this command in the shell of this machine before each node")
 	flags.StringVar(&r.Upgrade.Hooks.AfterNode, "after-node", "", "run this command after each node, when its workloads have recovered")

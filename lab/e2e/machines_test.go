@@ -64,12 +64,8 @@ func mustSSH(t *testing.T, l *lab.Lab, args ...string) string {
 // nodes returns the cluster's nodes by name.
 func nodes(t *testing.T, l *lab.Lab) map[string]corev1.Node {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), l.Kubectl(), "--kubeconfig", l.Kubeconfig(), "get", "nodes", "-o", "json").Output()
-	if err != nil {
-		t.Fatalf("get the nodes: %v", err)
-	}
 	var list corev1.NodeList
-	if err := json.Unmarshal(out, &list); err != nil {
+	if err := json.Unmarshal([]byte(kubectl(t, l, "get", "nodes", "-o", "json")), &list); err != nil {
 		t.Fatal(err)
 	}
 	byName := map[string]corev1.Node{}
@@ -77,28 +73,6 @@ func nodes(t *testing.T, l *lab.Lab) map[string]corev1.Node {
 		byName[n.Name] = n
 	}
 	return byName
-}
-
-// wantNodes wants every node Ready, with the kubelet that want has for its name,
-// and none of them cordoned.
-func wantNodes(t *testing.T, l *lab.Lab, want map[string]string) {
-	t.Helper()
-	got := nodes(t, l)
-	if len(got) != len(want) {
-		t.Errorf("there are %d nodes, want %d", len(got), len(want))
-	}
-	for name, version := range want {
-		n := got[name]
-		if v := n.Status.NodeInfo.KubeletVersion; v != version {
-			t.Errorf("%s has kubelet %q, want %s", name, v, version)
-		}
-		if !ready(n) {
-			t.Errorf("%s is not Ready", name)
-		}
-		if n.Spec.Unschedulable {
-			t.Errorf("%s is cordoned", name)
-		}
-	}
 }
 
 func ready(n corev1.Node) bool {
@@ -110,18 +84,16 @@ func ready(n corev1.Node) bool {
 	return false
 }
 
-// wantAnswers wants the Service to answer, through every machine, from every worker, and to
-// be resolved by the cluster's DNS.
-func wantAnswers(t *testing.T, l *lab.Lab) {
+// wantAnswers wants the Service to answer, through every machine, from each of these
+// workers, and to be resolved by the cluster's DNS.
+func wantAnswers(t *testing.T, l *lab.Lab, from ...string) {
 	t.Helper()
 	for _, through := range l.Nodes() {
 		missing := map[string]bool{}
-		for _, m := range l.Nodes() {
-			if m.Role == lab.Worker {
-				missing[m.Name] = true
-			}
+		for _, name := range from {
+			missing[name] = true
 		}
-		eventually(t, fmt.Sprintf("the Service answers through %s from every worker", through.Name), func() error {
+		eventually(t, fmt.Sprintf("the Service answers through %s from %v", through.Name, from), func() error {
 			said, err := get(t, l.AnswerURL(through))
 			node, _, _ := strings.Cut(said, " ")
 			delete(missing, node)

@@ -24,6 +24,7 @@ var phases = [...]struct {
 	{run.StepCordon, phase{"cordon", "cordoning", "no new pods go there"}},
 	{run.StepSurge, phase{"surge", "surging", "replacements of pods that can never be evicted start first"}},
 	{run.StepDrain, phase{"drain", "draining", "pods leave, as fast as their budgets allow"}},
+	{run.StepRetreat, phase{"retreat", "retreating", "its drain stood still: it waits for another turn"}},
 	{run.StepCommand, phase{"work", "working", "the command runs"}},
 	{run.StepReboot, phase{"work", "rebooting", "the reboot is asked for"}},
 	{run.StepReady, phase{"ready", "readying", "the machine comes back"}},

@@ -92,6 +92,12 @@ func (r *Run) Add(e event.Event) {
 			about = e.Pod.String()
 		}
 		r.notices = append(r.notices, notice{Time: e.Time, Kind: "warning", About: about, Message: e.Message, Hint: e.Hint})
+	case event.APIBack, event.ServiceBack, event.ServiceProbed:
+		about := e.Node
+		if e.Probe != nil {
+			about = e.Probe.Service
+		}
+		r.notices = append(r.notices, notice{Time: e.Time, Kind: "probe", About: about, Message: e.Message})
 	case event.Summary:
 		r.waits.closeAll(e.Time)
 	}
