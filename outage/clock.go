@@ -24,6 +24,7 @@ type loss struct {
 	lost    []int // sorted
 	names   map[string]bool
 	heard   map[string]Renewal
+	quotas  []corev1.ResourceQuota
 	returns float64 // never: for ever
 	halted  string
 	// unscheduled: nobody is left to find nodes for new pods.

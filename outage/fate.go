@@ -72,6 +72,9 @@ func (l *loss) decide(j *judged, jobs map[*cluster.Workload]*tries) {
 		}
 	case w.Kind == "DaemonSet" && known: // wants a pod on this very node (nodeShouldRunDaemonPod in pkg/controller/daemon)
 		j.fate, j.why = FateStuck, fmt.Sprintf("%s makes another one there when the taint is gone", name)
+		if gone, why := l.removed(j); gone != nil {
+			j.fate, j.why = FateReplaced, why+", and "+j.why
+		}
 	case known:
 		j.fate, j.renewed = FateReplaced, true
 		j.why = fmt.Sprintf("%s makes another one", name)

@@ -6,6 +6,8 @@ package outage
 import (
 	"cmp"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // Fate is what becomes of a pod of a lost node. It is part of the contract of the
@@ -48,6 +50,9 @@ type Request struct {
 	// by the clock of the API server, as far as that is known: see Silent. Nodes of which
 	// nothing is known are taken to have worked until now. It may be nil.
 	Heard map[string]Renewal
+	// Quotas are those of the cluster. Which of them may refuse new pods is told in
+	// Forecast.Remarks; whether replacements fit is judged without them.
+	Quotas []corev1.ResourceQuota
 }
 
 // Renewal is when a lease was last renewed: at At, and somewhere from Earliest to Latest.

@@ -58,7 +58,7 @@ func (r *Request) checkFor() error {
 
 // lose works out what happens to the nodes; fates does it for their pods.
 func (g *ground) lose(lost []int, r Request) *loss {
-	l := &loss{ground: g, lost: lost, names: map[string]bool{}, heard: r.Heard, returns: never}
+	l := &loss{ground: g, lost: lost, names: map[string]bool{}, heard: r.Heard, quotas: r.Quotas, returns: never}
 	if r.For > 0 {
 		l.returns = r.For.Seconds()
 	}

@@ -47,6 +47,7 @@ func (l *loss) remarks(f *Forecast, list []judged) []string {
 		}
 		say("pods that are deleted %s are not evicted: disruption budgets are not asked%s", because, below(f))
 	}
+	out = append(out, shortOf(l.quotas, list)...)
 	if len(f.Workloads) > 0 && l.halted == "" {
 		if first := earliestUnknown(f); first > 0 {
 			say("until a node is Unknown, at %s or so, its pods count as Ready, and Services go on sending to them", clockTime(first))

@@ -22,11 +22,12 @@ const collects = 20 * time.Second
 //
 // It is removed at once if its grace period is 0. If its node is said to be out of service, and
 // not Ready, whoever collects what is left of pods removes it (gcTerminating in the same file).
-// If the node is back before the pod is deleted, its kubelet ends it. A finalizer keeps it.
+// If the node is back before the pod is deleted, its kubelet ends it. A finalizer keeps it, and
+// nobody removes anything without a control plane.
 func (l *loss) removed(j *judged) (gone *Moment, why string) {
 	p, at := j.pod, j.when.at
 	switch {
-	case at == nil || len(finalizers(p.Pod)) > 0:
+	case at == nil || len(finalizers(p.Pod)) > 0 || l.halted != "":
 		return nil, ""
 	case vanishes(p):
 		return at, "its grace period is 0, so it is gone at once"

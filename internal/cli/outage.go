@@ -118,15 +118,14 @@ func (a *app) outage(cmd *cobra.Command, f *outageFlags, args []string) error {
 	}
 	parameters, assumptions := outage.ReadParameters(snapshot)
 	leases, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{})
-	switch {
-	case err == nil:
-		assumptions = append(assumptions, parameters.ReadLeases(snapshot, leases.Items)...)
-	case apierrors.IsForbidden(err):
+	if apierrors.IsForbidden(err) {
 		assumptions = append(assumptions, "the leases in namespace "+corev1.NamespaceNodeLease+" may not be read: nodes are taken to have worked until now, unless they are Unknown")
-		leases = &coordinationv1.LeaseList{}
-	default:
+		leases, err = &coordinationv1.LeaseList{}, nil
+	}
+	if err != nil {
 		return interrupted(ctx, fmt.Errorf("read the leases of the nodes: %w", err))
 	}
+	assumptions = append(assumptions, parameters.ReadLeases(snapshot, leases.Items)...)
 	if err := f.give(cmd, &parameters); err != nil {
 		return err
 	}
@@ -144,7 +143,15 @@ func (a *app) outage(cmd *cobra.Command, f *outageFlags, args []string) error {
 		}
 		return v.writeRanks(a.Out, a.output, hurts)
 	}
-	r := outage.Request{Nodes: names, For: f.away, Heard: outage.Silent(snapshot, leases.Items, parameters)}
+	quotas, err := client.CoreV1().ResourceQuotas("").List(ctx, metav1.ListOptions{})
+	if apierrors.IsForbidden(err) {
+		v.Assumptions = append(v.Assumptions, "the resource quotas may not be read: whether they leave room for new pods is not known")
+		quotas, err = &corev1.ResourceQuotaList{}, nil
+	}
+	if err != nil {
+		return interrupted(ctx, fmt.Errorf("read the resource quotas: %w", err))
+	}
+	r := outage.Request{Nodes: names, For: f.away, Heard: outage.Silent(snapshot, leases.Items, parameters), Quotas: quotas.Items}
 	if r.Nodes, err = f.choose(snapshot, names, selector); err != nil {
 		return usageError(err)
 	}
