@@ -172,6 +172,9 @@ func expiry(found *coordinationv1.Lease, now time.Time) (wait time.Duration, err
 	if found.Spec.AcquireTime != nil {
 		e.Since = found.Spec.AcquireTime.Time
 	}
+	if !idPattern.MatchString(run) { // see Exclusively
+		return 0, hint.Wrap(e, "wait for it to end; if its process is dead, the lock expires by itself")
+	}
 	return 0, hint.Wrap(e, "wait for that run to end; if its process is dead, resume it on %s: refit runs resume %s", host, run)
 }
 

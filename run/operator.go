@@ -284,16 +284,7 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 	if err != nil {
 		return Outcome{}, err
 	}
-	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
-	kept := make(chan struct{})
-	go func() { defer close(kept); lock.keep(keeping) }()
-	defer func() {
-		stop()
-		<-kept
-		releasing, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseLimit)
-		defer cancel()
-		_ = lock.release(releasing) // it expires by itself
-	}()
+	defer lock.held(ctx)()
 
 	sink, stopRecording := o.recording(ctx, watcher, journal, spec)
 	defer stopRecording()

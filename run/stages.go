@@ -72,6 +72,16 @@ type Stage struct {
 	// Pause stops the run when the stage is done, and says why, as in "after the
 	// control plane". Resuming goes on behind it.
 	Pause string `json:"pause,omitempty"`
+	// Expected is when the plan expected each node's visit, for the report. Nothing goes by it.
+	Expected []Expected `json:"expected,omitempty"`
+}
+
+// Expected is when a visit to a node was expected to begin, in seconds from the beginning
+// of the run, and how long it was to take.
+type Expected struct {
+	Node    string  `json:"node"`
+	Start   float64 `json:"startSeconds"`
+	Seconds float64 `json:"seconds"`
 }
 
 // String names the stage in messages.

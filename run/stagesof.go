@@ -23,13 +23,14 @@ const (
 func StagesOf(p *upgrade.Plan, gate Gate) (stages []Stage, held map[string][]string) {
 	held = map[string][]string{}
 	firstWorker := gate == AfterFirstWorker
+	begin := 0.0 // of the hop
 	for _, hop := range p.Hops {
 		version := hop.To.String()
 		for i := range hop.ControlPlane {
 			v := &hop.ControlPlane[i]
 			noteHeld(held, v)
 			stages = append(stages, Stage{
-				Role: roleOf(v.Role), Version: version, Nodes: []string{v.Node},
+				Role: roleOf(v.Role), Version: version, Nodes: []string{v.Node}, Expected: expected(begin, hop.ControlPlane[i:i+1]),
 				KubeletLater: v.Role != upgrade.ControlPlaneKubelet &&
 					!slices.ContainsFunc(v.Steps, func(s upgrade.Step) bool { return s.Name == upgrade.StepKubelet }),
 			})
@@ -43,14 +44,26 @@ func StagesOf(p *upgrade.Plan, gate Gate) (stages []Stage, held map[string][]str
 			workers = append(workers, hop.Workers[i].Node)
 		}
 		if firstWorker && len(workers) > 0 {
-			stages = append(stages, Stage{Role: Workers, Version: version, Nodes: workers[:1], Pause: "after the first worker"})
-			workers, firstWorker = workers[1:], false
+			stages = append(stages, Stage{
+				Role: Workers, Version: version, Nodes: workers[:1], Pause: "after the first worker", Expected: expected(begin, hop.Workers[:1]),
+			})
+			workers, hop.Workers, firstWorker = workers[1:], hop.Workers[1:], false
 		}
 		if len(workers) > 0 {
-			stages = append(stages, Stage{Role: Workers, Version: version, Nodes: slices.Sorted(slices.Values(workers))})
+			stages = append(stages, Stage{Role: Workers, Version: version, Nodes: slices.Sorted(slices.Values(workers)), Expected: expected(begin, hop.Workers)})
 		}
+		begin += hop.Seconds
 	}
 	return stages, held
+}
+
+// expected is what the plan says of when visits of a hop that begins then take place.
+func expected(begin float64, visits []upgrade.NodeSteps) []Expected {
+	var all []Expected
+	for i := range visits {
+		all = append(all, Expected{Node: visits[i].Node, Start: begin + visits[i].Start, Seconds: visits[i].Seconds})
+	}
+	return all
 }
 
 func roleOf(r upgrade.Role) Role {

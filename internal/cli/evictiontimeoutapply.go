@@ -24,6 +24,8 @@ type timeoutsSet struct {
 	// then. Flags are the flags of kube-apiserver that it is about.
 	Advice string      `json:"advice,omitempty"`
 	Flags  []flagToSet `json:"flags,omitempty"`
+	// Cluster is what became of the default, with --cluster.
+	Cluster *clusterSet `json:"cluster,omitempty"`
 }
 
 // flagToSet is a flag of kube-apiserver that would have to be changed: Default says what

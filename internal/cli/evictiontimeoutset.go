@@ -35,25 +35,34 @@ type workloadArgs struct {
 
 func newEvictionTimeoutSetCommand(a *app) *cobra.Command {
 	var (
-		args   workloadArgs
-		dryRun string
+		args    workloadArgs
+		cluster clusterTimeout
+		dryRun  string
 	)
 	cmd := &cobra.Command{
-		Use:   "set DURATION (--workload KIND/NAME... | -l SELECTOR | -n NAMESPACE | -A)",
-		Short: "Set it for workloads, or say how to set the default",
+		Use:   "set DURATION (--workload KIND/NAME... | -l SELECTOR | -n NAMESPACE | -A | --cluster)",
+		Short: "Set it for workloads, or the default of the cluster",
 		Long: "Write into the pod template of workloads for how long their pods tolerate a node that is not\n" +
 			"ready or unreachable. A changed template is rolled out: what that means for each workload is\n" +
 			"shown first. Other tolerations stay as they are. Pods of DaemonSets stay on a lost node for\n" +
 			"ever, and the template of a Job cannot be changed: these are left alone.\n\n" +
 			"DURATION is in whole seconds, from 0s to 720h, in d, h, m and s: 30s, 5m, 1h30m.\n\n" +
-			"Without any workloads nothing is changed: it says which flags of kube-apiserver to change, and\n" +
-			"where, for pods that are created afterwards and say nothing themselves.",
+			"With --cluster it sets the default, for pods that are created afterwards and say nothing\n" +
+			"themselves, on a cluster of kubeadm: in the ConfigMap kubeadm-config, so that upgrades keep it,\n" +
+			"and then on each control plane, over SSH. Its API server is started again by its kubelet, and has\n" +
+			"to run with the flags and be ready before the next one. What is shown first is what kubeadm makes\n" +
+			"of its configuration; a manifest that was changed by hand is refused. After an interruption or a\n" +
+			"failure the same command looks at every control plane and does what is left.\n\n" +
+			"Without any workloads and --cluster nothing is changed: it says which flags of kube-apiserver to\n" +
+			"change, and where.",
 		Example: "  # One Deployment and one StatefulSet\n" +
 			"  refit eviction-timeout set 30s -n shop --workload deployment/web --workload statefulset/db\n\n" +
 			"  # All workloads that have this label, in all namespaces; show it only\n" +
 			"  refit eviction-timeout set 2m -A -l tier=front --dry-run=server\n\n" +
 			"  # For a script: what became of each workload\n" +
 			"  refit eviction-timeout set 2m -n shop --yes -o json | jq -r '.workloads[] | [.name, .result] | @tsv'\n\n" +
+			"  # The default, on every control plane of a cluster of kubeadm\n" +
+			"  refit eviction-timeout set 1m --cluster\n\n" +
 			"  # Which flags of the API server?\n" +
 			"  refit eviction-timeout set 1m",
 		Args: usageArgs(func(_ *cobra.Command, words []string) error {
@@ -70,6 +79,12 @@ func newEvictionTimeoutSetCommand(a *app) *cobra.Command {
 			how, err := parseDryRun(dryRun)
 			if err != nil {
 				return err
+			}
+			if err := cluster.parse(cmd.Flags()); err != nil {
+				return usageError(err)
+			}
+			if cluster.wanted {
+				return a.setClusterTimeout(cmd.Context(), seconds, cluster, how)
 			}
 			wanted, err := args.parse(cmd.Flags())
 			if err != nil {
@@ -95,6 +110,7 @@ func newEvictionTimeoutSetCommand(a *app) *cobra.Command {
 	f.StringArrayVar(&args.names, "workload", nil, "a workload, as KIND/NAME in the namespace of --namespace (can be repeated)")
 	f.StringVarP(&args.selector, "selector", "l", "", "label selector of the workloads")
 	f.BoolVarP(&args.all, "all-namespaces", "A", false, "workloads of all namespaces")
+	cluster.add(f)
 	a.offerNames(cmd, "workload", false, a.workloadNames)
 	dryRunFlag(cmd, &dryRun)
 	a.yesFlag(cmd)

@@ -13,19 +13,29 @@ import (
 	"refit.dev/refit/upgrade"
 )
 
-// machines opens the way to machines, to look at them. What the function returns has to
-// be called in the end.
-func (a *app) machines(access inventory.Access) (upgrade.Hosts, func() error, error) {
+// openMachines opens the way to machines, and says what of the settings is left out.
+// Whoever asked for them closes them.
+func (a *app) openMachines(access inventory.Access) (*inventory.Machines, error) {
 	options, err := remote.DefaultOptions()
 	if err != nil {
-		return nil, nil, usageError(err)
+		return nil, usageError(err)
 	}
 	machines, err := inventory.Open(access, options)
 	if err != nil {
-		return nil, nil, usageError(err)
+		return nil, usageError(err)
 	}
 	for _, w := range machines.Warnings() {
 		a.say("warning: " + report.Printable(w))
+	}
+	return machines, nil
+}
+
+// machines opens the way to machines, to look at them. What the function returns has to
+// be called in the end.
+func (a *app) machines(access inventory.Access) (upgrade.Hosts, func() error, error) {
+	machines, err := a.openMachines(access)
+	if err != nil {
+		return nil, nil, err
 	}
 	reach := func(node *corev1.Node) (host.Machine, error) { return machines.Machine(node, "") }
 	return upgrade.Machines{Reach: reach}, machines.Close, nil

@@ -6,10 +6,12 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
 )
@@ -60,6 +62,11 @@ func writeRun(w io.Writer, format string, s *run.Status) error {
 		"what:             " + act(s.Spec),
 		"max unavailable:  " + s.Spec.MaxUnavailable.String(),
 	}
+	if s.Spec.Upgrade != nil {
+		for i, stage := range s.Spec.Upgrade.Stages {
+			head = append(head, fmt.Sprintf("stage %-12s%s: %s", fmt.Sprintf("%d of %d:", i+1, len(s.Spec.Upgrade.Stages)), stage, phrase.Few(stage.Nodes, 5)))
+		}
+	}
 	if s.Phase == run.PhaseRunning {
 		head = append(head, fmt.Sprintf("process:          %d on %s", s.Process.PID, s.Process.Host))
 	}
@@ -71,11 +78,38 @@ func writeRun(w io.Writer, format string, s *run.Status) error {
 	}
 	return writeTable(w, func(row func(cells ...any)) {
 		row("NODE", "STANDING", "STEP", "EVICTED", "TOOK", "REASON")
-		for _, target := range s.Spec.Nodes {
-			n := s.Nodes[target.Name]
-			row(target.Name, n.Standing, dash(string(n.Step)), n.Evicted, took(n), n.Reason)
+		for _, name := range inTurn(s.Spec) {
+			n := s.Nodes[name]
+			row(name, standing(s.Spec, n), dash(string(n.Step)), n.Evicted, took(n), n.Reason)
 		}
 	})
+}
+
+// inTurn are the nodes of a run: those of an upgrade in the order of its stages.
+func inTurn(s *run.Spec) []string {
+	var names []string
+	if s.Upgrade != nil {
+		for _, stage := range s.Upgrade.Stages {
+			names = append(names, stage.Nodes...)
+		}
+	}
+	for _, target := range s.Nodes {
+		names = append(names, target.Name)
+	}
+	seen := map[string]bool{}
+	return slices.DeleteFunc(names, func(name string) bool {
+		before := seen[name]
+		seen[name] = true
+		return before
+	})
+}
+
+// standing is where a node stands, for people.
+func standing(s *run.Spec, n *run.NodeStatus) string {
+	if s.Upgrade != nil && n.Standing == run.Maintained {
+		return "upgraded"
+	}
+	return string(n.Standing)
 }
 
 func act(s *run.Spec) string {

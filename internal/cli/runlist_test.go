@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"strings"
 	"testing"
 
 	"refit.dev/refit/run"
@@ -18,5 +19,35 @@ func TestWhatARunDoes(t *testing.T) {
 		if got := act(&spec); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+func TestNodesOfAnUpgradeAreInTheirTurn(t *testing.T) {
+	spec := &run.Spec{
+		Run: "20261122-150405-abcd", Nodes: []run.Target{{Name: "a-1"}, {Name: "cp-1"}, {Name: "cp-2"}},
+		Upgrade: &run.Upgrade{To: "v1.37.2", Stages: []run.Stage{
+			{Role: run.FirstControlPlane, Version: "v1.37.2", Nodes: []string{"cp-1"}},
+			{Role: run.OtherControlPlane, Version: "v1.37.2", Nodes: []string{"cp-2"}},
+			{Role: run.ControlPlaneKubelet, Version: "v1.37.2", Nodes: []string{"cp-1"}},
+			{Role: run.Workers, Version: "v1.37.2", Nodes: []string{"a-1"}},
+		}},
+	}
+	status := &run.Status{Spec: spec, Phase: run.PhaseStopped, Nodes: map[string]*run.NodeStatus{
+		"cp-1": {Standing: run.Maintained}, "cp-2": {Standing: run.Failed}, "a-1": {Standing: run.Waiting},
+	}}
+	var out strings.Builder
+	if err := writeRun(&out, "text", status); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"what:             upgrade to v1.37.2\n", "stage 1 of 4:     first control plane to v1.37.2: cp-1\n", "stage 4 of 4:     workers to v1.37.2: a-1\n",
+		"\ncp-1   upgraded", "\ncp-2   failed",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	if strings.Index(out.String(), "\ncp-2 ") > strings.Index(out.String(), "\na-1 ") {
+		t.Errorf("the worker comes first:\n%s", out.String())
 	}
 }

@@ -23,9 +23,10 @@ func newRunsCommand(a *app) *cobra.Command {
 	list := newRunsListCommand(a)
 	cmd := &cobra.Command{
 		Use:   "runs",
-		Short: "Show, report, resume and abort runs of maintenance",
-		Long: "Every run of refit maintain has a journal in the state directory of this machine: what was\n" +
-			"about to be done, and what was done. These commands read it, carry a run on, or give it up.",
+		Short: "Show, report, resume and abort runs of maintenance and upgrades",
+		Long: "Every run of refit maintain and of refit upgrade apply has a journal in the state directory of\n" +
+			"this machine: what was about to be done, and what was done. These commands read it, carry a run\n" +
+			"on, or give it up.",
 		Example: "  # What did refit do?\n" +
 			"  refit runs list\n\n" +
 			"  # A page about the newest run, to look at and to pass on\n" +

@@ -24,9 +24,7 @@ type chart struct {
 func (r *Run) outIntervals() []interval {
 	var out []interval
 	for _, n := range r.nodes {
-		if from, to, ok := n.out(r.timeline.end()); ok {
-			out = append(out, interval{from, to})
-		}
+		out = append(out, n.outs(r.timeline.end())...)
 	}
 	return out
 }

@@ -24,8 +24,12 @@ func Load(store *run.Store, id string, now time.Time) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	planned, planErr := store.Plan(id)
-	r := New(status, records, PlannedBy(planned), now)
+	made, planErr := store.Plan(id)
+	planned := PlannedBy(made)
+	if status.Spec.Upgrade != nil { // the plan of its drains knows nothing of stages
+		planned, planErr = PlannedUpgrade(status.Spec.Upgrade), nil
+	}
+	r := New(status, records, planned, now)
 	if planErr != nil {
 		r.missing = append(r.missing, fmt.Sprintf("What was planned is missing here: %v.", planErr))
 	}

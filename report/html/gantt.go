@@ -5,10 +5,12 @@ package html
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"refit.dev/refit/internal/phrase"
+	"refit.dev/refit/kubeadm"
 	"refit.dev/refit/run"
 )
 
@@ -21,18 +23,40 @@ var phases = [...]struct {
 	step run.Step
 	phase
 }{
+	{run.Step(kubeadm.StepRepository), fetching},
+	{run.Step(kubeadm.StepLists), fetching},
+	{run.Step(kubeadm.StepDownload), fetching},
+	{run.Step(kubeadm.StepImages), fetching},
+	{run.Step(kubeadm.StepKubeadm), installing},
+	{run.Step(kubeadm.StepManifests), upgrading},
+	{run.Step(kubeadm.StepUpgrade), upgrading},
 	{run.StepCordon, phase{"cordon", "cordoning", "no new pods go there"}},
 	{run.StepSurge, phase{"surge", "surging", "replacements of pods that can never be evicted start first"}},
 	{run.StepDrain, phase{"drain", "draining", "pods leave, as fast as their budgets allow"}},
 	{run.StepRetreat, phase{"retreat", "retreating", "its drain stood still: it waits for another turn"}},
 	{run.StepCommand, phase{"work", "working", "the command runs"}},
 	{run.StepReboot, phase{"work", "rebooting", "the reboot is asked for"}},
+	{run.Step(kubeadm.StepKubelet), installing},
+	{run.Step(kubeadm.StepRestart), phase{"ready", "restarting", "the kubelet is started again"}},
 	{run.StepReady, phase{"ready", "readying", "the machine comes back"}},
+	{run.StepVerify, phase{"verify", "verifying", "what the machine really runs is looked at"}},
+	{run.Step(kubeadm.StepHolds), tidying},
+	{run.Step(kubeadm.StepClean), tidying},
 	{run.StepUncordon, phase{"uncordon", "uncordoning", "pods may go there again"}},
 	{run.StepRecover, phase{"recover", "recovering", "evicted workloads get back to strength"}},
 	{run.StepSoak, phase{"soak", "soaking", "its slot is kept for a while, to see that all is well"}},
+	{run.StepBeforeNode, phase{"other", "hook before", "the operator's own command runs"}},
+	{run.StepAfterNode, phase{"other", "hook after", "the operator's own command runs"}},
 	{"", phase{"other", "", ""}},
 }
+
+// Several steps of an upgrade are one phase.
+var (
+	fetching   = phase{"fetch", "fetching", "packages and images are brought to the machine"}
+	installing = phase{"install", "installing", "packages are installed"}
+	upgrading  = phase{"work", "kubeadm", "it upgrades what runs from it: on a control plane its components, one by one"}
+	tidying    = phase{"cordon", "tidying", "packages are held again, copies removed"}
+)
 
 func phaseOf(step run.Step) phase {
 	for _, p := range &phases {
@@ -57,7 +81,7 @@ type row struct {
 	Name, Standing, Class, Took string
 	Label                       string // the bar, in words
 	Bars                        []bar
-	Plan                        *planBar
+	Plans                       []planBar
 	Phases                      []phaseRow
 	Details                     []fact
 	Waits                       []string
@@ -93,7 +117,7 @@ func (r *Run) groups(s scale) ([]group, []phase) {
 		}
 	}
 	for _, p := range &phases {
-		if used[p.step] {
+		if used[p.step] && !slices.Contains(legend, p.phase) {
 			legend = append(legend, p.phase)
 		}
 	}
@@ -128,17 +152,22 @@ func (r *Run) row(n *node, s scale) row {
 		out.Phases = append(out.Phases, phaseRow{p.Name, r.since(segment.from), duration(took), note})
 		words = append(words, fmt.Sprintf("%s from %s for %s", p.Name, r.since(segment.from), duration(took)))
 	}
-	if p := n.planned; p != nil {
-		title := fmt.Sprintf("planned from %s, empty at %s, done at %s", clock(p.Start), clock(p.Drained), clock(p.End))
+	for _, p := range n.planned {
+		title := "from " + clock(p.Start)
+		if p.Drained > 0 {
+			title += ", empty at " + clock(p.Drained)
+		}
+		title += ", done at " + clock(p.End)
 		if p.Start < s.length {
 			x := s.percent(p.Start)
-			out.Plan = &planBar{X: number(x), W: number(s.percent(p.End) - x), Title: title}
-			if p.Drained < s.length {
-				out.Plan.Drained = number(s.percent(p.Drained))
+			bar := planBar{X: number(x), W: number(s.percent(p.End) - x), Title: "planned " + title}
+			if p.Drained > 0 && p.Drained < s.length {
+				bar.Drained = number(s.percent(p.Drained))
 			}
+			out.Plans = append(out.Plans, bar)
 		}
-		words = append(words, title)
-		out.Details = append(out.Details, fact{"Planned", fmt.Sprintf("from %s, empty at %s, done at %s", clock(p.Start), clock(p.Drained), clock(p.End))})
+		words = append(words, "planned "+title)
+		out.Details = append(out.Details, fact{"Planned", title})
 	}
 	out.Label = strings.Join(words, ", ")
 	r.details(n, &out)

@@ -15,7 +15,7 @@ import (
 type node struct {
 	name     string
 	status   *run.NodeStatus
-	planned  *PlannedNode
+	planned  []PlannedNode
 	segments []segment
 	back     time.Time // when it was schedulable again; zero before that
 }
@@ -46,6 +46,7 @@ func (r *Run) record(rec run.Record) {
 	switch rec.Kind {
 	case run.KindStep:
 		switch {
+		case rec.Step == run.StepMachine: // a mark, which takes no time
 		case rec.State == run.Intent:
 			n.segments = append(n.segments, segment{step: rec.Step, from: rec.Time, to: rec.Time, open: true})
 		case rec.State == run.Lost:
@@ -120,15 +121,19 @@ func (n *node) took(t *timeline) time.Duration {
 	return sum
 }
 
-// out is when the node was out: from its cordon until it was schedulable again.
-// One that failed or was left stays out; ok is false for one that never was.
-func (n *node) out(end time.Time) (from, to time.Time, ok bool) {
-	if len(n.segments) == 0 {
-		return from, to, false
+// outs is when the node was out: each time from its cordon until it was schedulable again.
+// One that failed or was left stays out. A control plane that is upgraded is visited before
+// it is cordoned, or without, and is not out then.
+func (n *node) outs(end time.Time) []interval {
+	var all []interval
+	for _, s := range n.segments {
+		last := len(all) - 1
+		switch {
+		case s.step == run.StepCordon && (last < 0 || !all[last].to.Equal(end)):
+			all = append(all, interval{s.from, end})
+		case s.step == run.StepUncordon && !s.failed && !s.open && last >= 0:
+			all[last].to = s.to
+		}
 	}
-	from, to = n.segments[0].from, end
-	if !n.back.IsZero() {
-		to = n.back
-	}
-	return from, to, true
+	return all
 }

@@ -40,12 +40,13 @@ const (
 type page struct {
 	Style                     template.CSS
 	ID, Headline, Lead        string
+	Brand, Work               string // what the run did to the nodes
 	State, Class, Explanation string
 	Created                   time.Time
 	Tiles                     []tile
 	Missing                   []string
 	Overview                  *chart
-	HasPlan                   bool
+	HasPlan, HasNotches       bool
 	PlanNote                  string
 	Legend                    []phase
 	Axis                      axis
@@ -118,12 +119,15 @@ func (r *Run) page() *page {
 	s, cut := r.scale()
 	p := &page{
 		ID: r.status.Spec.Run, Created: r.status.Spec.Created.UTC(),
-		HasPlan: len(r.planned.Nodes) > 0,
-		Axis:    axis{s.ticks(), s.pauses()},
+		HasPlan: len(r.planned.Nodes) > 0, HasNotches: slices.ContainsFunc(r.planned.Nodes, func(n PlannedNode) bool { return n.Drained > 0 }),
+		Axis: axis{s.ticks(), s.pauses()},
 	}
 	r.outcome(p)
 	p.Overview = r.overview(s)
 	p.Groups, p.Legend = r.groups(s)
+	if g, ok := r.outages.group(r, s); ok {
+		p.Groups, p.Legend = append([]group{g}, p.Groups...), append(p.Legend, awayPhase)
+	}
 	r.budgetCharts(p, s)
 	r.waitRows(p)
 	p.Moves = r.movesView()
@@ -166,7 +170,11 @@ func (r *Run) scale() (s scale, cut bool) {
 // outcome says what became of the run.
 func (r *Run) outcome(p *page) {
 	total, done := len(r.nodes), r.status.Count(run.Maintained)
-	p.Headline = fmt.Sprintf("%d of %s maintained", done, phrase.Count(total, "node"))
+	p.Brand, p.Work = "maintenance report", "maintenance"
+	if r.upgrades() {
+		p.Brand, p.Work = "upgrade report", "upgrade"
+	}
+	p.Headline = fmt.Sprintf("%d of %s %s", done, phrase.Count(total, "node"), r.done())
 	p.Lead = act(r.status.Spec)
 	p.Explanation = r.status.Reason
 	switch r.status.Phase {
@@ -202,7 +210,7 @@ func act(s *run.Spec) string {
 
 func (r *Run) tiles(s scale) []tile {
 	total, done, failed := len(r.nodes), r.status.Count(run.Maintained), r.status.Count(run.Failed)
-	nodes := tile{Label: "Nodes maintained", Value: fmt.Sprintf("%d/%d", done, total), Note: "none failed"}
+	nodes := tile{Label: "Nodes " + r.done(), Value: fmt.Sprintf("%d/%d", done, total), Note: "none failed"}
 	if failed > 0 {
 		nodes.Note, nodes.Class = fmt.Sprintf("%d failed", failed), "bad"
 	}
@@ -236,6 +244,9 @@ func (r *Run) tiles(s scale) []tile {
 		busiest.Note = strings.TrimPrefix(busiest.Note+", at "+clock(at.Sub(r.timeline.begin())), ", ")
 	}
 	out = append(out, busiest)
+	if t, ok := r.outages.tile(r.timeline.end()); ok {
+		out = append(out, t)
+	}
 	if n := len(r.budgets.by); n > 0 {
 		t := tile{Label: "Budgets exceeded", Note: "of " + fmt.Sprint(n)}
 		var names []string

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"refit.dev/refit/plan"
+	"refit.dev/refit/run"
 )
 
 // Planned is what a plan expected of a run. All times count from the run's begin.
@@ -20,8 +21,8 @@ type Planned struct {
 	MovesPerPod float64
 }
 
-// PlannedNode is what the plan expected of a node: when its maintenance begins,
-// when its last pod is gone, and when its slot is free again.
+// PlannedNode is what the plan expected of a visit to a node: when it begins, when the
+// last pod is gone (0 if the plan does not say), and when the slot is free again.
 type PlannedNode struct {
 	Name                string
 	Start, Drained, End time.Duration
@@ -36,6 +37,19 @@ func PlannedBy(p *plan.Plan) Planned {
 	for _, n := range p.Nodes {
 		if n.Start != nil && n.Drained != nil && n.Done != nil {
 			out.Nodes = append(out.Nodes, PlannedNode{Name: n.Name, Start: length(*n.Start), Drained: length(*n.Drained), End: length(*n.Done)})
+		}
+	}
+	return out
+}
+
+// PlannedUpgrade is what was expected of the stages of an upgrade.
+func PlannedUpgrade(u *run.Upgrade) Planned {
+	var out Planned
+	for _, stage := range u.Stages {
+		for _, x := range stage.Expected {
+			end := length(x.Start + x.Seconds)
+			out.Nodes = append(out.Nodes, PlannedNode{Name: x.Node, Start: length(x.Start), End: end})
+			out.Predicted = max(out.Predicted, end)
 		}
 	}
 	return out

@@ -25,7 +25,19 @@ type Run struct {
 	waits   waits
 	moves   moves
 	budgets budgets
+	outages outages
 	notices []notice
+}
+
+// upgrades tells whether the run is an upgrade, and not maintenance.
+func (r *Run) upgrades() bool { return r.status.Spec.Upgrade != nil }
+
+// done is what is said of a node with which the run is done.
+func (r *Run) done() string {
+	if r.upgrades() {
+		return "upgraded"
+	}
+	return "maintained"
 }
 
 // notice is something that a person should read.
@@ -49,7 +61,7 @@ func New(status *run.Status, records []run.Record, planned Planned, now time.Tim
 	}
 	for _, p := range planned.Nodes {
 		if n := r.byName[p.Name]; n != nil {
-			n.planned = &p
+			n.planned = append(n.planned, p)
 		}
 	}
 	r.waits.init()
@@ -92,7 +104,12 @@ func (r *Run) Add(e event.Event) {
 			about = e.Pod.String()
 		}
 		r.notices = append(r.notices, notice{Time: e.Time, Kind: "warning", About: about, Message: e.Message, Hint: e.Hint})
+	case event.APILost:
+		r.outages.began(e)
 	case event.APIBack, event.ServiceBack, event.ServiceProbed:
+		if e.Type == event.APIBack {
+			r.outages.ended(e)
+		}
 		about := e.Node
 		if e.Probe != nil {
 			about = e.Probe.Service
