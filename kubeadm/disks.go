@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/resource"
+
 	"refit.dev/refit/host"
 )
 
@@ -101,4 +103,26 @@ func (r *reader) copies(ctx context.Context) ([]Copy, error) {
 	}
 	slices.SortFunc(all, func(a, b Copy) int { return strings.Compare(a.Path, b.Path) })
 	return all, nil
+}
+
+// evictBelow is the share of the images' filesystem below which the kubelet removes images
+// and evicts pods, unless its configuration says otherwise: evictionHard,
+// imagefs.available<15% (https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/).
+const evictBelow = 15
+
+// ImageFloor is how many bytes of the images' filesystem, of that size, have to stay free
+// for the kubelet; k may be nil.
+func (k *Kubelet) ImageFloor(size int64) int64 {
+	if k == nil || k.EvictionHard["imagefs.available"] == "" {
+		return size / 100 * evictBelow
+	}
+	text := k.EvictionHard["imagefs.available"]
+	if percent, isPercent := strings.CutSuffix(text, "%"); isPercent {
+		if n, err := strconv.ParseFloat(percent, 64); err == nil {
+			return int64(n / 100 * float64(size))
+		}
+	} else if q, err := resource.ParseQuantity(text); err == nil {
+		return q.Value()
+	}
+	return size / 100 * evictBelow
 }

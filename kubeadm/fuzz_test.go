@@ -76,7 +76,6 @@ func FuzzParsers(f *testing.F) {
 		_ = k.parseConfig(text)
 		k.Flags = parseEnvFlags(text)
 		k.flagGates()
-		k.flagNames()
 		_, _ = parseKubeletVersion(text)
 		output := strings.Split(text, "\n")
 		for _, step := range []StepName{StepUpgrade, StepKubeadm} {

@@ -298,22 +298,3 @@ func (k *Kubelet) flagGates() {
 		}
 	}
 }
-
-// operatorFlag tells whether the operator, not kubeadm, set the flag.
-func (k *Kubelet) operatorFlag(name string) bool {
-	return slices.ContainsFunc(k.OperatorFlags, func(flag string) bool {
-		found, _, _ := strings.Cut(flag, "=")
-		return found == "--"+name
-	})
-}
-
-// flagNames returns the names of the flags that are set, sorted.
-func (k *Kubelet) flagNames() []string {
-	var names []string
-	for _, flag := range k.Flags {
-		name, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}

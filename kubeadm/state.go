@@ -5,7 +5,6 @@ package kubeadm
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"refit.dev/refit/skew"
@@ -241,14 +240,6 @@ type Disk struct {
 	Mount     string `json:"mount"`
 	Size      int64  `json:"size"`
 	Available int64  `json:"available"`
-}
-
-// filesystem is what tells filesystems apart: one may be mounted in several places.
-func (d Disk) filesystem() string {
-	if strings.HasPrefix(d.Device, "/") {
-		return d.Device
-	}
-	return d.Mount
 }
 
 // Runtime is the container runtime.

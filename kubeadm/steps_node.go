@@ -198,6 +198,25 @@ func (p StaticPod) problems(listed bool) []string {
 	return nil
 }
 
+// StaticPodProblems says which static pods do not run as their manifests say, and which
+// components of a control plane have no manifest although others have; a sentence each. What
+// an interrupted kubeadm has put aside is no problem: a step of the upgrade puts it back.
+func StaticPodProblems(s State) []string {
+	var list []string
+	if s.Pods == nil || len(s.Pods.Static) == 0 {
+		return nil
+	}
+	for _, component := range Components() {
+		if _, found := s.Pods.Get(component); !found && s.Pods.saved(component) == "" {
+			list = append(list, fmt.Sprintf("%s has no manifest in %s", component, manifestDir))
+		}
+	}
+	for _, pod := range s.Pods.Static {
+		list = append(list, pod.problems(s.Pods.Listed)...)
+	}
+	return list
+}
+
 // sameImage compares the image of a container as the runtime tells it with the one
 // that was asked for. Runtimes that only tell an ID cannot be compared.
 func sameImage(running, wanted string) bool {

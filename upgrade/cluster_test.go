@@ -33,7 +33,7 @@ type town struct {
 // parseTown reads a cluster, one thing a line:
 //
 //	control-plane NAME VERSION [etcd=TAG] [api=VERSION] [proxy=VERSION] [gates=TEXT] [etcd-down] [cordoned] [not-ready] [pods=N]
-//	worker NAME VERSION [proxy=VERSION] [cordoned] [not-ready] [pods=N]
+//	worker NAME VERSION [proxy=VERSION] [cordoned] [not-ready] [runtime=NAME] [pods=N]
 //	config VERSION [external-etcd] [gate=NAME]          kubeadm's record
 //	host NAME {...}                                     what was found on the machine, as YAML; offers=1.37.2,... is short for packages of them
 //	api RESOURCE GROUP VERSION [REMOVED]                a deprecated API that somebody asks for
@@ -137,7 +137,7 @@ func (t *town) addNode(control bool, name, version string, flags map[string]stri
 	t.kubelets[name] = version
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelHostname: name}}}
 	n.Spec.Unschedulable = has("cordoned")
-	n.Status.NodeInfo = corev1.NodeSystemInfo{KubeletVersion: version, ContainerRuntimeVersion: "containerd://2.4.2"}
+	n.Status.NodeInfo = corev1.NodeSystemInfo{KubeletVersion: version, ContainerRuntimeVersion: or("runtime", "containerd://2.4.2")}
 	n.Status.Allocatable = corev1.ResourceList{corev1.ResourcePods: *quantity("110"), corev1.ResourceCPU: *quantity("8"), corev1.ResourceMemory: *quantity("32Gi")}
 	ready := corev1.ConditionTrue
 	if has("not-ready") {

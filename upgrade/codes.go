@@ -30,6 +30,9 @@ const (
 	HostGap      = "host-gap"
 	RebootNeeded = "reboot-required"
 
+	StaticPodWrong = "static-pod"
+	RuntimeOld     = "runtime-old"
+
 	PackageMissing    = "package-unavailable"
 	PackagesUnseen    = "packages-unseen"
 	PackageBroken     = "package-broken"
@@ -37,6 +40,7 @@ const (
 	AutomaticUpgrades = "automatic-upgrades"
 	ImageMissing      = "image-missing"
 	DiskFull          = "disk-space"
+	DiskLow           = "disk-low"
 	KubeadmCopies     = "kubeadm-copies"
 
 	CertificateExpired = "certificate-expired"
@@ -107,6 +111,11 @@ func Codes() []cluster.Code {
 		{Name: RebootNeeded, Severity: cluster.Info, Meaning: "A machine waits for a reboot.",
 			Do: "refit maintain --reboot, before or after the upgrade."},
 
+		{Name: StaticPodWrong, Severity: cluster.Blocker, Meaning: "A static pod of the control plane does not run as its manifest says, or its manifest is not there.",
+			Do: "Look at crictl ps -a and the kubelet's log; a missing manifest may be in /etc/kubernetes/tmp/kubeadm-backup-manifests-*."},
+		{Name: RuntimeOld, Severity: cluster.Warning, Meaning: "A host runs containerd 1, which does not tell the kubelet its cgroup driver. Kubelets want that from 1.38 on (KEP-4033).",
+			Do: "Move to containerd 2."},
+
 		{Name: PackageMissing, Severity: cluster.Blocker, Meaning: "A host's repositories do not have the packages of a version on the way, or could not be asked.",
 			Do: "Add the repository of that minor, refresh the mirror, or choose a patch that all hosts can install."},
 		{Name: PackagesUnseen, Severity: cluster.Warning, Meaning: "A host's repositories were not asked for a version on the way.", Do: "Make the plan anew."},
@@ -118,6 +127,8 @@ func Codes() []cluster.Code {
 		{Name: ImageMissing, Severity: cluster.Info, Meaning: "Images of a version on the way are not on a host yet: they are pulled before anything is touched.", Do: "Make sure that the registry can be reached."},
 		{Name: DiskFull, Severity: cluster.Blocker, Meaning: "A host has too little room on a disk for packages, images or kubeadm's copy of etcd's data.",
 			Do: "Make room; what kubeadm has left in /etc/kubernetes/tmp can go."},
+		{Name: DiskLow, Severity: cluster.Warning, Meaning: "After the upgrade a host has less room for images than its kubelet keeps free: it removes images that nothing runs from, and evicts pods.",
+			Do: "Make room (apt-get clean, crictl rmi --prune), or enlarge the disk."},
 		{Name: KubeadmCopies, Severity: cluster.Info, Meaning: "kubeadm has left copies of etcd's data of earlier upgrades, which it never removes. They are no backups.",
 			Do: "Remove /etc/kubernetes/tmp/kubeadm-backup-etcd-*."},
 

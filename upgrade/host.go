@@ -35,6 +35,8 @@ type Host struct {
 	Disks []Disk `json:"disks,omitempty"`
 	// EtcdBytes is the size of etcd's data, which kubeadm copies on each upgrade.
 	EtcdBytes int64 `json:"etcdBytes,omitempty"`
+	// StaticPods are the problems of its static pods, a sentence each.
+	StaticPods []string `json:"staticPods,omitempty"`
 	// APIServer and Etcd are what the components of a control plane say of their health,
 	// asked from the machine itself; nil where there is none, or it could not be asked.
 	APIServer *Health     `json:"apiServer,omitempty"`
@@ -104,6 +106,8 @@ type Disk struct {
 	Path      string `json:"path"`
 	Mount     string `json:"mount"`
 	Available int64  `json:"available"`
+	// Floor is how much has to stay free, or the kubelet removes images and evicts pods.
+	Floor int64 `json:"floor,omitempty"`
 }
 
 // Certificate is one in a file of the machine.

@@ -134,7 +134,7 @@ func (d *decision) checkDisks(name string, h *Host) {
 	}
 	want(roomPackages, "packages", "/usr", "/")
 	want(roomDownloads, "package files", "/var/cache/apt/archives", "/var/cache/dnf", "/var", "/")
-	want(images, "images", "/var/lib/containerd", "/var/lib/containers/storage", "/var", "/")
+	want(images, "images", append(imageDirs(), "/var", "/")...)
 	if control && h.EtcdBytes > 0 {
 		want(h.EtcdBytes*int64(len(d.plan.Hops))+roomBesideCopy, "kubeadm's copies of etcd", "/etc/kubernetes", "/etc", "/")
 	}
@@ -145,10 +145,20 @@ func (d *decision) checkDisks(name string, h *Host) {
 			d.add(DiskFull, nodeObject(name), "%s has %s free, and %s need about %s", disk.Mount, mebibytes(disk.Available), strings.Join(what[disk.Mount], ", "), mebibytes(needed))
 		}
 	}
+	for _, disk := range h.Disks {
+		if left := disk.Available - need[disk.Mount]; !told[disk.Mount] && left < disk.Floor {
+			told[disk.Mount] = true
+			d.add(DiskLow, nodeObject(name), "%s has %s free, and %s take about %s: below %s the kubelet removes images and evicts pods",
+				disk.Mount, mebibytes(disk.Available), strings.Join(what[disk.Mount], ", "), mebibytes(need[disk.Mount]), mebibytes(disk.Floor))
+		}
+	}
 	if h.CopiesBytes > 0 {
 		d.add(KubeadmCopies, nodeObject(name), "%s of copies in /etc/kubernetes/tmp", mebibytes(h.CopiesBytes))
 	}
 }
+
+// imageDirs are where the runtimes, containerd and CRI-O, keep images.
+func imageDirs() []string { return []string{"/var/lib/containerd", "/var/lib/containers/storage"} }
 
 func mebibytes(n int64) string { return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20) }
 
@@ -190,6 +200,12 @@ func (d *decision) checkMachine(name string, h *Host) {
 	// in k8s.io/system-validators v1.12.1, validators/cgroup_validator_linux.go).
 	if h.CgroupV1 && d.current(name, true) >= cgroupV1Refused && d.runsKubeadm(name) {
 		d.add(CgroupV1Preflight, nodeObject(name), "has cgroup v1 and a kubelet from 1.%d on: kubeadm upgrade refuses that before it begins", cgroupV1Refused)
+	}
+	for _, problem := range h.StaticPods {
+		d.add(StaticPodWrong, nodeObject(name), "%s", problem)
+	}
+	if n := d.Snapshot.Node(name); n != nil && strings.HasPrefix(n.Status.NodeInfo.ContainerRuntimeVersion, "containerd://1.") {
+		d.add(RuntimeOld, nodeObject(name), "runs %s", n.Status.NodeInfo.ContainerRuntimeVersion)
 	}
 	if h.RebootRequired != "" {
 		d.add(RebootNeeded, nodeObject(name), "waits for a reboot: %s", h.RebootRequired)

@@ -62,7 +62,11 @@ func hostOf(s kubeadm.State) Host {
 	}
 	if s.Disks != nil {
 		for _, d := range s.Disks.Filesystems {
-			h.Disks = append(h.Disks, Disk{Path: d.Path, Mount: d.Mount, Available: d.Available})
+			disk := Disk{Path: d.Path, Mount: d.Mount, Available: d.Available}
+			if slices.Contains(imageDirs(), d.Path) {
+				disk.Floor = s.Kubelet.ImageFloor(d.Size)
+			}
+			h.Disks = append(h.Disks, disk)
 		}
 		h.EtcdBytes = s.Disks.Etcd
 	}
@@ -79,6 +83,7 @@ func hostOf(s kubeadm.State) Host {
 	if s.System != nil {
 		h.CgroupV1, h.RebootRequired = s.System.CgroupV1, s.System.RebootRequired
 	}
+	h.StaticPods = kubeadm.StaticPodProblems(s)
 	if x := s.Health; x != nil && x.APIServer.Asked {
 		h.APIServer = &Health{Problem: x.APIServer.Problem}
 	}

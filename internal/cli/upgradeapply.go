@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
@@ -30,10 +31,10 @@ const (
 // applyFlags are those of refit upgrade apply, as given.
 type applyFlags struct {
 	upgradeFlags
-	plan, strategy, pauseAfter string
-	acceptDowntime             bool
-	reach                      sshFlags
-	request                    run.UpgradeRequest
+	plan, out, strategy, pauseAfter string
+	acceptDowntime, dryRun          bool
+	reach                           sshFlags
+	request                         run.UpgradeRequest
 }
 
 func newUpgradeApplyCommand(a *app) *cobra.Command {
@@ -54,6 +55,9 @@ func newUpgradeApplyCommand(a *app) *cobra.Command {
 		Example: "  # See what would be done, then do it\n" +
 			"  refit upgrade plan --to v1.37.2\n" +
 			"  refit upgrade apply --to v1.37.2\n\n" +
+			"  # Save the plan, have it approved, and carry it out if it still holds\n" +
+			"  refit upgrade apply --to v1.37.2 --out upgrade.yaml\n" +
+			"  refit upgrade apply --plan upgrade.yaml\n\n" +
 			"  # Look at the first worker before the others follow\n" +
 			"  refit upgrade apply --to v1.37.2 --yes --pause-after first-worker\n" +
 			"  refit runs resume\n\n" +
@@ -80,6 +84,8 @@ func (f *applyFlags) addApply(flags *pflag.FlagSet) {
 	r, t := &f.request, &f.request.Timeouts
 	*t = run.DefaultTimeouts()
 	flags.StringVar(&f.plan, "plan", "", "carry out the plan that was saved in this file (- is the standard input)")
+	lookFlag(flags, &f.dryRun)
+	flags.StringVar(&f.out, "out", "", "save the plan to this file (- is the standard output), show it, and change nothing")
 	flags.StringVar(&f.strategy, "strategy", strategyRolling, "how workers are upgraded: rolling, or all-at-once, without drains and all of them at the same time")
 	flags.BoolVar(&f.acceptDowntime, "accept-downtime", false, "with --strategy all-at-once: pods of all workers may be disturbed at the same time")
 	flags.StringVar(&f.pauseAfter, "pause-after", "", "stop after the control-plane, or after the first-worker; refit runs resume goes on")
@@ -119,8 +125,16 @@ func (f *applyFlags) completeApply(cmd *cobra.Command) error {
 		if len(said) > 0 {
 			return hint.Wrap(fmt.Errorf("--plan excludes %s: the plan says it", strings.Join(said, ", ")), "make another plan, or leave out what excludes it")
 		}
+		if flags.Changed("out") {
+			return hint.Wrap(errors.New("--plan excludes --out: it is saved already"), "--dry-run looks whether it still holds, and shows it")
+		}
 	} else if err := f.complete(); err != nil {
 		return err
+	}
+	if flags.Changed("out") {
+		if err := checkOut(f.out, upgrade.ReadPlan); err != nil {
+			return err
+		}
 	}
 	switch run.Gate(f.pauseAfter) {
 	case "", run.AfterControlPlane, run.AfterFirstWorker:
@@ -159,7 +173,14 @@ func (a *app) upgradeApply(ctx context.Context, f applyFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := a.showBeforehand(plan); err != nil {
+	look := f.dryRun || f.out != ""
+	saved := upgrade.Save(state, f.intent, plan)
+	if look {
+		err = a.showUpgrade(&saved, f.out == "-" && len(plan.Blockers()) == 0)
+	} else {
+		err = a.showBeforehand(plan)
+	}
+	if err != nil {
 		return err
 	}
 	if n := len(plan.Blockers()); n > 0 {
@@ -193,12 +214,23 @@ func (a *app) upgradeApply(ctx context.Context, f applyFlags) error {
 		for _, w := range prepared.Warnings {
 			a.say("warning: " + report.Printable(w))
 		}
+		if look {
+			return run.Outcome{Result: event.ResultDone}, a.saveUpgrade(f.out, saved)
+		}
 		if err := a.confirm(ctx); err != nil {
 			return run.Outcome{}, err
 		}
 		return prepared.Run(ctx)
 	}()
 	return outcomeError(ctx, outcome, errors.Join(err, reporter.Close()))
+}
+
+// saveUpgrade saves a plan if a file is named for it.
+func (a *app) saveUpgrade(out string, saved upgrade.SavedPlan) error {
+	if out == "" {
+		return nil
+	}
+	return a.savePlan(out, saved, "refit upgrade apply --plan %s carries it out")
 }
 
 // planToApply makes the plan, or reads the one that was saved.

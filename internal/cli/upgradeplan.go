@@ -156,10 +156,8 @@ func (a *app) upgradePlan(ctx context.Context, f upgradeFlags, access *inventory
 		return exitWith(exitBlocked, fmt.Errorf("the plan has %s and was not saved", phrase.Count(len(blockers), "blocker")))
 	case len(blockers) > 0:
 		return exitWith(exitBlocked, nil)
-	case out == "":
-		return nil
 	}
-	return a.savePlan(out, saved, "refit upgrade plan --plan %s looks whether it still holds")
+	return a.saveUpgrade(out, saved)
 }
 
 // showUpgrade writes the plan as data; aside, on stderr, if stdout is for the plan
