@@ -107,11 +107,11 @@ lab-status: ## tell what there is of every lab
 	@go run ./cmd/refit-lab status
 
 .PHONY: e2e
-e2e: bin/refit ## bring labs up and do to them what a user would, and worse (25 minutes, 9 GiB; 40 minutes more the first time); wants root and Docker
+e2e: bin/refit ## upgrade real kubeadm clusters, as users do and through faults; wants root and Docker
 	@go test -tags e2e ./lab/e2e -skip TestSeveralControlPlanes -v -count=1 -timeout 3h
 
 .PHONY: e2e-ha
-e2e-ha: bin/refit ## upgrade three control planes and two workers behind a load balancer, and see that it is not noticed (15 GiB)
+e2e-ha: bin/refit ## upgrade three control planes behind a load balancer, and see that nobody notices
 	@go test -tags e2e ./lab/e2e -run TestSeveralControlPlanes -v -count=1 -timeout 3h
 
 .PHONY: tidy

@@ -60,7 +60,7 @@ func (p *progress) apply(e event.Event) {
 		for _, name := range e.Nodes {
 			p.node(name)
 		}
-	case event.StageStarted:
+	case event.Fetching, event.StageStarted: // fetching comes before the first stage
 		p.upgrade = true
 	case event.Summary:
 		p.summary = &e

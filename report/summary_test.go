@@ -25,3 +25,18 @@ func TestSummaryOfNodesThatAreNotBack(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// An upgrade is called one also if it came no further than to fetch what it needs.
+func TestSummaryOfAnUpgradeThatDidNotBegin(t *testing.T) {
+	p := newProgress()
+	for _, e := range []event.Event{
+		{Type: event.RunStarted, Run: "r", Nodes: []string{"a", "b"}},
+		{Type: event.Fetching, Nodes: []string{"a", "b"}},
+	} {
+		p.apply(e)
+	}
+	lines := summarize(event.Event{Type: event.Summary, Result: event.ResultUnfinished, Message: "node a: the disk is full"}, p, "")
+	if !strings.HasPrefix(lines[0], "0 of 2 nodes upgraded") {
+		t.Error(lines)
+	}
+}

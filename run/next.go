@@ -104,6 +104,9 @@ func Next(v View, spec *Spec, p Progress) Decision {
 	}
 	if failures > spec.MaxFailures {
 		d.Stop = fmt.Sprintf("no new nodes are started, because --max-failures is %d", spec.MaxFailures)
+		if spec.Upgrade != nil { // which has no such flag
+			d.Stop = "no new nodes are started, because an upgrade stops at the first failure"
+		}
 		return d
 	}
 	switch {

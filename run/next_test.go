@@ -45,6 +45,13 @@ func TestNext(t *testing.T) {
 			spec.MaxUnavailable = share
 			d.MaybeScanArgs(t, "max-failures", &spec.MaxFailures)
 			snapshot, p := parseCluster(t, d.Input, spec)
+			if d.HasArg("upgrade") { // of all nodes, as workers
+				stage := Stage{Role: Workers, Version: "v1.37.2"}
+				for _, target := range spec.Nodes {
+					stage.Nodes = append(stage.Nodes, target.Name)
+				}
+				spec.Upgrade = &Upgrade{To: stage.Version, Stages: []Stage{stage}}
+			}
 			return draw(Next(spec.view(snapshot), spec, p))
 		})
 	})
