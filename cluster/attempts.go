@@ -22,6 +22,8 @@ const defaultBackoffLimit = 6
 type Attempts struct {
 	// Over: it is complete, has failed, or is suspended, so that it makes no more pods.
 	Over bool
+	// ManagedBy is who looks after it instead of the Job controller of Kubernetes; "": nobody.
+	ManagedBy string
 	// Failed is how many of its pods have failed, Limit how many may. It fails with
 	// one more.
 	Failed, Limit int32
@@ -53,6 +55,9 @@ func AttemptsOf(j *batchv1.Job) *Attempts {
 		LimitPerIndex: j.Spec.BackoffLimitPerIndex, MaxFailedIndexes: j.Spec.MaxFailedIndexes, Completions: ptr.Deref(j.Spec.Completions, 0),
 		IndexesFailed: indexes(ptr.Deref(j.Status.FailedIndexes, "")), IndexesDone: indexes(j.Status.CompletedIndexes),
 		AfterEnd: ptr.Deref(j.Spec.PodReplacementPolicy, batchv1.TerminatingOrFailed) == batchv1.Failed,
+	}
+	if by := ptr.Deref(j.Spec.ManagedBy, ""); by != batchv1.JobControllerName {
+		a.ManagedBy = by
 	}
 	if u := j.Status.UncountedTerminatedPods; u != nil {
 		a.Failed += int32(len(u.Failed)) //nolint:gosec // a number of pods

@@ -27,7 +27,8 @@ type ControlPlaneProcess struct {
 	Pod       *Pod
 	// Flags maps the name of each flag, without dashes in front and with - for _,
 	// to its value as text: the last one if it is given more than once (all of them, with
-	// commas between, for lists of admission plugins), "true" if it has none. What the text means, and whether it means anything, is not judged.
+	// commas between, for lists: of admission plugins, controllers, feature gates), "true" if it
+	// has none. What the text means, and whether it means anything, is not judged.
 	Flags map[string]string
 }
 
@@ -118,7 +119,7 @@ func readFlags(words []string) map[string]string {
 			}
 		}
 		name, value = strings.ReplaceAll(name, "_", "-"), strings.Trim(value, `"'`)
-		if before, given := flags[name]; given && slices.Contains([]string{pluginsOff, pluginsOnly}, name) {
+		if before, given := flags[name]; given && slices.Contains([]string{pluginsOff, pluginsOnly, "controllers", "feature-gates"}, name) {
 			value = before + "," + value
 		}
 		flags[name] = value

@@ -32,6 +32,7 @@ func TestControlPlaneFlags(t *testing.T) {
 		{"hyperkube", "x", []string{"/hyperkube", "kube-controller-manager", "--a=1"}, nil, "kube-controller-manager a=1"},
 		{"the last one counts", "kube-apiserver", []string{"kube-apiserver", "--a=1", "--a=2"}, nil, "kube-apiserver a=2"},
 		{"lists of plugins add up", "kube-apiserver", []string{"kube-apiserver", "--disable-admission-plugins=A", "--disable_admission_plugins", "B,C"}, nil, "kube-apiserver disable-admission-plugins=A,B,C"},
+		{"so do lists of controllers", "x", []string{"kube-controller-manager", "--controllers=*,-a", "--controllers=-b"}, nil, "kube-controller-manager controllers=*,-a,-b"},
 		{"underscores", "kube-apiserver", []string{"kube-apiserver", "--a_b=c_d"}, nil, "kube-apiserver a-b=c_d"},
 		{"nothing after the end of flags", "kube-apiserver", []string{"kube-apiserver", "--a=1", "--", "--b=2"}, nil, "kube-apiserver a=1"},
 		{"negative number", "kube-apiserver", []string{"kube-apiserver", "--a", "-5"}, nil, "kube-apiserver a=-5"},

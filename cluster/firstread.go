@@ -80,7 +80,7 @@ func (w *Watcher) awaitFirst(ctx context.Context, client kubernetes.Interface, x
 func stillThere(ctx context.Context, client kubernetes.Interface) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	_, err := serverVersion(ctx, client)
+	_, err := greet(ctx, client, clock.RealClock{})
 	return err
 }
 

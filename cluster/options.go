@@ -17,7 +17,8 @@ type options struct {
 	kinds []Kind // nil: all
 }
 
-// WithClock sets the clock that dates Snapshots; the default is the machine's.
+// WithClock sets the clock by which time goes on; the default is the machine's. How far it is
+// from the clock of the API server, which dates Snapshots, is found out.
 func WithClock(c clock.PassiveClock) Option {
 	return func(o *options) { o.clock = c }
 }

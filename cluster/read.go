@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/clock"
 )
 
 const (
@@ -33,7 +35,7 @@ const (
 // left out and told in Unread. Errors carry a hint.
 func Read(ctx context.Context, client kubernetes.Interface, opts ...Option) (*Snapshot, error) {
 	o := newOptions(opts)
-	v, err := serverVersion(ctx, client)
+	v, err := greet(ctx, client, o.clock)
 	if err != nil {
 		return nil, err
 	}
@@ -84,8 +86,8 @@ func Read(ctx context.Context, client kubernetes.Interface, opts ...Option) (*Sn
 	if len(torn) > 0 {
 		unread = append(unread, tornFinding(r.version, torn))
 	}
-	s := assemble(o.clock.Now(), &all, unread)
-	s.Server, s.Emulated = v.server, v.emulated
+	s := assemble(o.clock.Now().Add(v.ahead), &all, unread)
+	s.Server, s.Emulated = v.version, v.emulated
 	if len(torn) == 0 {
 		s.ResourceVersion = r.version
 	}
@@ -168,16 +170,24 @@ func cannotServeVersion(err error) bool {
 		apierrors.IsBadRequest(err) || apierrors.IsInvalid(err)
 }
 
-type versions struct{ server, emulated string }
+// server is what the API server says of itself.
+type server struct {
+	version, emulated string
+	ahead             time.Duration // of the clock of this machine, the one that was given
+}
 
-// serverVersion asks the API server who it is. It is the first request of all,
+// greet asks the API server who it is, and what the time is. It is the first request of all,
 // so its error is the one that tells of an address or of credentials that do not work.
-func serverVersion(ctx context.Context, client kubernetes.Interface) (versions, error) {
-	info, err := discovery.ToServerVersionInterfaceWithContext(client.Discovery()).ServerVersionWithContext(ctx)
+func greet(ctx context.Context, client kubernetes.Interface, c clock.PassiveClock) (server, error) {
+	asking, d, err := dated(client, c)
 	if err != nil {
-		return versions{}, explain(err, "the version of the API server")
+		return server{}, err
 	}
-	v := versions{server: info.GitVersion}
+	info, err := discovery.ToServerVersionInterfaceWithContext(asking).ServerVersionWithContext(ctx)
+	if err != nil {
+		return server{}, explain(err, "the version of the API server")
+	}
+	v := server{version: info.GitVersion, ahead: d.ahead}
 	if info.EmulationMajor != "" && (info.EmulationMajor != info.Major || info.EmulationMinor != info.Minor) {
 		v.emulated = "v" + info.EmulationMajor + "." + info.EmulationMinor
 	}

@@ -20,7 +20,8 @@ import (
 // one may read it from any goroutine and must not change what it points to.
 // Every slice is sorted: nodes by name, everything else by namespace and name.
 type Snapshot struct {
-	// Time is when the snapshot was taken, by the clock of this machine.
+	// Time is when the snapshot was taken, by the clock of the API server, to the second: it
+	// may be compared with the times in objects, whatever this machine's clock says.
 	Time time.Time
 	// Server is what /version says: "v1.37.2", and the emulated "v1.36" if the
 	// server emulates an older minor ("" otherwise).
@@ -90,6 +91,8 @@ type Workload struct {
 	Labels labels.Set
 	// Found tells whether the object itself was read, or only a reference to it.
 	Found bool
+	// Deleting: it is being deleted, so that it makes no more pods.
+	Deleting bool
 	// Desired is how many replicas are wanted: spec.replicas, a DaemonSet's
 	// desiredNumberScheduled, a Job's parallelism; -1 if unknown.
 	Desired int32

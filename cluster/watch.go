@@ -24,10 +24,10 @@ import (
 // called from any goroutine, and what they return is shared: it must not be
 // changed. It is also trimmed, so that it must not be sent back in an update.
 type Watcher struct {
-	options  options
-	versions versions
-	watched  []*watched
-	limits   limits
+	options options
+	server  server
+	watched []*watched
+	limits  limits
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -70,7 +70,8 @@ func Watch(ctx context.Context, client kubernetes.Interface, opts ...Option) (*W
 }
 
 func startWatch(ctx context.Context, client kubernetes.Interface, limits limits, opts ...Option) (*Watcher, error) {
-	v, err := serverVersion(ctx, client)
+	o := newOptions(opts)
+	v, err := greet(ctx, client, o.clock)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +79,7 @@ func startWatch(ctx context.Context, client kubernetes.Interface, limits limits,
 	ctx = klog.NewContext(ctx, logr.FromSlogHandler(quiet{slog.Default().Handler()}))
 	ctx, cancel := context.WithCancel(ctx)
 	w := &Watcher{
-		options: newOptions(opts), versions: v, limits: limits,
+		options: o, server: v, limits: limits,
 		cancel: cancel, done: make(chan struct{}), subs: map[*Subscription]struct{}{},
 	}
 	context.AfterFunc(ctx, func() { w.end(context.Cause(ctx)) })
@@ -251,8 +252,8 @@ func (w *Watcher) Snapshot() *Snapshot {
 			_ = all.add(obj) // every source has a place
 		}
 	}
-	s := assemble(w.options.clock.Now(), &all, w.Unread())
-	s.Server, s.Emulated = w.versions.server, w.versions.emulated
+	s := assemble(w.options.clock.Now().Add(w.server.ahead), &all, w.Unread())
+	s.Server, s.Emulated = w.server.version, w.server.emulated
 	return s
 }
 

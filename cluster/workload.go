@@ -43,7 +43,7 @@ func workloadOf(obj any) *Workload {
 func makeWorkload(group, kind string, meta *metav1.ObjectMeta, desired, ready int32, template *corev1.PodTemplateSpec) *Workload {
 	w := &Workload{
 		Group: group, Kind: kind, Namespace: meta.Namespace, Name: meta.Name, UID: meta.UID, Labels: meta.Labels,
-		Found: true, Desired: desired, Ready: ready,
+		Found: true, Deleting: meta.DeletionTimestamp != nil, Desired: desired, Ready: ready,
 	}
 	if template != nil {
 		w.PodLabels, w.PodSpec = template.Labels, &template.Spec

@@ -24,6 +24,7 @@ type loss struct {
 	lost    []int // sorted
 	names   map[string]bool
 	heard   map[string]Renewal
+	quotas  []corev1.ResourceQuota
 	returns float64 // never: for ever
 	halted  string
 	// unscheduled: nobody is left to find nodes for new pods.
@@ -45,9 +46,9 @@ type clock struct {
 	unknown   *Moment
 	tainted   *Moment
 	untainted string
-	// before is when the taint not-ready was set that the node has already: its
-	// tolerations go on counting from there.
-	before *float64
+	// before: the node has the taint not-ready already, which is exchanged for the other
+	// one, without waiting.
+	before bool
 	// removed is when the taint is taken away again, because all zones are lost.
 	removed float64
 	// maybe: whether it is tainted is chance.
@@ -78,9 +79,13 @@ func (l *loss) tell() {
 		c, z := &l.clocks[i], l.zoneOf[node]
 		c.removed = never
 		at := l.unknown(l.s.Nodes[node])
+		if why, off := l.p.off(nodeLifecycle); off {
+			l.unwatched(i, &at, why)
+			continue
+		}
 		if at.At >= l.returns+l.p.MonitorPeriod.Value.Seconds()/2 {
 			c.untainted = "the node is back before its silence is noticed"
-			c.before = l.taintedFor(node, corev1.TaintNodeNotReady)
+			c.before = l.notReadyBefore(node)
 			continue
 		}
 		c.unknown = &at
@@ -96,6 +101,18 @@ func (l *loss) tell() {
 	l.lookAll()
 	for z := range l.zones {
 		l.taint(z, inZone[z])
+	}
+}
+
+// unwatched is for a node after which nobody looks: it stays what it is.
+func (l *loss) unwatched(i int, unknown *Moment, why string) {
+	c, node := &l.clocks[i], l.lost[i]
+	c.untainted = why
+	if !cluster.Lost(l.s.Nodes[node].Node) {
+		return
+	}
+	if c.unknown = unknown; !l.tainted(i) {
+		c.tainted = nil
 	}
 }
 
@@ -168,6 +185,10 @@ func (l *loss) taint(z int, members []int) {
 	if l.all {
 		mode.Mode, mode.Rate = ModeAll, 0
 	}
+	if _, off := l.p.off(nodeLifecycle); off {
+		mode.Mode, mode.Rate = ModeNormal, 0
+		return
+	}
 	var waiting []int
 	for _, i := range members {
 		if !l.tainted(i) {
@@ -237,32 +258,32 @@ func (l *loss) verdicts(z int) []verdict {
 	return list
 }
 
-// taintedFor is since when a node has one of the two taints; nil: it has not.
-func (l *loss) taintedFor(node int, taint string) *float64 {
-	for _, t := range l.s.Nodes[node].Spec.Taints {
-		if t.Effect == corev1.TaintEffectNoExecute && t.Key == taint && t.TimeAdded != nil {
-			return ptr.To(l.since(t.TimeAdded.Time))
-		}
-	}
-	return nil
-}
-
 // tainted tells whether a node has its taint already, from which it then counts. A new
 // leader counts from when it begins.
 func (l *loss) tainted(i int) bool {
 	c, node := &l.clocks[i], l.lost[i]
-	latest := math.Inf(-1)
-	if l.plane.leaderless(l.names) {
-		latest = takeover
-	}
-	if since := l.taintedFor(node, corev1.TaintNodeUnreachable); since != nil {
-		c.tainted = &Moment{*since, *since, max(*since, latest)}
+	n := l.s.Nodes[node]
+	if k := slices.IndexFunc(n.Spec.Taints, saysUnreachable); k >= 0 && cluster.Lost(n.Node) {
+		since := l.taintedSince(&n.Spec.Taints[k])
+		if math.IsInf(since, -1) {
+			since = min(0, c.unknown.At) // it was not before that
+		}
+		c.tainted = &Moment{since, since, since}
+		if l.plane.leaderless(l.names) {
+			c.tainted.Latest = max(since, takeover)
+		}
 		return true
 	}
-	if c.before = l.taintedFor(node, corev1.TaintNodeNotReady); c.before != nil {
-		c.tainted = ptr.To(c.unknown.plus(0)) // exchanged for the other one, without waiting
+	if c.before = l.notReadyBefore(node); c.before {
+		c.tainted = ptr.To(c.unknown.plus(0))
 	}
-	return c.before != nil
+	return c.before
+}
+
+// notReadyBefore tells whether a node that is not silent yet has the taint of one that says
+// that it is not Ready, or is about to have it instead of the other one.
+func (l *loss) notReadyBefore(node int) bool {
+	return slices.ContainsFunc(l.standingTaints(node), func(t corev1.Taint) bool { return ofHealth(&t) })
 }
 
 // relent takes the taints away again if all zones are lost (handleDisruption). It goes by
@@ -277,7 +298,7 @@ func (l *loss) relent(mode *Zone, z int, members []int) {
 	last := l.looks[len(l.looks)-1]
 	for _, i := range members {
 		c := &l.clocks[i]
-		if c.tainted != nil && c.tainted.At > last.start && c.before == nil {
+		if c.tainted != nil && c.tainted.At > last.start && !c.before {
 			l.spared[z]++
 			continue
 		}

@@ -39,11 +39,15 @@ func ReadParameters(s *cluster.Snapshot) (p Parameters, remarks []string) {
 	managers := slices.DeleteFunc(cluster.ControlPlaneFlags(s.Pods), func(x cluster.ControlPlaneProcess) bool { return x.Component != cluster.ControllerManager })
 	flags := []string{
 		flagGracePeriod, flagMonitorPeriod, flagEvictionRate, flagSecondaryRate, flagUnhealthyZone, flagLargeZone,
-		flagClientRate, flagClientBurst, flagKeepAttached,
+		flagClientRate, flagClientBurst, flagKeepAttached, flagControllers,
 	}
+	p.together = partOfNodeLifecycle(minor, "")
 	if len(managers) == 0 {
 		p.assume(flags)
 		return p, append(remarks, unseen(cluster.ControllerManager))
+	}
+	for _, manager := range managers {
+		p.together = p.together || partOfNodeLifecycle(minor, manager.Flags["feature-gates"])
 	}
 	for _, flag := range flags {
 		remarks = append(remarks, p.read(managers, flag)...)
@@ -144,6 +148,8 @@ func (p *Parameters) assume(flags []string) {
 			p.EvictionTimeout.Assumed = true
 		case flagKeepAttached:
 			p.KeepAttached.Assumed = true
+		case flagControllers:
+			p.Off.Assumed = true
 		}
 	}
 }
@@ -177,5 +183,6 @@ func defaults(minor int, of string) Parameters {
 		ClientRate:    Setting[float64]{Value: 20, Source: of},
 		ClientBurst:   Setting[int]{Value: 30, Source: of},
 		KeepAttached:  Setting[bool]{Value: false, Source: of},
+		Off:           Setting[Off]{Source: of},
 	}
 }

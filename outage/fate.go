@@ -58,15 +58,23 @@ func (l *loss) decide(j *judged, jobs map[*cluster.Workload]*tries) {
 	switch known := builtIn(w); {
 	case known && !w.Found:
 		j.fate, j.why = FateLost, fmt.Sprintf("its %s does not exist any more", name)
+	case known && l.unmade(w) != "":
+		j.fate, j.why = FateLost, fmt.Sprintf("%s makes no other one: %s", name, l.unmade(w))
+	case known && w.Desired == 0 && w.Kind != "DaemonSet" && w.Kind != "Job":
+		j.fate, j.why = FateReplaced, fmt.Sprintf("%s wants no pods any more", name)
 	case w.Kind == "Job" && known:
 		l.attempt(j, w, jobs)
-	case w.Kind == "StatefulSet" && known && !vanishes(p):
-		j.fate, j.why = FateStuck, fmt.Sprintf("%s makes %s anew only when it is gone", name, p.Name)
 	case w.Kind == "StatefulSet" && known:
-		j.fate, j.renewed = FateReplaced, true
-		j.why = fmt.Sprintf("its grace period is 0, so it is gone at once, and %s makes it anew", name)
+		j.fate, j.why = FateStuck, fmt.Sprintf("%s makes %s anew only when it is gone", name, p.Name)
+		if gone, why := l.removed(j); gone != nil {
+			j.fate, j.renewed, j.why = FateReplaced, true, fmt.Sprintf("%s, and %s makes it anew", why, name)
+			j.startsFrom(gone)
+		}
 	case w.Kind == "DaemonSet" && known: // wants a pod on this very node (nodeShouldRunDaemonPod in pkg/controller/daemon)
 		j.fate, j.why = FateStuck, fmt.Sprintf("%s makes another one there when the taint is gone", name)
+		if gone, why := l.removed(j); gone != nil {
+			j.fate, j.why = FateReplaced, why+", and "+j.why
+		}
 	case known:
 		j.fate, j.renewed = FateReplaced, true
 		j.why = fmt.Sprintf("%s makes another one", name)
@@ -74,13 +82,25 @@ func (l *loss) decide(j *judged, jobs map[*cluster.Workload]*tries) {
 		j.fate, j.renewed = FateReplaced, true
 		j.why = fmt.Sprintf("it is up to %s, which is no controller of Kubernetes itself, to make another one", name)
 	}
-	if p.DeletionTimestamp != nil && j.fate == FateReplaced {
+	if p.DeletionTimestamp != nil && j.renewed && j.starts == nil {
 		j.renewed, j.why = false, fmt.Sprintf("%s has made another one since", name)
 	}
 	if names := finalizers(p.Pod); len(names) > 0 {
 		j.why += fmt.Sprintf("; its object stays, also when the node is back, until its %s %s %s removed",
 			phrase.Plural(len(names), "finalizer", "finalizers"), strings.Join(names, ", "), phrase.Plural(len(names), "is", "are"))
 	}
+}
+
+// unmade says why nobody makes pods for a workload that is there; "": somebody does.
+func (l *loss) unmade(w *cluster.Workload) string {
+	if w.Deleting && controllerOf(w) != "" {
+		return "it is being deleted itself"
+	}
+	if w.Attempts != nil && w.Attempts.ManagedBy != "" {
+		return "it is managed by " + w.Attempts.ManagedBy + ", not by Kubernetes itself (spec.managedBy)"
+	}
+	why, _ := l.p.off(controllerOf(w))
+	return why
 }
 
 // builtIn tells whether the workload is one of those that are read from the cluster.

@@ -6,6 +6,8 @@ package outage
 import (
 	"cmp"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // Fate is what becomes of a pod of a lost node. It is part of the contract of the
@@ -45,9 +47,12 @@ type Request struct {
 	// their kubelets report again. 0: for ever.
 	For time.Duration
 	// Heard is when nodes that are silent already renewed their leases for the last time,
-	// by the clock of the Snapshot, as far as that is known: see Silent. Nodes of which
+	// by the clock of the API server, as far as that is known: see Silent. Nodes of which
 	// nothing is known are taken to have worked until now. It may be nil.
 	Heard map[string]Renewal
+	// Quotas are those of the cluster. Which of them may refuse new pods is told in
+	// Forecast.Remarks; whether replacements fit is judged without them.
+	Quotas []corev1.ResourceQuota
 }
 
 // Renewal is when a lease was last renewed: at At, and somewhere from Earliest to Latest.

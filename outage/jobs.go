@@ -87,7 +87,7 @@ func (l *loss) attempt(j *judged, w *cluster.Workload, jobs map[*cluster.Workloa
 	case a.Over:
 		j.fate, j.why = FateLost, name+" is over or suspended, and makes no more pods"
 	case a.AfterEnd:
-		j.fate, j.why = FateStuck, fmt.Sprintf("%s makes another one only when it has ended (podReplacementPolicy: Failed)%s", name, t.afterwards(j, a, name))
+		l.afterEnd(j, t, a, name)
 	case j.pod.DeletionTimestamp != nil:
 		j.fate, j.why, j.renewed = FateReplaced, "", true
 	default:
@@ -114,19 +114,38 @@ func triesOf(w *cluster.Workload, jobs map[*cluster.Workload]*tries) *tries {
 	return t
 }
 
-// afterwards says what a Job makes of a pod that was disrupted, once it has ended.
-func (t *tries) afterwards(j *judged, a *cluster.Attempts, name string) string {
-	if j.pod.DeletionTimestamp != nil {
-		return "" // why it was deleted is not known, nor whether it counts
+// afterEnd is for a pod of a Job that waits for it to have ended: with its node, or when it is
+// removed without that.
+func (l *loss) afterEnd(j *judged, t *tries, a *cluster.Attempts, name string) {
+	what, then := t.afterwards(j, a, name)
+	gone, why := l.removed(j)
+	if gone == nil || vanishes(j.pod) { // it has not ended then
+		j.fate, j.barren, j.ends = FateStuck, what != goesOn, what == fails
+		j.why = fmt.Sprintf("%s makes another one only when it has ended (podReplacementPolicy: Failed)%s", name, then)
+		return
 	}
-	var what consequence
-	var why string
+	j.why = fmt.Sprintf("%s, and has ended then, for which %s waits (podReplacementPolicy: Failed)%s", why, name, then)
+	switch what {
+	case fails:
+		j.fate, t.over = FateFailsJob, gone
+	case givesIndexUp:
+		j.fate = FateLost
+	case goesOn:
+		j.fate, j.renewed = FateReplaced, true
+		j.startsFrom(gone)
+	}
+}
+
+// afterwards says what a Job makes of a pod that was disrupted, once it has ended.
+func (t *tries) afterwards(j *judged, a *cluster.Attempts, name string) (what consequence, why string) {
+	if j.pod.DeletionTimestamp != nil {
+		return goesOn, "" // why it was deleted is not known, nor whether it counts
+	}
 	switch batchv1.PodFailurePolicyAction(a.OnDisruption) {
 	case batchv1.PodFailurePolicyActionIgnore:
-		return "; its podFailurePolicy does not count it as a failure then"
+		return goesOn, "; its podFailurePolicy does not count it as a failure then"
 	case batchv1.PodFailurePolicyActionFailJob:
-		j.barren, j.ends = true, true
-		return "; its podFailurePolicy fails the Job then"
+		return fails, "; its podFailurePolicy fails the Job then"
 	case batchv1.PodFailurePolicyActionFailIndex:
 		what, why = t.giveUp(a, "its podFailurePolicy gives the index up")
 	default:
@@ -134,8 +153,7 @@ func (t *tries) afterwards(j *judged, a *cluster.Attempts, name string) string {
 			why = fmt.Sprintf("it counts as failure %d, of which %d are allowed", t.failed, a.Limit)
 		}
 	}
-	j.barren, j.ends = what != goesOn, what == fails
-	return "; then " + why
+	return what, "; then " + why
 }
 
 // The wait of a Job before it makes another pod: it doubles with each failure in a row

@@ -25,7 +25,8 @@ type Setting[T any] struct {
 
 // Parameters are the settings that decide. ReadParameters finds them, Set changes
 // them. Those of kube-controller-manager are in cmd/kube-controller-manager/app/options
-// (nodelifecyclecontroller.go, attachdetachcontroller.go), those of kube-apiserver
+// (nodelifecyclecontroller.go, attachdetachcontroller.go, and generic.go of
+// k8s.io/controller-manager/options), those of kube-apiserver
 // in plugin/pkg/admission/defaulttolerationseconds/admission.go.
 type Parameters struct {
 	// GracePeriod is for how long a lease may be silent, MonitorPeriod how often
@@ -61,8 +62,13 @@ type Parameters struct {
 	// whatever they tolerate. nil: tolerations decide.
 	EvictionTimeout *Setting[time.Duration]
 
+	// Off are the controllers that do not run.
+	Off Setting[Off]
+
 	// minor is the version of the API server; 0: not known.
 	minor int
+	// together: the taint manager is a part of the node lifecycle controller.
+	together bool
 
 	// inForce is what NotReady and Unreachable were before Set gave others: pods that
 	// carry them are taken to be those that said nothing. nil: the API server adds nothing
@@ -94,6 +100,7 @@ const (
 	flagClientRate      = "kube-api-qps"
 	flagClientBurst     = "kube-api-burst"
 	flagKeepAttached    = "disable-force-detach-on-timeout"
+	flagControllers     = "controllers"
 	flagEvictionTimeout = "pod-eviction-timeout"
 )
 
@@ -104,7 +111,7 @@ func (p *Parameters) Rows() []Row {
 		row(flagEvictionRate, p.EvictionRate), row(flagSecondaryRate, p.SecondaryRate),
 		row(flagUnhealthyZone, p.UnhealthyZone), row(flagLargeZone, p.LargeZone),
 		row(flagClientRate, p.ClientRate), row(flagClientBurst, p.ClientBurst),
-		row(flagNotReady, p.NotReady), row(flagUnreachable, p.Unreachable), row(flagKeepAttached, p.KeepAttached),
+		row(flagNotReady, p.NotReady), row(flagUnreachable, p.Unreachable), row(flagKeepAttached, p.KeepAttached), row(flagControllers, p.Off),
 	}
 	if p.EvictionTimeout != nil {
 		rows = append(rows, row(flagEvictionTimeout, *p.EvictionTimeout))
@@ -127,7 +134,7 @@ func row[T any](name string, s Setting[T]) Row {
 func Given() []string {
 	return []string{
 		flagGracePeriod, flagMonitorPeriod, flagLeaseRenewal, flagNotReady, flagUnreachable, flagEvictionRate, flagSecondaryRate,
-		flagUnhealthyZone, flagLargeZone, flagClientRate, flagClientBurst, flagKeepAttached, flagEvictionTimeout,
+		flagUnhealthyZone, flagLargeZone, flagClientRate, flagClientBurst, flagKeepAttached, flagControllers, flagEvictionTimeout,
 	}
 }
 
@@ -184,6 +191,8 @@ func (p *Parameters) set(name, value, source string, b bounds) error {
 			return errors.New("it is neither true nor false")
 		}
 		p.KeepAttached = Setting[bool]{Value: is, Source: source}
+	case flagControllers:
+		p.Off = Setting[Off]{Value: readOff(value, p.together), Source: source}
 	case flagEvictionTimeout:
 		if p.minor >= tolerationsOnly {
 			return fmt.Errorf("kube-controller-manager has had no such flag since v1.%d, and the API server is v1.%d: tolerations decide", tolerationsOnly, p.minor)

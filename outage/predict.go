@@ -58,7 +58,7 @@ func (r *Request) checkFor() error {
 
 // lose works out what happens to the nodes; fates does it for their pods.
 func (g *ground) lose(lost []int, r Request) *loss {
-	l := &loss{ground: g, lost: lost, names: map[string]bool{}, heard: r.Heard, returns: never}
+	l := &loss{ground: g, lost: lost, names: map[string]bool{}, heard: r.Heard, quotas: r.Quotas, returns: never}
 	if r.For > 0 {
 		l.returns = r.For.Seconds()
 	}
@@ -94,9 +94,10 @@ func (l *loss) standing() {
 func (l *loss) fates() []judged {
 	var list []judged
 	for i, node := range l.lost {
+		c := &l.clocks[i]
+		phases := l.phases(node, c)
 		for _, p := range l.s.Nodes[node].Pods {
-			c := &l.clocks[i]
-			j := judged{pod: p, clock: i, when: l.deletion(p, c), place: -1, later: -1}
+			j := judged{pod: p, clock: i, when: l.deletion(p, c, phases), place: -1, later: -1}
 			j.maybe = c.maybe && l.byChance(p, c, &j.when)
 			list = append(list, j)
 		}
@@ -227,7 +228,7 @@ func (l *loss) pod(j *judged) Pod {
 	if x.IfOff = j.off; j.off != "" {
 		x.Reason += "; if its machine was off: " + j.offWhy
 	}
-	x.Volumes = l.volumes(p, x.Deleted)
+	x.Volumes = l.volumes(j)
 	if j.renewed {
 		x.Replacement = l.replacement(j, x.Volumes)
 	}

@@ -24,7 +24,8 @@ func drawTown(t *rapid.T) (lines, nodes, lost []string) {
 		name := fmt.Sprintf("n%d", i)
 		nodes = append(nodes, name)
 		state := rapid.SampledFrom([]string{"", "", "", "", "ready=Unknown", "ready=Unknown taint=node.kubernetes.io/unreachable:40",
-			"ready=False taint=node.kubernetes.io/not-ready:70", "excluded", "cordoned"}).Draw(t, "state")
+			"ready=False taint=node.kubernetes.io/not-ready:70", "excluded", "cordoned", "taint=example.com/x:15", "taint=example.com/x:?",
+			"ready=Unknown taint=node.kubernetes.io/unreachable:40,node.kubernetes.io/out-of-service:?", "ready=False taint=node.kubernetes.io/not-ready:70,example.com/x:90"}).Draw(t, "state")
 		zone := rapid.SampledFrom([]string{"", "zone=a", "zone=b"}).Draw(t, "zone")
 		lines = append(lines, fmt.Sprintf("node %s cpu=4 %s %s", name, zone, state))
 	}
@@ -39,6 +40,7 @@ func drawTown(t *rapid.T) (lines, nodes, lost []string) {
 			"claim=RWO", "claim=RWX", "local", "finalizer=example.com/x", "grace=0", "phase=Succeeded", "deleted", "unready", "waits",
 			"limit=1", "limit=0", "failed=1", "after-end", "ignore", "fail-job", "fail-index", "per-index=1", "per-index=0", "max-indexes=0",
 			"restart=Never", "restart=OnFailure", "tolerate=two:20/forever", "tolerate=two:200/none",
+			"replicas=0", "deleting", "managed-by=example.com/x", "also=example.com/x:50", "also=example.com/x:forever", "bound=5",
 		}), 0, 4).Draw(t, "options")
 		lines = append(lines, fmt.Sprintf("%s w%d on=%s %s", kind, i, strings.Join(on, ","), strings.Join(options, " ")))
 	}

@@ -32,6 +32,7 @@ func (l *loss) remarks(f *Forecast, list []judged) []string {
 		say("kubelets renew their leases every %s (--%s), but may be silent for %s only (--%s): nodes become Unknown while they work",
 			span(l.p.LeaseRenewal.Value), flagLeaseRenewal, span(l.p.GracePeriod.Value), flagGracePeriod)
 	}
+	out = append(out, l.missing()...)
 	out = append(out, l.already()...)
 	counts, deleted := f.Counts(), 0
 	for i := range list {
@@ -46,6 +47,7 @@ func (l *loss) remarks(f *Forecast, list []judged) []string {
 		}
 		say("pods that are deleted %s are not evicted: disruption budgets are not asked%s", because, below(f))
 	}
+	out = append(out, shortOf(l.quotas, list)...)
 	if len(f.Workloads) > 0 && l.halted == "" {
 		if first := earliestUnknown(f); first > 0 {
 			say("until a node is Unknown, at %s or so, its pods count as Ready, and Services go on sending to them", clockTime(first))
@@ -70,9 +72,9 @@ func (l *loss) already() (out []string) {
 			}
 			out = append(out, fmt.Sprintf("%s has been %s for %s already, which is counted", n.Name, from, clockTime(-*since)))
 		}
-		if cluster.OutOfService(n.Node) {
-			out = append(out, fmt.Sprintf("%s is said to be out of service (taint %s): what is Terminating there is removed within a minute, "+
-				"its volumes are detached, and what waits for that goes on, also while the node is away", n.Name, corev1.TaintNodeOutOfService))
+		if _, off := l.p.off(podCollector); saidOff(n) && !off && l.halted == "" {
+			out = append(out, fmt.Sprintf("%s is said to be out of service (taint %s): as long as it is not Ready, what is Terminating there is removed within %s, "+
+				"and its volumes are detached, which is counted", n.Name, corev1.TaintNodeOutOfService, span(collects)))
 		}
 	}
 	for _, node := range l.lost {
@@ -80,6 +82,28 @@ func (l *loss) already() (out []string) {
 			out = append(out, fmt.Sprintf("%s has %s, but the API server has answered since it fell silent: the control plane is taken to go on as it does",
 				n.Name, strings.Join(l.plane.on(n.Name), ", ")))
 		}
+	}
+	return out
+}
+
+// missing says what nobody does because its controller does not run.
+func (l *loss) missing() (out []string) {
+	for _, name := range l.p.Off.Value {
+		var what string
+		switch name {
+		case nodeLifecycle:
+			what = "silent nodes stay what they are: they are not tainted, their pods count as Ready, and new pods are sent there"
+		case taintEviction:
+			what = "no pod is deleted because of a taint"
+		case podCollector:
+			what = "what is Terminating on a node that is deleted, or said to be out of service, stays"
+		case attachDetach:
+			what = "no volume is detached"
+		default:
+			what = "it makes no pods in the place of others"
+		}
+		why, _ := l.p.off(name)
+		out = append(out, why+": "+what)
 	}
 	return out
 }
@@ -197,7 +221,7 @@ func (l *loss) chanceIn(z int) (out []string) {
 	case mode.Mode == ModePartial && mode.Rate == 0:
 		tainted, members := 0, 0
 		for i := range l.clocks {
-			if c := &l.clocks[i]; l.zoneOf[l.lost[i]] == z && c.before == nil && (c.tainted == nil || c.tainted.At > 0) {
+			if c := &l.clocks[i]; l.zoneOf[l.lost[i]] == z && !c.before && (c.tainted == nil || c.tainted.At > 0) {
 				members++
 				if c.tainted != nil {
 					tainted++
@@ -262,7 +286,9 @@ func (l *loss) homecoming(f *Forecast, counts map[Fate]int) []string {
 		out = append(out, fmt.Sprintf("%s that %s Pending for want of room %s then, in the place of %s", phrase.Count(n, "replacement"),
 			phrase.Plural(n, "is", "are"), phrase.Plural(n, "starts", "start"), phrase.Few(waiting, most)))
 	}
-	if counts[FateStuck] > 0 {
+	if _, off := l.p.off(podCollector); off && counts[FateStuck] > 0 {
+		out = append(out, "what is stuck goes on when the node is back")
+	} else if counts[FateStuck] > 0 {
 		out = append(out, "what is stuck goes on when the node is back, when its Node object is deleted, or when the node is said to be out of service"+
 			" (taint node.kubernetes.io/out-of-service, only if the machine is off)")
 	}

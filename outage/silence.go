@@ -4,9 +4,16 @@
 package outage
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/internal/phrase"
 )
 
 // missed is after how many renewals a lease is silent: none is as late as that by chance.
@@ -15,63 +22,79 @@ const missed = 1.5
 // renewals is how many a kubelet makes within the duration of its lease (pkg/kubelet/kubelet.go).
 const renewals = 4
 
+// resolution is that of times in objects, and of the time of a Snapshot.
+const resolution = time.Second
+
 // ReadLeases takes how often kubelets renew their leases from the leases in namespace
 // kube-node-lease, which bear the duration that a kubelet is set up with. If they do not
-// agree it is the longest one.
-func (p *Parameters) ReadLeases(leases []coordinationv1.Lease) (remarks []string) {
-	var longest, shortest int32
+// agree it is what most of them say, and of several the longest. Leases of nodes that do not
+// exist say nothing.
+func (p *Parameters) ReadLeases(s *cluster.Snapshot, leases []coordinationv1.Lease) (remarks []string) {
+	nodes := map[time.Duration]int{}
 	for i := range leases {
-		seconds := leases[i].Spec.LeaseDurationSeconds
-		if seconds == nil || *seconds <= 0 {
-			continue
-		}
-		longest = max(longest, *seconds)
-		if shortest == 0 || *seconds < shortest {
-			shortest = *seconds
+		if every := renewal(&leases[i]); every > 0 && s.Node(leases[i].Name) != nil {
+			nodes[every]++
 		}
 	}
-	if longest == 0 {
+	if len(nodes) == 0 {
 		return nil
 	}
-	p.LeaseRenewal = Setting[time.Duration]{Value: time.Duration(longest) * time.Second / renewals, Source: "leases of the nodes"}
-	if shortest < longest {
-		short := time.Duration(shortest) * time.Second / renewals
-		remarks = append(remarks, "some kubelets renew their leases every "+span(short)+", others every "+span(p.LeaseRenewal.Value)+": the latter is taken for all")
+	most := slices.MaxFunc(slices.Sorted(maps.Keys(nodes)), func(a, b time.Duration) int {
+		return cmp.Or(cmp.Compare(nodes[a], nodes[b]), cmp.Compare(a, b))
+	})
+	p.LeaseRenewal = Setting[time.Duration]{Value: most, Source: "leases of the nodes"}
+	if len(nodes) > 1 {
+		var others []string
+		for _, every := range slices.Sorted(maps.Keys(nodes)) {
+			if every != most {
+				others = append(others, span(every))
+			}
+		}
+		const few = 3
+		remarks = append(remarks, "some kubelets renew their leases every "+phrase.Few(others, few)+", most of them every "+span(most)+", which is taken for all")
 	}
 	return remarks
 }
 
-// Silent finds the nodes that are silent already at a time, which is when the leases in
-// namespace kube-node-lease were read: those whose lease was renewed so long before the one
-// that was renewed last that they missed a renewal. What it returns is for Request.Heard.
+// renewal is how often the kubelet renews a lease; 0: it does not tell.
+func renewal(lease *coordinationv1.Lease) time.Duration {
+	if seconds := lease.Spec.LeaseDurationSeconds; seconds != nil && *seconds > 0 {
+		return time.Duration(*seconds) * time.Second / renewals
+	}
+	return 0
+}
+
+// Silent finds the nodes that are silent already, from the leases in namespace
+// kube-node-lease: those that missed a renewal before the time of the Snapshot. What it returns
+// is for Request.Heard.
 //
-// The leases bear the kubelets' own times, which are compared with each other: nothing is
-// known of the nodes if all of them are silent. How old the newest one is depends on the
-// clocks. If it is not in the future, nor older than the duration of a lease, the clocks are
-// taken to agree on that; otherwise it may be anything up to a renewal.
-func Silent(leases []coordinationv1.Lease, p Parameters, at time.Time) map[string]Renewal {
-	var newest time.Time
-	for i := range leases {
-		if t := leases[i].Spec.RenewTime; t != nil && t.After(newest) {
-			newest = t.Time
-		}
-	}
-	every := p.LeaseRenewal.Value
-	old, oldest := at.Sub(newest), every
-	if old < 0 || old > renewals*every {
-		old = every / 2
-	}
-	oldest = max(oldest, old)
+// The node controller goes by when it sees that a lease has changed, and not by what the
+// kubelet writes into it, whose clock may be anything (tryUpdateNodeHealth in
+// pkg/controller/nodelifecycle/node_lifecycle_controller.go). So does this: the API server
+// writes down when a field was last changed, by its own clock, with who manages it
+// (https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management). Nodes
+// whose lease does not bear that, or that have none, are not found.
+func Silent(s *cluster.Snapshot, leases []coordinationv1.Lease, p Parameters) map[string]Renewal {
 	heard := map[string]Renewal{}
 	for i := range leases {
-		t := leases[i].Spec.RenewTime
-		if t == nil {
+		t, known := renewedAt(&leases[i])
+		if !known || s.Node(leases[i].Name) == nil {
 			continue
 		}
-		if age := newest.Sub(t.Time); float64(age) > missed*float64(every) {
-			latest := at.Add(-age)
-			heard[leases[i].Name] = Renewal{At: latest.Add(-old), Earliest: latest.Add(-oldest), Latest: latest}
+		every := cmp.Or(renewal(&leases[i]), p.LeaseRenewal.Value)
+		if age := s.Time.Sub(t); float64(age) > missed*float64(every)+float64(resolution) {
+			heard[leases[i].Name] = Renewal{At: t, Earliest: t.Add(-resolution), Latest: t.Add(resolution)}
 		}
 	}
 	return heard
+}
+
+// renewedAt is when a lease was last renewed, by the clock of the API server.
+func renewedAt(lease *coordinationv1.Lease) (t time.Time, known bool) {
+	for _, entry := range lease.ManagedFields {
+		if entry.Time != nil && entry.FieldsV1 != nil && strings.Contains(entry.FieldsV1.GetRawString(), `"f:renewTime"`) && entry.Time.After(t) {
+			t, known = entry.Time.Time, true
+		}
+	}
+	return t, known
 }

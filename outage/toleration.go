@@ -18,40 +18,45 @@ import (
 // patience is how long a pod tolerates the taints of its node.
 type patience struct {
 	seconds *int64 // nil: for ever
+	// against: it does not tolerate one of them, so that it goes at once.
+	against bool
 	why     string
 }
 
-// patienceOf is how long a pod stays on its node with this taint, by the rules of package
-// toleration, and beside the others with the effect NoExecute that the node has.
+// patienceOf is how long a pod stays on its node with these taints, all of the effect
+// NoExecute, by the rules of package toleration.
 //
 // Two kinds of pods are tolerant whatever their spec says here: the kubelet has static
 // pods tolerate every taint (applyDefaults in pkg/kubelet/config/common.go), and the
-// DaemonSet controller has its pods tolerate these two, but no other one, such as
-// out-of-service (AddOrUpdateDaemonPodTolerations in pkg/controller/daemon/util).
-func (g *ground) patienceOf(p *cluster.Pod, taint string) patience {
+// DaemonSet controller has its pods tolerate those of a node that is not healthy, but no other
+// one, such as out-of-service (AddOrUpdateDaemonPodTolerations in pkg/controller/daemon/util).
+func (g *ground) patienceOf(p *cluster.Pod, taints []corev1.Taint) patience {
 	if p.Mirror() {
 		return patience{why: "it is a static pod, which only its kubelet ends"}
 	}
 	forever := patience{why: "it tolerates the taint for ever"}
-	var taints []corev1.Taint
 	if p.DaemonSet() {
 		forever.why = "pods of DaemonSets tolerate the taint for ever"
-	} else {
-		taints = append(taints, corev1.Taint{Key: taint, Effect: corev1.TaintEffectNoExecute})
+		taints = slices.DeleteFunc(slices.Clone(taints), func(t corev1.Taint) bool { return ofHealth(&t) })
 	}
-	for _, t := range p.Host.Spec.Taints {
-		if t.Effect == corev1.TaintEffectNoExecute && t.Key != corev1.TaintNodeUnreachable && t.Key != corev1.TaintNodeNotReady {
-			taints = append(taints, t)
-		}
-	}
-	has, against := toleration.OfAll(g.withGiven(p.Spec.Tolerations), taints, g.wouldAdd)
+	tolerations := g.withGiven(p.Spec.Tolerations)
+	has, against := toleration.OfAll(tolerations, taints, g.wouldAdd)
 	switch {
 	case against != nil:
-		return patience{has.Seconds, fmt.Sprintf("it does not tolerate the taint %s:NoExecute", against.Key)}
+		return patience{has.Seconds, true, fmt.Sprintf("it does not tolerate the taint %s:NoExecute", against.Key)}
 	case has.Seconds == nil:
 		return forever
 	}
-	return patience{has.Seconds, fmt.Sprintf("it tolerates the taint for %s", has)}
+	name := ""
+	for i := range taints {
+		if alone, _ := toleration.OfAll(tolerations, taints[i:i+1], g.wouldAdd); alone.Same(has) {
+			if !ofHealth(&taints[i]) {
+				name = " " + taints[i].Key + ":NoExecute, which its node has already,"
+			}
+			break
+		}
+	}
+	return patience{has.Seconds, false, fmt.Sprintf("it tolerates the taint%s for %s", name, has)}
 }
 
 // wouldAdd is how many seconds the API server would give to pods that say nothing of a

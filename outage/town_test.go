@@ -28,17 +28,18 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // town makes a cluster out of lines such as
 //
-//	node a zone=east region=eu old-zone=x cpu=4 [ready=Unknown since=SECONDS-AGO] [taint=KEY:SECONDS-AGO] [excluded]
+//	node a zone=east region=eu old-zone=x cpu=4 [ready=Unknown since=SECONDS-AGO] [taint=KEY:SECONDS-AGO,KEY:?] [excluded]
 //	deployment web on=a*2,b cpu=1 min=2
 //	job batch on=a limit=0 failed=2 after-end ignore per-index=1 max-indexes=0 restart=Never
 //	pod tool on=a tolerate=60
 //	plane a grace=20s
 //	budget all min=4 apps=web,batch
 //
-// Kinds of pods are deployment, statefulset, daemonset, job, pod, static, orphan (its
+// Kinds of pods are deployment, statefulset, daemonset, job, replicator, pod, static, orphan (its
 // ReplicaSet is gone) and custom. They may have: cpu, min (a budget), tolerate
-// (seconds, forever, none, or keyless:SECONDS, two:NOT-READY/UNREACHABLE), claim (a
-// volume: RWO or RWX), local (a volume that is tied to the node), finalizer, grace,
+// (seconds, forever, none, or keyless:SECONDS, two:NOT-READY/UNREACHABLE), also
+// (KEY:SECONDS+KEY:forever: other taints that are tolerated), bound (seconds ago), claim (a
+// volume: RWO or RWX), replicas (that are wanted), deleting (the workload), paused, managed-by, local (a volume that is tied to the node), finalizer, grace,
 // phase, deleted (seconds ago), unready, silenced (unready because of its node), pin (the
 // node that it has to be on).
 type town struct {
@@ -136,9 +137,13 @@ func (t *town) node(name string, o map[string]string) {
 	if has(o, "since") {
 		n.Status.Conditions[0].LastTransitionTime = metav1.NewTime(noon.Add(-time.Duration(t.number(o["since"])) * time.Second))
 	}
-	if key, ago, ok := strings.Cut(o["taint"], ":"); ok {
-		since := metav1.NewTime(noon.Add(-time.Duration(t.number(ago)) * time.Second))
-		n.Spec.Taints = []corev1.Taint{{Key: key, Effect: corev1.TaintEffectNoExecute, TimeAdded: &since}}
+	for taint := range strings.SplitSeq(o["taint"], ",") {
+		if key, ago, ok := strings.Cut(taint, ":"); ok {
+			n.Spec.Taints = append(n.Spec.Taints, corev1.Taint{Key: key, Effect: corev1.TaintEffectNoExecute})
+			if ago != "?" {
+				n.Spec.Taints[len(n.Spec.Taints)-1].TimeAdded = ptr.To(metav1.NewTime(noon.Add(-time.Duration(t.number(ago)) * time.Second)))
+			}
+		}
 	}
 	t.objects = append(t.objects, n)
 }
@@ -170,6 +175,12 @@ func (t *town) workload(kind, name string, o map[string]string) {
 	meta := metav1.ObjectMeta{Namespace: "shop", Name: name}
 	template := corev1.PodTemplateSpec{Spec: t.spec(o)}
 	count := ptr.To(int32(len(nodes))) //nolint:gosec // a handful
+	if has(o, "replicas") {
+		count = ptr.To(int32(t.number(o["replicas"]))) //nolint:gosec // a handful
+	}
+	if has(o, "deleting") {
+		meta.DeletionTimestamp, meta.Finalizers = ptr.To(metav1.NewTime(noon)), []string{"foregroundDeletion"}
+	}
 	var owner *metav1.OwnerReference
 	owned := func(group, kind, name string) {
 		owner = &metav1.OwnerReference{APIVersion: group, Kind: kind, Name: name, Controller: ptr.To(true)}
@@ -180,7 +191,7 @@ func (t *town) workload(kind, name string, o map[string]string) {
 		set := meta
 		set.Name = name + "-1"
 		set.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "Deployment", Name: name, Controller: ptr.To(true)}}
-		t.objects = append(t.objects, &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Replicas: count, Template: template}},
+		t.objects = append(t.objects, &appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Replicas: count, Template: template, Paused: has(o, "paused")}},
 			&appsv1.ReplicaSet{ObjectMeta: set, Spec: appsv1.ReplicaSetSpec{Replicas: count, Template: template}})
 	case "statefulset":
 		owned("apps/v1", "StatefulSet", name)
@@ -191,6 +202,9 @@ func (t *town) workload(kind, name string, o map[string]string) {
 	case "job":
 		owned("batch/v1", "Job", name)
 		t.objects = append(t.objects, t.job(meta, template, count, o))
+	case "replicator":
+		owned("v1", "ReplicationController", name)
+		t.objects = append(t.objects, &corev1.ReplicationController{ObjectMeta: meta, Spec: corev1.ReplicationControllerSpec{Replicas: count, Template: &template}})
 	case "orphan":
 		owned("apps/v1", "ReplicaSet", name)
 	case "custom":
@@ -222,6 +236,9 @@ func (t *town) job(meta metav1.ObjectMeta, template corev1.PodTemplateSpec, coun
 	if has(o, "per-index") {
 		j.Spec.CompletionMode, j.Spec.Completions = ptr.To(batchv1.IndexedCompletion), count
 		j.Spec.BackoffLimitPerIndex = ptr.To(int32(t.number(o["per-index"]))) //nolint:gosec // a handful
+	}
+	if by := o["managed-by"]; by != "" {
+		j.Spec.ManagedBy = &by
 	}
 	if has(o, "completions") {
 		j.Spec.Completions = ptr.To(int32(t.number(o["completions"]))) //nolint:gosec // a handful
@@ -263,6 +280,11 @@ func (t *town) spec(o map[string]string) corev1.PodSpec {
 	}
 	tolerate := func(key string, seconds *int64) {
 		spec.Tolerations = append(spec.Tolerations, corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffectNoExecute, TolerationSeconds: seconds})
+	}
+	for other := range strings.SplitSeq(o["also"], "+") {
+		if key, seconds, ok := strings.Cut(other, ":"); ok {
+			tolerate(key, t.patience(seconds))
+		}
 	}
 	notReady, unreachable := ptr.To[int64](300), ptr.To[int64](300)
 	how, arg, _ := strings.Cut(o["tolerate"], ":")
@@ -334,6 +356,10 @@ func (t *town) pod(kind, name, app, node string, owner *metav1.OwnerReference, o
 	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
 	if has(o, "waits") {
 		p.Status.ContainerStatuses[0].State = corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}
+	}
+	if has(o, "bound") {
+		since := metav1.NewTime(noon.Add(-time.Duration(t.number(o["bound"])) * time.Second))
+		p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: since})
 	}
 	if len(p.Spec.Volumes) > 0 {
 		p.Spec.Volumes[0].PersistentVolumeClaim.ClaimName = name

@@ -27,9 +27,10 @@ const unmountWait = 6 * time.Minute
 // is there and says that its containers run, its volumes stay wanted
 // (DetermineVolumeAction in attachdetach/util, IsPodTerminated in pkg/volume/util),
 // and a silent kubelet never says otherwise. Then, if the node is not Ready, they
-// are detached by force, unless that is disabled (reconcile in
-// attachdetach/reconciler/reconciler.go).
-func (l *loss) volumes(p *cluster.Pod, deleted *Moment) []Volume {
+// are detached by force, unless that is disabled. Of a node that is said to be out of service
+// they are detached without waiting (reconcile in attachdetach/reconciler/reconciler.go).
+func (l *loss) volumes(j *judged) []Volume {
+	p := j.pod
 	var list []Volume
 	for _, v := range p.Volumes {
 		if shared(v.PersistentVolume) || !slices.ContainsFunc(v.Attachments, attachedTo(p.Spec.NodeName)) {
@@ -39,27 +40,40 @@ func (l *loss) volumes(p *cluster.Pod, deleted *Moment) []Volume {
 		if v.Spec.ClaimRef != nil {
 			x.Claim = v.Spec.ClaimRef.Name
 		}
-		l.release(&x, p, v.PersistentVolume, deleted)
+		l.release(&x, j, v.PersistentVolume)
 		list = append(list, x)
 	}
 	return list
 }
 
-func (l *loss) release(x *Volume, p *cluster.Pod, v *corev1.PersistentVolume, deleted *Moment) {
-	switch {
-	case deleted == nil:
+func (l *loss) release(x *Volume, j *judged, v *corev1.PersistentVolume) {
+	p, deleted := j.pod, j.when.at
+	if deleted == nil {
 		x.Reason = "stays attached, because the pod is not deleted"
 		return
-	case !vanishes(p) && !idle(&p.Status):
+	}
+	gone, _ := l.removed(j)
+	switch {
+	case l.stays(x):
+		return
+	case gone == nil && !idle(&p.Status):
 		x.Reason = "stays attached while the object of the pod is there, Terminating: the kubelet that could say that its containers ended is silent"
 		return
+	case deleted.At > l.returns:
+		x.Detached, x.Reason = deleted, "is detached: its node is back by then"
+		return
+	case gone == nil:
+		gone = deleted
 	}
-	at, how := deleted.plus(0), "nothing has it mounted"
-	if mounted(p, v) {
-		if l.p.KeepAttached.Value {
-			x.Reason = fmt.Sprintf("stays attached: force detach is disabled (--%s)", flagKeepAttached)
-			return
-		}
+	at, how := gone.plus(0), "nothing has it mounted"
+	switch {
+	case saidOff(p.Host) && l.unreadyFrom(j.clock) != nil:
+		how = "its node is said to be out of service"
+	case !mounted(p, v):
+	case l.p.KeepAttached.Value:
+		x.Reason = fmt.Sprintf("stays attached: force detach is disabled (--%s)", flagKeepAttached)
+		return
+	default:
 		at, how = at.plus(unmountWait.Seconds()), fmt.Sprintf("by force, %s after nobody wants it there any more", span(unmountWait))
 	}
 	if at.At >= l.returns {
@@ -67,6 +81,15 @@ func (l *loss) release(x *Volume, p *cluster.Pod, v *corev1.PersistentVolume, de
 		return
 	}
 	x.Detached, x.Reason = &at, "is detached: "+how
+}
+
+// stays tells whether nobody detaches a volume, and says why.
+func (l *loss) stays(x *Volume) bool {
+	why, off := l.p.off(attachDetach)
+	if off {
+		x.Reason = "stays attached: " + why
+	}
+	return off
 }
 
 // attachedTo is for the attachments of a volume.

@@ -93,6 +93,9 @@ func (l *loss) healthyAgain(j *judged) float64 {
 	case FateRestarts, FateStays:
 		return l.returns
 	case FateReplaced:
+		if j.when.at.At > l.returns {
+			return l.returns // it is back itself before
+		}
 		from := max(0, j.when.at.At)
 		if j.place < 0 {
 			if j.later < 0 {
@@ -103,7 +106,7 @@ func (l *loss) healthyAgain(j *judged) float64 {
 		if j.starts != nil {
 			from = max(from, j.starts.At)
 		}
-		for _, v := range l.volumes(j.pod, j.when.at) {
+		for _, v := range l.volumes(j) {
 			if v.Detached == nil {
 				return max(from, l.returns)
 			}

@@ -94,6 +94,7 @@ var parameterUsage = map[string]string{
 	"kube-api-qps":                           "what if each controller may make so many calls per second (as of kube-controller-manager)",
 	"kube-api-burst":                         "what if it may make so many at once (as of kube-controller-manager)",
 	"pod-eviction-timeout":                   "what if kube-controller-manager is older than 1.27 and runs with --enable-taint-manager=false and this",
+	"controllers":                            "what if these controllers run: *, NAME, -NAME (as of kube-controller-manager)",
 	"disable-force-detach-on-timeout":        "what if volumes are never detached by force: true or false (as of kube-controller-manager)",
 }
 
@@ -117,16 +118,14 @@ func (a *app) outage(cmd *cobra.Command, f *outageFlags, args []string) error {
 	}
 	parameters, assumptions := outage.ReadParameters(snapshot)
 	leases, err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).List(ctx, metav1.ListOptions{})
-	read := time.Now()
-	switch {
-	case err == nil:
-		assumptions = append(assumptions, parameters.ReadLeases(leases.Items)...)
-	case apierrors.IsForbidden(err):
+	if apierrors.IsForbidden(err) {
 		assumptions = append(assumptions, "the leases in namespace "+corev1.NamespaceNodeLease+" may not be read: nodes are taken to have worked until now, unless they are Unknown")
-		leases = &coordinationv1.LeaseList{}
-	default:
+		leases, err = &coordinationv1.LeaseList{}, nil
+	}
+	if err != nil {
 		return interrupted(ctx, fmt.Errorf("read the leases of the nodes: %w", err))
 	}
+	assumptions = append(assumptions, parameters.ReadLeases(snapshot, leases.Items)...)
 	if err := f.give(cmd, &parameters); err != nil {
 		return err
 	}
@@ -144,7 +143,15 @@ func (a *app) outage(cmd *cobra.Command, f *outageFlags, args []string) error {
 		}
 		return v.writeRanks(a.Out, a.output, hurts)
 	}
-	r := outage.Request{Nodes: names, For: f.away, Heard: outage.Silent(leases.Items, parameters, read)}
+	quotas, err := client.CoreV1().ResourceQuotas("").List(ctx, metav1.ListOptions{})
+	if apierrors.IsForbidden(err) {
+		v.Assumptions = append(v.Assumptions, "the resource quotas may not be read: whether they leave room for new pods is not known")
+		quotas, err = &corev1.ResourceQuotaList{}, nil
+	}
+	if err != nil {
+		return interrupted(ctx, fmt.Errorf("read the resource quotas: %w", err))
+	}
+	r := outage.Request{Nodes: names, For: f.away, Heard: outage.Silent(snapshot, leases.Items, parameters), Quotas: quotas.Items}
 	if r.Nodes, err = f.choose(snapshot, names, selector); err != nil {
 		return usageError(err)
 	}

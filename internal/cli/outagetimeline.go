@@ -285,11 +285,19 @@ func onReturn(f *outage.Forecast) []happening {
 	if len(kept) > 0 {
 		text = "back, with what was not deleted"
 	}
-	var waiting []*outage.Pod
+	var waiting, stuck []*outage.Pod
 	for i := range f.Pods {
-		if r := f.Pods[i].Replacement; r != nil && r.WhenBack != "" {
-			waiting = append(waiting, &f.Pods[i])
+		p := &f.Pods[i]
+		if r := p.Replacement; r != nil && r.WhenBack != "" {
+			waiting = append(waiting, p)
 		}
+		if p.Fate == outage.FateStuck && p.Deleted.At <= *f.ForSeconds {
+			stuck = append(stuck, p)
+		}
+	}
+	if n := len(stuck); n > 0 {
+		text = strings.Replace(text, ", with nothing to start again", "", 1)
+		kept = append(kept, fmt.Sprintf("%s that %s stuck %s ended: %s", phrase.Count(n, "pod"), phrase.Plural(n, "was", "were"), phrase.Plural(n, "is", "are"), owners(stuck)))
 	}
 	if n := len(waiting); n > 0 {
 		text = strings.Replace(text, ", with nothing to start again", "", 1)

@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -22,7 +21,7 @@ import (
 type outageView struct {
 	report.Canvas
 	basis
-	// wide tells of each pod, and of a ranking why a node halts the cluster.
+	// wide tells of each pod, and of a ranking also what has ended, and whose loss halts the cluster.
 	wide bool
 	// away is for how long a ranking has each node lost, in seconds; nil for ever.
 	away *float64
@@ -85,7 +84,11 @@ func (v outageView) writeRanks(w io.Writer, format string, hurts []outage.Hurt) 
 			dead = append(dead, h.Node)
 		}
 		if v.wide {
-			fmt.Fprintf(t, "\t%d\t%s", h.Fates[outage.FateFinished], cmp.Or(oneLine(h.Halts), "-"))
+			plane := "-"
+			if h.Halts != "" {
+				plane = "lost" // why is told below
+			}
+			fmt.Fprintf(t, "\t%d\t%s", h.Fates[outage.FateFinished], plane)
 		}
 		fmt.Fprintln(t)
 	}
