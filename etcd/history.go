@@ -13,6 +13,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/server/v3/storage/schema"
 	"google.golang.org/protobuf/proto"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // history is what has become of every key.
@@ -102,6 +103,9 @@ func (s *Status) count(counts map[resourceName]*Resource, key, value []byte) {
 	if !ok {
 		s.OtherKeys++
 		return
+	}
+	if string(key) == registry+"namespaces/"+metav1.NamespaceSystem {
+		s.ClusterUID = uidOf(value)
 	}
 	encrypted := isEncrypted(value)
 	if name.group == "" && !encrypted {

@@ -29,19 +29,24 @@ var ErrNoControlPlane = errors.New("no API server runs there as a static pod")
 // Locate reads on a machine of a control plane how its API server reaches etcd. The
 // connections are made from there, and may take patience each. The error is ErrNoControlPlane if it is none.
 func Locate(ctx context.Context, m host.Machine, patience time.Duration) (Access, error) {
-	text, err := m.ReadFile(ctx, APIServerManifest)
+	return LocateBy(ctx, m, APIServerManifest, patience)
+}
+
+// LocateBy is Locate by a manifest of the API server at another place.
+func LocateBy(ctx context.Context, m host.Machine, manifest string, patience time.Duration) (Access, error) {
+	text, err := m.ReadFile(ctx, manifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Access{}, fmt.Errorf("%w: %s is not there", ErrNoControlPlane, APIServerManifest)
+		return Access{}, fmt.Errorf("%w: %s is not there", ErrNoControlPlane, manifest)
 	}
 	if err != nil {
 		return Access{}, fmt.Errorf("find etcd: %w", err)
 	}
 	flags, err := apiServerFlags(text)
 	if err != nil {
-		return Access{}, fmt.Errorf("find etcd: %s: %w", APIServerManifest, err)
+		return Access{}, fmt.Errorf("find etcd: %s: %w", manifest, err)
 	}
 	if flags["etcd-servers"] == "" {
-		return Access{}, hint.Wrap(fmt.Errorf("find etcd: %s has no --etcd-servers", APIServerManifest), "name etcd with --endpoints, --cacert, --cert and --key")
+		return Access{}, hint.Wrap(fmt.Errorf("find etcd: %s has no --etcd-servers", manifest), "name etcd with --endpoints, --cacert, --cert and --key")
 	}
 	var c Credentials
 	for name, into := range map[string]*[]byte{"etcd-cafile": &c.CA, "etcd-certfile": &c.Certificate, "etcd-keyfile": &c.Key} {

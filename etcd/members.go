@@ -108,3 +108,28 @@ func (a Access) Others(ctx context.Context) ([]string, error) {
 	}
 	return nil, errors.Join(errs...)
 }
+
+// Members returns the names of all members of the cluster, sorted, and its revision, as
+// the first endpoint says. A member that has not started has no name yet: "".
+func (a Access) Members(ctx context.Context) (names []string, revision int64, err error) {
+	client, err := a.connect(ctx, a.Endpoints[0])
+	if err != nil {
+		return nil, 0, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, a.Patience, fmt.Errorf("no answer within %s", a.Patience))
+	defer cancel()
+	status, err := client.Status(ctx, client.Endpoints()[0])
+	if err != nil {
+		return nil, 0, fmt.Errorf("ask etcd at %s: %w", a.Endpoints[0], err)
+	}
+	list, err := client.MemberList(ctx, clientv3.WithSerializable())
+	if err != nil {
+		return nil, 0, fmt.Errorf("ask etcd at %s for its members: %w", a.Endpoints[0], err)
+	}
+	for _, m := range list.Members {
+		names = append(names, m.Name)
+	}
+	slices.Sort(names)
+	return names, status.Header.Revision, nil
+}

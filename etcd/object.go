@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -83,6 +84,19 @@ func groupOf(value []byte) string {
 		return ""
 	}
 	return gv.Group
+}
+
+// uidOf reads the UID out of a built-in object; "" if it cannot be told.
+func uidOf(value []byte) string {
+	o, _, err := scheme.Codecs.UniversalDeserializer().Decode(value, nil, nil)
+	if err != nil {
+		return ""
+	}
+	meta, err := apimeta.Accessor(o)
+	if err != nil {
+		return ""
+	}
+	return string(meta.GetUID())
 }
 
 // field returns the first field of a protobuf message with that number and bytes in it.

@@ -30,6 +30,9 @@ type Status struct {
 
 	// Resources are those of Kubernetes, sorted by group and name.
 	Resources []Resource `json:"resources"`
+	// ClusterUID is the UID of the namespace kube-system, by which clusters are told apart;
+	// "" if there is none.
+	ClusterUID string `json:"clusterUID,omitempty"`
 	// OtherKeys counts the keys that are not objects of Kubernetes.
 	OtherKeys int `json:"otherKeys"`
 	Leases    int `json:"leases"`

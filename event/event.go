@@ -59,6 +59,8 @@ const (
 	// StageStarted and StageDone report that the nodes of a stage may be begun, and that all are finished: Nodes, Message.
 	StageStarted Type = "stage-started"
 	StageDone    Type = "stage-done"
+	// Restoring reports a phase of a restore of etcd, which begins on all of its machines: Nodes, Message.
+	Restoring Type = "restoring"
 	// Warning is anything that a person should read and that stops nothing: Message, Hint; Node or Pod if it is about one.
 	Warning Type = "warning"
 	// Summary is the last event of every long operation: Result, Counts, Seconds, Remaining.

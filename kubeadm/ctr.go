@@ -39,14 +39,14 @@ func (r *reader) containers(ctx context.Context, cri string) (map[string]Contain
 	if err != nil || !ok {
 		return nil, false, err
 	}
-	running, ids := parseCtr(list, tasks)
+	running := parseCtr(list, tasks)
 	for _, name := range append(Components(), etcdName) {
 		c, found := running[name]
 		if !found {
 			continue
 		}
 		// The list says neither when a container was made nor of which pod it is.
-		info, ok, err := r.maybe(ctx, "since when "+name+" runs", ctr(cri, "containers", "info", ids[name])...)
+		info, ok, err := r.maybe(ctx, "since when "+name+" runs", ctr(cri, "containers", "info", c.ID)...)
 		if err != nil {
 			return nil, false, err
 		}
@@ -81,15 +81,15 @@ func (r *reader) first(ctx context.Context, what string, argv []string) (text st
 
 // parseCtr reads ctr containers list ("CONTAINER IMAGE RUNTIME") and ctr tasks list
 // ("TASK PID STATUS"). ctr does not tell a container's name, which with kubeadm is that
-// of its image. ids are the containers' by that name.
-func parseCtr(containers, tasks string) (all map[string]Container, ids map[string]string) {
+// of its image.
+func parseCtr(containers, tasks string) map[string]Container {
 	running := map[string]bool{}
 	for _, line := range lines(tasks) {
 		if f := strings.Fields(line); len(f) == 3 && f[2] == "RUNNING" {
 			running[f[0]] = true
 		}
 	}
-	all, ids = map[string]Container{}, map[string]string{}
+	all := map[string]Container{}
 	for _, line := range lines(containers) {
 		f := strings.Fields(line)
 		if len(f) != 3 || !running[f[0]] {
@@ -97,9 +97,9 @@ func parseCtr(containers, tasks string) (all map[string]Container, ids map[strin
 		}
 		name := f[1][strings.LastIndexByte(f[1], '/')+1:]
 		name, _, _ = strings.Cut(name, ":")
-		all[name], ids[name] = Container{Image: f[1]}, f[0]
+		all[name] = Container{ID: f[0], Image: f[1]}
 	}
-	return all, ids
+	return all
 }
 
 // present puts the names of the runtime's images into i.

@@ -63,6 +63,8 @@ type StaticPod struct {
 
 // Container is a running container of a static pod.
 type Container struct {
+	// ID is the runtime's.
+	ID    string `json:"-"`
 	Image string `json:"image"`
 	// Started is when it was made, by the host's clock; zero if that is not known.
 	Started time.Time `json:"started,omitzero"`
@@ -210,6 +212,7 @@ func parseManifest(file, text string) (StaticPod, error) {
 func parseContainers(text string) (map[string]Container, error) {
 	var list struct {
 		Containers []struct {
+			ID       string `json:"id"`
 			Metadata struct {
 				Name    string `json:"name"`
 				Attempt int    `json:"attempt"`
@@ -231,7 +234,7 @@ func parseContainers(text string) (map[string]Container, error) {
 		if c.State != "CONTAINER_RUNNING" || c.Labels["io.kubernetes.pod.namespace"] != "kube-system" {
 			continue
 		}
-		found := Container{Image: c.Image.Image, PodUID: c.Labels[labelPodUID], Attempt: c.Metadata.Attempt}
+		found := Container{ID: c.ID, Image: c.Image.Image, PodUID: c.Labels[labelPodUID], Attempt: c.Metadata.Attempt}
 		if c.Image.UserSpecifiedImage != "" { // Image is its ID then
 			found.Image = c.Image.UserSpecifiedImage
 		}

@@ -54,6 +54,8 @@ func (n *narrator) lines(e event.Event, p *progress) []string {
 		return []string{"fetched " + printableLine(e.Message) + " in " + seconds(e.Seconds)}
 	case event.StageStarted:
 		return []string{"stage: " + printableLine(e.Message) + ", " + phrase.Count(len(e.Nodes), "node")}
+	case event.Restoring:
+		return []string{printableLine(e.Message)}
 	case event.StageDone:
 		return []string{"stage done: " + printableLine(e.Message)}
 	case event.ServiceProbed:

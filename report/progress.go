@@ -21,13 +21,17 @@ type progress struct {
 	nodes   map[string]*node
 	evicted int
 	upgrade bool         // the run has stages: it is an upgrade
+	restore bool         // it restores etcd
 	summary *event.Event // nil until the end
 }
 
 // verb is what happens to the nodes of a run.
 func (p *progress) verb() string {
-	if p.upgrade {
+	switch {
+	case p.upgrade:
 		return "upgraded"
+	case p.restore:
+		return "restored"
 	}
 	return "maintained"
 }
@@ -62,6 +66,8 @@ func (p *progress) apply(e event.Event) {
 		}
 	case event.Fetching, event.StageStarted: // fetching comes before the first stage
 		p.upgrade = true
+	case event.Restoring:
+		p.restore = true
 	case event.Summary:
 		p.summary = &e
 	}

@@ -178,6 +178,11 @@ func expiry(found *coordinationv1.Lease, now time.Time) (wait time.Duration, err
 	return 0, hint.Wrap(e, "wait for that run to end; if its process is dead, resume it on %s: refit runs resume %s", host, run)
 }
 
+// Unlocked is a *LockedError if another run has the cluster.
+func (o *Operator) Unlocked(ctx context.Context) error {
+	return lockedByOther(ctx, o.Client, o.Clock.Now())
+}
+
 // lockedByOther returns a *LockedError if a run is at work. It takes nothing, and
 // what it cannot find out is left to acquireLease.
 func lockedByOther(ctx context.Context, client kubernetes.Interface, now time.Time) error {

@@ -317,7 +317,7 @@ func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 	// Hooks run where refit does.
 	local := func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }
 	return upgrading{
-		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.ask,
+		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.Ask,
 		dial: func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error) {
 			m, err := machines.Machine(node, spec.Run)
 			if err != nil {
@@ -328,8 +328,8 @@ func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 	}, func() { _ = machines.Close() }, nil
 }
 
-// ask asks the API server for something that takes all of it, etcd too. A refusal is an answer.
-func (o *Operator) ask(ctx context.Context) error {
+// Ask asks the API server for something that takes all of it, etcd too. A refusal is an answer.
+func (o *Operator) Ask(ctx context.Context) error {
 	_, err := o.Client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) && status.Status().Code < http.StatusInternalServerError {
 		return nil

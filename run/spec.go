@@ -31,16 +31,18 @@ type Spec struct {
 	Cluster Identity  `json:"cluster"`
 	// Nodes are sorted by name.
 	Nodes []Target `json:"nodes"`
-	// Command is run for each node, or the node is rebooted, or upgraded: one of the three.
+	// Command is run for each node, or the node is rebooted, or upgraded, or its member of
+	// etcd is restored: one of the four.
 	Command string   `json:"command,omitempty"`
 	Reboot  bool     `json:"reboot,omitempty"`
 	Upgrade *Upgrade `json:"upgrade,omitempty"`
+	Restore *Restore `json:"restore,omitempty"`
 	// Access is how machines are reached over SSH: a command runs on the node's machine
 	// then, and that can be rebooted and upgraded. Without it the command runs on refit's
 	// own machine.
 	Access *inventory.Access `json:"access,omitempty"`
 	// MaxUnavailable is how many nodes of the cluster may be out at once.
-	MaxUnavailable Share `json:"maxUnavailable"`
+	MaxUnavailable Share `json:"maxUnavailable,omitzero"`
 	// MaxUnavailablePerZone is how many nodes of one zone may be out at once; 0 is no limit.
 	MaxUnavailablePerZone int `json:"maxUnavailablePerZone,omitempty"`
 	// Soak is how long a node keeps its slot after it is back and its workloads have recovered.
@@ -178,6 +180,11 @@ func (s *Spec) validate() error {
 		return fmt.Errorf("%q is not the identifier of a run", s.Run)
 	case len(s.Nodes) == 0:
 		return errors.New("no nodes to maintain")
+	case s.Restore != nil:
+		if s.Upgrade != nil || s.Reboot || s.Command != "" || s.Access == nil {
+			return errors.New("want a restore, with a way to its machines, and nothing else")
+		}
+		return s.Restore.validate(s.Nodes)
 	case s.Upgrade != nil && (s.Reboot || s.Command != ""), s.Upgrade == nil && (strings.TrimSpace(s.Command) == "") == !s.Reboot, s.Reboot && s.Command != "":
 		return errors.New("want either a command or a reboot or an upgrade")
 	case s.SurgeSingletons && s.Drain.DisableEviction:

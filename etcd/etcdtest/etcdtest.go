@@ -163,3 +163,9 @@ func loopback(t testing.TB) url.URL {
 	defer l.Close()
 	return url.URL{Scheme: "http", Host: l.Addr().String()}
 }
+
+// Loopback is the URL of a port that is free now.
+func Loopback(t testing.TB) string {
+	u := loopback(t)
+	return u.String()
+}

@@ -119,6 +119,7 @@ var verbs = []func(*app) *cobra.Command{
 	newMaintainCommand,
 	newUpgradeCommand,
 	newBackupCommand,
+	newRestoreCommand,
 	newOutageCommand,
 	newEvictionTimeoutCommand,
 	newRunsCommand,

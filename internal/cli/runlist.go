@@ -60,7 +60,9 @@ func writeRun(w io.Writer, format string, s *run.Status) error {
 		"created:          " + s.Spec.Created.Format(time.RFC3339),
 		"cluster:          " + s.Spec.Cluster.Server,
 		"what:             " + act(s.Spec),
-		"max unavailable:  " + s.Spec.MaxUnavailable.String(),
+	}
+	if s.Spec.Restore == nil {
+		head = append(head, "max unavailable:  "+s.Spec.MaxUnavailable.String())
 	}
 	if s.Spec.Upgrade != nil {
 		for i, stage := range s.Spec.Upgrade.Stages {
@@ -116,6 +118,8 @@ func act(s *run.Spec) string {
 	switch {
 	case s.Upgrade != nil:
 		return "upgrade to " + s.Upgrade.To
+	case s.Restore != nil:
+		return "restore etcd from " + s.Restore.File
 	case s.Reboot:
 		return "reboot"
 	}

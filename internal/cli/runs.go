@@ -16,6 +16,7 @@ import (
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/report"
+	"refit.dev/refit/restore"
 	"refit.dev/refit/run"
 )
 
@@ -138,7 +139,19 @@ func (a *app) resume(ctx context.Context, args []string, unknown run.UnknownComm
 		if err != nil {
 			return run.Outcome{}, err
 		}
-		outcome, err := operator.Resume(ctx, id, unknown)
+		status, err := operator.Store.Read(id)
+		if err != nil {
+			return run.Outcome{}, err
+		}
+		var outcome run.Outcome
+		if status.Spec.Restore != nil {
+			err = a.carryRestore(operator, status.Spec, func(o *restore.Operator) (err error) {
+				outcome, err = o.Resume(ctx, id)
+				return err
+			})
+		} else {
+			outcome, err = operator.Resume(ctx, id, unknown)
+		}
 		if err == nil && outcome.NothingLeft {
 			operator.Sink.Emit(event.Event{
 				Time: operator.Clock.Now(), Type: event.Summary, Run: id, Result: outcome.Result, Message: outcome.Reason,
@@ -185,6 +198,17 @@ func (a *app) abort(ctx context.Context, args []string) error {
 func (a *app) abortWith(ctx context.Context, operator *run.Operator, args []string) error {
 	id, err := named(args, operator.Store.OnlyUnfinished)
 	if err != nil {
+		return err
+	}
+	status, err := operator.Store.Read(id)
+	if err != nil {
+		return err
+	}
+	if status.Spec.Restore != nil {
+		err := a.carryRestore(operator, status.Spec, func(o *restore.Operator) error { return o.Abort(ctx, id) })
+		if err == nil {
+			a.restoreAborted(operator, id)
+		}
 		return err
 	}
 	uncordoned, err := operator.Abort(ctx, id)

@@ -1,0 +1,233 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"refit.dev/refit/etcd"
+	"refit.dev/refit/event"
+	"refit.dev/refit/host/inventory"
+	"refit.dev/refit/host/remote"
+	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/phrase"
+	"refit.dev/refit/report"
+	"refit.dev/refit/restore"
+	"refit.dev/refit/run"
+)
+
+// apiPatience is how long the API server has to answer what a restore would like to know
+// of it, before it counts as away.
+const apiPatience = 10 * time.Second
+
+// restoreFlags are those of refit restore, as given.
+type restoreFlags struct {
+	machines     []string
+	dataDir      string
+	otherCluster bool
+	reach        sshFlags
+}
+
+func newRestoreCommand(a *app) *cobra.Command {
+	var f restoreFlags
+	cmd := &cobra.Command{
+		Use:   "restore FILE",
+		Short: "Put a snapshot of etcd back under the control plane",
+		Long: "Restore a snapshot on every machine of etcd: prove that it can be restored, make a data directory\n" +
+			"of it for each member and lay it beside the one in use; stop all API servers, controller managers\n" +
+			"and schedulers, then etcd; exchange the directories; start etcd, compare the members, and start\n" +
+			"the rest again. The old data stays on the machines, renamed.\n\n" +
+			"Works for control planes of kubeadm (static pods) and for services of systemd (etcd.service,\n" +
+			"kube-apiserver.service). Machines are reached over SSH as refit upgrade does. Everything is\n" +
+			"recorded on this machine before it is done: refit runs resume carries on after a crash, and\n" +
+			"until etcd is started on the restored data refit runs abort puts everything back as it was.",
+		Example: "  # See what would be done, and be asked\n" +
+			"  refit restore backup.db\n\n" +
+			"  # The API server does not answer: say where the members of etcd are\n" +
+			"  refit restore backup.db --machines cp1,cp2,cp3 --inventory machines.yaml",
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.restore(cmd.Context(), args[0], f) },
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.machines, "machines", nil, "the nodes with the members of etcd, all of them (default: the control plane's, as the API server says)")
+	flags.StringVar(&f.dataDir, "data-dir", "", "make new data directories here, and have etcd use them (default: exchange the content of those in use)")
+	flags.BoolVar(&f.otherCluster, "other-cluster", false, "the snapshot may be of another cluster")
+	f.reach.add(flags)
+	a.yesFlag(cmd)
+	a.outputFlag(cmd, "text", "wide", "json", "yaml")
+	return cmd
+}
+
+func (a *app) restore(ctx context.Context, file string, f restoreFlags) error {
+	access, err := f.reach.access()
+	if err != nil {
+		return usageError(err)
+	}
+	if f.dataDir != "" && (!filepath.IsAbs(f.dataDir) || filepath.Clean(f.dataDir) == "/") {
+		return usageError(fmt.Errorf("--data-dir %q: want an absolute path of a directory to make", f.dataDir))
+	}
+	if file, err = filepath.Abs(file); err != nil {
+		return usageError(err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		return usageError(hint.Wrap(err, "name the file of a snapshot of etcd"))
+	}
+	operator, reporter, err := a.operator()
+	if err != nil {
+		return err
+	}
+	outcome, err := func() (run.Outcome, error) {
+		request := restore.Request{File: file, DataDir: f.dataDir, OtherCluster: f.otherCluster, Server: operator.Server, Access: *access}
+		if err := a.completeRestore(ctx, operator, f.machines, &request); err != nil {
+			return run.Outcome{}, err
+		}
+		if request.Snapshot, err = a.proveSnapshot(ctx, file); err != nil {
+			return run.Outcome{}, err
+		}
+		carrier, closing, err := a.restorer(operator, *access)
+		if err != nil {
+			return run.Outcome{}, err
+		}
+		defer closing()
+		prepared, err := carrier.Prepare(ctx, request)
+		if err != nil {
+			return run.Outcome{}, err
+		}
+		a.showRestore(prepared)
+		if err := a.confirm(ctx); err != nil {
+			return run.Outcome{}, err
+		}
+		return carrier.Begin(ctx, prepared.Spec)
+	}()
+	return outcomeError(ctx, outcome, errors.Join(err, reporter.Close()))
+}
+
+// completeRestore asks the API server, as far as it answers, which cluster it is and what
+// nodes there are; named are those with etcd, if somebody has said so.
+func (a *app) completeRestore(ctx context.Context, o *run.Operator, named []string, r *restore.Request) error {
+	limited, cancel := context.WithTimeout(ctx, apiPatience)
+	defer cancel()
+	nodes, uid, err := a.lookAtCluster(limited, o)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, new(*run.LockedError)):
+		return err
+	case err != nil && len(named) == 0:
+		return hint.Wrap(fmt.Errorf("find the machines of etcd: %w", err), "name them: --machines cp1,cp2,cp3")
+	}
+	r.ClusterUID, r.Nodes = uid, named
+	for _, n := range nodes {
+		_, controlPlane := n.Labels[controlPlaneLabel]
+		switch {
+		case len(named) == 0 && controlPlane:
+			r.Nodes = append(r.Nodes, n.Name)
+		case !slices.Contains(named, n.Name):
+			r.Others = append(r.Others, n.Name)
+		}
+	}
+	if len(r.Nodes) == 0 {
+		return usageError(hint.Wrap(errors.New("no node has the label "+controlPlaneLabel), "name the machines of etcd: --machines cp1,cp2,cp3"))
+	}
+	return nil
+}
+
+func (a *app) lookAtCluster(ctx context.Context, o *run.Operator) (nodes []corev1.Node, uid string, err error) {
+	namespace, err := o.Client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return nil, "", err
+	}
+	if err := o.Unlocked(ctx); err != nil {
+		return nil, "", err
+	}
+	list, err := o.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, "", err
+	}
+	return list.Items, string(namespace.UID), nil
+}
+
+// proveSnapshot restores the file here, and says what is in it.
+func (a *app) proveSnapshot(ctx context.Context, file string) (*etcd.Status, error) {
+	a.say("proving that " + report.Printable(file) + " can be restored")
+	w, err := worker()
+	if err != nil {
+		return nil, err
+	}
+	proof, err := w.Verify(ctx, file, "")
+	if err != nil {
+		return nil, exitWith(exitBlocked, hint.Wrap(err, "nothing was changed; take another snapshot"))
+	}
+	return proof.Status, nil
+}
+
+// restorer carries restores out, over SSH.
+func (a *app) restorer(o *run.Operator, access inventory.Access) (r *restore.Operator, closing func(), err error) {
+	options, err := remote.DefaultOptions()
+	if err != nil {
+		return nil, nil, usageError(err)
+	}
+	machines, err := inventory.Open(access, options)
+	if err != nil {
+		return nil, nil, usageError(err)
+	}
+	w, err := worker()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &restore.Operator{
+		Store: o.Store, Sink: o.Sink, Clock: o.Clock, Etcd: w, Reach: machines.Machine, Ask: o.Ask,
+		Aftercare: func(ctx context.Context) ([]string, error) { return restore.Aftercare(ctx, o.Client, o.Clock) },
+	}, func() { _ = machines.Close() }, nil
+}
+
+// showRestore tells what is about to happen.
+func (a *app) showRestore(p *restore.Prepared) {
+	r := p.Spec.Restore
+	var members []string
+	for _, m := range r.Members {
+		where := "in " + m.DataDir
+		if r.DataDir != "" {
+			where = "in " + r.DataDir + " instead of " + m.DataDir
+		}
+		members = append(members, fmt.Sprintf("  %s  member %s, %s, %s", m.Node, m.Name, m.Method, where))
+	}
+	lines := []string{fmt.Sprintf("etcd is restored to revision %d of %s on %s:", r.Revision, r.File, phrase.Count(len(members), "machine"))}
+	lines = append(append(lines, members...), "the API server is away meanwhile, and what was written since the snapshot is lost")
+	for _, l := range lines {
+		a.say(report.Printable(l))
+	}
+	for _, w := range p.Warnings {
+		a.say("warning: " + report.Printable(w))
+	}
+}
+
+// carryRestore resumes or aborts a restore.
+func (a *app) carryRestore(o *run.Operator, spec *run.Spec, do func(*restore.Operator) error) error {
+	carrier, closing, err := a.restorer(o, *spec.Access)
+	if err != nil {
+		return err
+	}
+	defer closing()
+	return do(carrier)
+}
+
+// restoreAborted tells of a restore that was given up.
+func (a *app) restoreAborted(o *run.Operator, id string) {
+	message := fmt.Sprintf("run %s is aborted; everything is as it was", id)
+	if a.output == "text" {
+		fmt.Fprintln(a.ErrOut, message)
+	}
+	o.Sink.Emit(event.Event{Time: o.Clock.Now(), Type: event.Summary, Run: id, Result: event.ResultDone, Message: message})
+}

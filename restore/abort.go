@@ -1,0 +1,75 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/run"
+)
+
+// StartedError says that a restore cannot be given up any more: etcd may run on the
+// restored data, and may have taken writes.
+type StartedError struct{ Run string }
+
+func (e *StartedError) Error() string {
+	return fmt.Sprintf("run %s has begun to start etcd on the restored data: it cannot be given up any more", e.Run)
+}
+
+// Abort gives a restore up: the old data directories are put back, etcd and then the API
+// servers are started again, and what was laid beside is removed. It can be called again
+// after it failed. The error is a *StartedError if it is too late.
+func (o *Operator) Abort(ctx context.Context, id string) (err error) {
+	held, status, err := o.Store.Take(ctx, id)
+	if err != nil {
+		return err
+	}
+	if held == nil {
+		return &run.InputError{Err: fmt.Errorf("run %s was %s already: there is nothing to abort", id, status.Phase)}
+	}
+	defer func() { err = errors.Join(err, held.Close()) }()
+	r, err := o.take(held)
+	if err != nil {
+		return err
+	}
+	if r.state(stepStartEtcd) != "" {
+		return hint.Wrap(&StartedError{id}, "refit runs resume %s finishes it; the old data is in %s on each machine", id, r.machines[0].data.aside())
+	}
+	for _, p := range r.undo() {
+		r.tell(p)
+		if err := r.do(ctx, p); err != nil {
+			return fmt.Errorf("%s: %w", p.words, err)
+		}
+	}
+	return held.Record(run.Record{Kind: run.KindAborted, Reason: "everything is as it was"})
+}
+
+// undo is what takes back what was done until etcd was to be started.
+func (r *restoring) undo() []phase {
+	back := phase{words: "putting the old data directories back", each: func(ctx context.Context, m *machine) error {
+		if err := m.data.giveBack(ctx); err != nil {
+			return err
+		}
+		if to := r.spec.Restore.DataDir; to != "" && r.state(stepExchange) != "" {
+			return m.point(ctx, to, m.member.DataDir)
+		}
+		return nil
+	}}
+	tidy := phase{words: "tidying up", each: func(ctx context.Context, m *machine) error { return m.disclaim(ctx) }}
+	if r.state(stepStopAPI) == "" { // nothing was stopped
+		return []phase{back, tidy}
+	}
+	return []phase{
+		{words: "stopping what runs of the control plane", each: func(ctx context.Context, m *machine) error {
+			return m.stopAll(ctx, apiServer, controllerManager, scheduler, etcdName)
+		}},
+		back,
+		{words: "starting etcd", each: r.startEtcd, once: r.agree},
+		{words: "starting the API servers, controller managers and schedulers", each: r.startAPI, once: r.awaitAPI},
+		tidy,
+	}
+}

@@ -1,0 +1,257 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package restore
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"refit.dev/refit/etcd"
+	"refit.dev/refit/host"
+	"refit.dev/refit/host/inventory"
+	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/run"
+)
+
+// DefaultBump is added to the revision of what is restored: the least that the maintainers
+// of etcd advise under a living cluster (https://etcd.io/docs/v3.6/op-guide/recovery/).
+const DefaultBump = 1_000_000_000
+
+// etcdManifest is where kubeadm puts the static pod of a member.
+const etcdManifest = "/etc/kubernetes/manifests/etcd.yaml"
+
+// logSpace is what etcd allocates for its write-ahead log beside the database: two files of 64 MB.
+const logSpace = 128 << 20
+
+// Request is what a restore is asked for.
+type Request struct {
+	// File is the snapshot, an absolute path, and Snapshot what is in it.
+	File     string
+	Snapshot *etcd.Status
+	// Nodes are the machines of all members of etcd.
+	Nodes []string
+	// DataDir is where the new data directories are to be; "" exchanges them for the old ones.
+	DataDir string
+	// Others are the other nodes that the cluster has.
+	Others []string
+	// OtherCluster lets a snapshot of another cluster be restored.
+	OtherCluster bool
+	// ClusterUID is the UID of the living cluster's namespace kube-system, Server where its
+	// API server is; the UID is "" if it does not answer.
+	ClusterUID string
+	Server     string
+	Access     inventory.Access
+}
+
+// Prepared is a restore that can begin. Nothing was changed.
+type Prepared struct {
+	Spec *run.Spec
+	// Live is the revision of the etcd in use, and LiveMembers how many members it has;
+	// both are 0 if none answers.
+	Live        int64
+	LiveMembers int
+	// Warnings are what somebody should know before.
+	Warnings []string
+}
+
+// Prepare looks at the machines and judges whether the snapshot can be restored there.
+// The error is a *run.BlockedError if it would not be safe, with all the reasons.
+func (o *Operator) Prepare(ctx context.Context, r Request) (*Prepared, error) {
+	now := o.Clock.Now()
+	spec := &run.Spec{
+		Run: run.NewID(now), Created: now.UTC(), Access: &r.Access,
+		Restore: &run.Restore{
+			File: r.File, SHA256: r.Snapshot.SHA256, Revision: r.Snapshot.Revision, Token: "refit-" + rand.Text(), DataDir: r.DataDir, Others: r.Others,
+		},
+	}
+	spec.Cluster.UID, spec.Cluster.Server = types.UID(cmp.Or(r.ClusterUID, r.Snapshot.ClusterUID)), r.Server
+	p := &Prepared{Spec: spec}
+	var stops []string
+	if r.ClusterUID != "" && r.Snapshot.ClusterUID != r.ClusterUID && !r.OtherCluster {
+		stops = append(stops, fmt.Sprintf("the snapshot is of another cluster: its namespace kube-system has the UID %q, this one's has %q (--other-cluster restores it all the same)",
+			r.Snapshot.ClusterUID, r.ClusterUID))
+	}
+	var machines []*machine
+	for _, node := range slices.Compact(slices.Sorted(slices.Values(r.Nodes))) {
+		reached, err := o.Reach(nodeOf(node), spec.Run)
+		if err != nil {
+			return nil, fmt.Errorf("machine %s: %w", node, err)
+		}
+		member, err := look(ctx, reached, node)
+		if err != nil {
+			return nil, hint.Wrap(fmt.Errorf("machine %s: %w", node, err), "%s", cmp.Or(hint.Of(err), "nothing was changed"))
+		}
+		spec.Nodes = append(spec.Nodes, run.Target{Name: node})
+		spec.Restore.Members = append(spec.Restore.Members, member)
+		m := o.machine(reached, member, spec)
+		machines = append(machines, m)
+		why, err := m.whyNot(ctx, r)
+		if err != nil {
+			return nil, fmt.Errorf("machine %s: %w", node, err)
+		}
+		stops = append(stops, why...)
+	}
+	stops = append(stops, p.compare(ctx, machines)...)
+	earlier, err := earlierRestores(ctx, machines)
+	if err != nil {
+		return nil, err
+	}
+	spec.Restore.BumpRevision = bump(p.Live, r.Snapshot.Revision, earlier)
+	if len(stops) > 0 {
+		return nil, hint.Wrap(&run.BlockedError{Err: errors.New("it would not be safe to restore:\n  " + strings.Join(stops, "\n  "))}, "nothing was changed")
+	}
+	return p, nil
+}
+
+// look finds out how etcd runs on a machine.
+func look(ctx context.Context, m host.Machine, node string) (run.Member, error) {
+	text, err := m.ReadFile(ctx, etcdManifest)
+	var member run.Member
+	switch {
+	case err == nil:
+		member, err = parseStaticPod(etcdManifest, text)
+	case errors.Is(err, fs.ErrNotExist):
+		member, err = lookAtUnit(ctx, units{kubelet{files{m}}})
+	}
+	if err != nil {
+		return member, err
+	}
+	member.Node = node
+	member.APIServer, err = newControl(m, member).has(ctx, apiServer)
+	return member, err
+}
+
+func lookAtUnit(ctx context.Context, u units) (run.Member, error) {
+	there, err := u.has(ctx, etcdName)
+	if err != nil {
+		return run.Member{}, err
+	}
+	if !there {
+		return run.Member{}, hint.Wrap(fmt.Errorf("there is neither %s nor a service etcd.service", etcdManifest), "name the machines on which the members of etcd are")
+	}
+	argv, env, err := u.command(ctx, etcdName)
+	if err != nil {
+		return run.Member{}, err
+	}
+	member, err := parseFlags(argv, env)
+	if err != nil {
+		return member, fmt.Errorf("etcd.service: %w", err)
+	}
+	member.Method = run.Units
+	member.File, err = u.property(ctx, etcdName, "FragmentPath")
+	return member, err
+}
+
+// whyNot says what on this machine is in the way.
+func (m *machine) whyNot(ctx context.Context, r Request) (stops []string, err error) {
+	stop := func(format string, args ...any) {
+		stops = append(stops, "machine "+m.member.Node+": "+fmt.Sprintf(format, args...))
+	}
+	if text, err := m.m.ReadFile(ctx, path.Join(m.park, "run")); err == nil {
+		id := strings.TrimSpace(string(text))
+		stop("run %s has begun to restore it, and was neither finished nor aborted (refit runs resume %s, or abort)", id, id)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if _, err := m.running(ctx); err != nil {
+		stop("%v", err)
+	}
+	where := m.data.now
+	if r.DataDir != "" {
+		if there, err := m.exists(ctx, r.DataDir); err != nil || there {
+			stop("%s is there already: the new data directory must not be (%v)", r.DataDir, err)
+		}
+		where = path.Dir(r.DataDir)
+	}
+	if there, err := m.exists(ctx, where); err != nil || !there {
+		stop("there is no directory %s (%v)", where, err)
+		return stops, nil
+	}
+	free, err := m.free(ctx, where)
+	if err != nil {
+		return nil, err
+	}
+	if need := r.Snapshot.TotalSize + logSpace; free < need {
+		stop("%s has %d MiB of free disk, and the restored data takes %d MiB", where, free>>20, need>>20)
+	}
+	return stops, nil
+}
+
+// free is how many bytes a directory's disk has room for.
+func (m *machine) free(ctx context.Context, dir string) (int64, error) {
+	text, err := m.text(ctx, "df", "--output=avail", "--block-size=1", dir)
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(text) // "Avail", and the number
+	n, err := strconv.ParseInt(fields[len(fields)-1], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("df says of %s: %q", dir, text)
+	}
+	return n, nil
+}
+
+// compare looks at the etcd in use, if one answers: all of its members have to be restored.
+func (p *Prepared) compare(ctx context.Context, machines []*machine) (stops []string) {
+	var given []string
+	for _, m := range machines {
+		given = append(given, m.member.Name)
+	}
+	for _, m := range machines {
+		a, err := m.reach(ctx, m.member)
+		if err != nil {
+			continue
+		}
+		members, revision, err := a.Members(ctx)
+		if err != nil {
+			continue
+		}
+		p.Live, p.LiveMembers = revision, len(members)
+		for _, member := range members {
+			if !slices.Contains(given, member) {
+				stops = append(stops, fmt.Sprintf("etcd has a member %q on a machine that was not named: all members are restored together", member))
+			}
+		}
+		break
+	}
+	if p.LiveMembers == 0 {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("etcd does not answer: nobody can say whether it has more members than the %d named", len(machines)))
+	}
+	if p.Live > p.Spec.Restore.Revision {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("the snapshot is of revision %d, and etcd is at %d: what was written since then is lost", p.Spec.Restore.Revision, p.Live))
+	}
+	return stops
+}
+
+// bump is what is added to the revision of a snapshot, so that it is well above every one
+// that a client has seen: that of the etcd in use, or, if that does not answer (0), what
+// earlier restores have added to it.
+func bump(live, snapshot int64, earlier int) uint64 {
+	if live == 0 {
+		return DefaultBump * uint64(1+earlier) //nolint:gosec // a number of directories
+	}
+	return DefaultBump + uint64(max(live-snapshot, 0)) //nolint:gosec // not negative
+}
+
+// earlierRestores is how many restores have left their old data on one of the machines.
+func earlierRestores(ctx context.Context, machines []*machine) (most int, err error) {
+	for _, m := range machines {
+		text, err := m.text(ctx, "find", m.data.now, "-maxdepth", "1", "-name", "member.before-*", "-printf", ".")
+		if err != nil {
+			return 0, fmt.Errorf("machine %s: %w", m.member.Node, err)
+		}
+		most = max(most, len(text))
+	}
+	return most, nil
+}

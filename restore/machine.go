@@ -1,0 +1,206 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/host"
+	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/run"
+)
+
+// parkDir holds what a restore puts out of the kubelet's sight, and the file that says
+// which run did. It is beside the directory of the manifests, on one file system with it.
+const parkDir = "/etc/kubernetes/refit-restore"
+
+// Time limits. A kubelet looks at its manifests every 20 seconds (fileCheckFrequency) and
+// gives a static pod 30 seconds to end; the first start of etcd on a restored database
+// may have to read all of it.
+const (
+	stopLimit  = 3 * time.Minute
+	startLimit = 5 * time.Minute
+	lookEvery  = time.Second
+)
+
+// apiGrace is how long an API server has to end by itself, before it is ended: it waits for
+// clients that watch, and holds nothing that could be lost.
+const apiGrace = 3 * time.Second
+
+// errNotYet says that what was waited for has not happened.
+var errNotYet = errors.New("even after the time")
+
+// machine is one machine of the control plane with its member.
+type machine struct {
+	files
+	control
+	member run.Member
+	data   dataDir
+	park   string
+	clock  clock.WithTicker
+}
+
+func (o *Operator) machine(m host.Machine, member run.Member, spec *run.Spec) *machine {
+	target := spec.Restore.DataDir
+	if target == "" {
+		target = member.DataDir
+	}
+	f := files{m}
+	return &machine{
+		files: f, member: member, clock: o.Clock, control: o.control(m, member), park: o.park(member),
+		data: dataDir{files: f, run: spec.Run, now: member.DataDir, target: target},
+	}
+}
+
+func (o *Operator) control(m host.Machine, member run.Member) control {
+	if o.controls != nil {
+		return o.controls(m, member)
+	}
+	return newControl(m, member)
+}
+
+func (o *Operator) park(member run.Member) string {
+	if o.parks != nil {
+		return o.parks(member)
+	}
+	return parkDir
+}
+
+// claim writes on the machine which run restores it, so that no other one does.
+func (m *machine) claim(ctx context.Context, id string) error {
+	if err := m.do(ctx, "install", "--directory", "--mode=0700", m.park); err != nil {
+		return err
+	}
+	file := path.Join(m.park, "run")
+	text, err := m.m.ReadFile(ctx, file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return m.m.WriteFile(ctx, file, []byte(id+"\n"), 0o600)
+	case err != nil:
+		return err
+	}
+	if other := strings.TrimSpace(string(text)); other != id {
+		return hint.Wrap(fmt.Errorf("run %s has begun to restore this machine, and was neither finished nor aborted", other),
+			"refit runs resume %s, or refit runs abort %s, where it was begun", other, other)
+	}
+	return nil
+}
+
+// disclaim takes back what claim wrote.
+func (m *machine) disclaim(ctx context.Context) error {
+	there, err := m.exists(ctx, m.park)
+	if err != nil || !there {
+		return err
+	}
+	if err := m.do(ctx, "rm", "--force", "--", path.Join(m.park, "run")); err != nil {
+		return err
+	}
+	return m.do(ctx, "rmdir", "--ignore-fail-on-non-empty", m.park)
+}
+
+// stopAll stops those of components that the machine has and waits until they are gone.
+func (m *machine) stopAll(ctx context.Context, components ...string) error {
+	var asked []string
+	for _, c := range components {
+		there, err := m.has(ctx, c)
+		if err != nil {
+			return err
+		}
+		if !there {
+			continue
+		}
+		if err := m.stop(ctx, c); err != nil {
+			return err
+		}
+		asked = append(asked, c)
+	}
+	left := func(running map[string]bool) (left []string) {
+		for _, c := range asked {
+			if running[c] {
+				left = append(left, c)
+			}
+		}
+		return left
+	}
+	if slices.Contains(asked, apiServer) {
+		err := m.await(ctx, apiGrace, "still running", func(running map[string]bool) []string {
+			if running[apiServer] {
+				return []string{apiServer}
+			}
+			return nil
+		})
+		if errors.Is(err, errNotYet) {
+			err = m.end(ctx, apiServer)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return m.await(ctx, stopLimit, "still running", left)
+}
+
+// startAll starts those of components that the machine has and waits until they run.
+func (m *machine) startAll(ctx context.Context, components ...string) error {
+	var asked []string
+	for _, c := range components {
+		there, err := m.has(ctx, c)
+		if err != nil {
+			return err
+		}
+		if !there {
+			continue
+		}
+		if err := m.start(ctx, c); err != nil {
+			return err
+		}
+		asked = append(asked, c)
+	}
+	return m.await(ctx, startLimit, "not running", func(running map[string]bool) (left []string) {
+		for _, c := range asked {
+			if !running[c] {
+				left = append(left, c)
+			}
+		}
+		return left
+	})
+}
+
+// await looks at what runs until nothing of it is left to wait for.
+func (m *machine) await(ctx context.Context, limit time.Duration, what string, left func(map[string]bool) []string) error {
+	deadline := m.clock.Now().Add(limit)
+	for {
+		running, err := m.running(ctx)
+		var still []string
+		if err == nil {
+			if still = left(running); len(still) == 0 {
+				return nil
+			}
+		} else if !host.Temporary(err) {
+			return err
+		}
+		if m.clock.Now().After(deadline) {
+			if err != nil {
+				return err
+			}
+			return hint.Wrap(fmt.Errorf("%s %w of %s: %s", what, errNotYet, limit, strings.Join(still, ", ")),
+				"see what the kubelet, or systemd, says about it on the machine (journalctl -u kubelet), then resume the run")
+		}
+		timer := m.clock.NewTimer(lookEvery)
+		select {
+		case <-timer.C():
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		}
+	}
+}

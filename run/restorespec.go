@@ -1,0 +1,84 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+)
+
+// Restore says what a run puts back that restores etcd. Package restore carries it out;
+// the nodes of such a run are the machines of the control plane, whether or not the cluster knows
+// them now.
+type Restore struct {
+	// File is the snapshot, an absolute path on the operator's machine, SHA256 its own
+	// in hexadecimal, and Revision the last one in it.
+	File     string `json:"file"`
+	SHA256   string `json:"sha256"`
+	Revision int64  `json:"revision"`
+	// Token is that of the new cluster of members, BumpRevision what is added to the
+	// revision.
+	Token        string `json:"token"`
+	BumpRevision uint64 `json:"bumpRevision"`
+	// DataDir is where the new data directory is to be; "" exchanges it for the old one.
+	DataDir string `json:"dataDir,omitempty"`
+	// Members are those of etcd, by their machines, in the order of the nodes of the run.
+	Members []Member `json:"members"`
+	// Others are the other nodes that the cluster had before, whose kubelets are restarted, too.
+	Others []string `json:"others,omitempty"`
+}
+
+// Method is how the components of a control plane are started and stopped.
+type Method string
+
+const (
+	// StaticPods are kubeadm's: a component runs as long as its manifest is where the kubelet looks.
+	StaticPods Method = "static-pods"
+	// Units are services of systemd, named like the component.
+	Units Method = "systemd"
+)
+
+// Member is a member of etcd and its machine.
+type Member struct {
+	Node   string `json:"node"`
+	Method Method `json:"method"`
+	// File is the manifest of its static pod, or the file of its unit.
+	File string `json:"file"`
+	// Name, PeerURLs, ClientURLs and DataDir are etcd's own settings, with DataDir as the
+	// machine sees it.
+	Name       string   `json:"name"`
+	PeerURLs   []string `json:"peerURLs"`
+	ClientURLs []string `json:"clientURLs"`
+	DataDir    string   `json:"dataDir"`
+	// CA is the file of the authority of its clients' certificates; "" without TLS.
+	CA string `json:"ca,omitempty"`
+	// APIServer tells that an API server runs there, too.
+	APIServer bool `json:"apiServer,omitempty"`
+}
+
+var sha256Pattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+func (r *Restore) validate(nodes []Target) error {
+	switch {
+	case !path.IsAbs(r.File) || !sha256Pattern.MatchString(r.SHA256):
+		return fmt.Errorf("the snapshot %q with the hash %q: want an absolute path and a SHA-256", r.File, r.SHA256)
+	case r.Token == "":
+		return errors.New("the token of the new members is missing")
+	case len(r.Members) != len(nodes):
+		return fmt.Errorf("%d members on %d machines", len(r.Members), len(nodes))
+	case r.DataDir != "" && !path.IsAbs(r.DataDir):
+		return fmt.Errorf("the new data directory %q: want an absolute path", r.DataDir)
+	}
+	for i, m := range r.Members {
+		if nodes[i].Name == "" || i > 0 && nodes[i-1].Name >= nodes[i].Name {
+			return fmt.Errorf("machine %q: machines are not sorted, or named twice, or have no name", nodes[i].Name)
+		}
+		if m.Node != nodes[i].Name || m.Name == "" || !path.IsAbs(m.DataDir) || len(m.PeerURLs) == 0 || m.Method != StaticPods && m.Method != Units {
+			return fmt.Errorf("member %q on machine %q is not described whole", m.Name, m.Node)
+		}
+	}
+	return nil
+}
