@@ -30,6 +30,8 @@ type Restore struct {
 	// InitialCluster is "NAME=PEER-URL,..." of all members.
 	InitialCluster string `json:"initialCluster"`
 	Token          string `json:"token"`
+	// SHA256 is what the snapshot has to end with, in hexadecimal; "" takes any.
+	SHA256 string `json:"sha256,omitempty"`
 	// BumpRevision is added to the revision, and all up to there is marked as compacted,
 	// so that watches of the time before start over instead of missing changes.
 	// The maintainers of etcd say 1,000,000,000 at least under a living cluster
@@ -86,15 +88,21 @@ func restore(file string, r Restore) error {
 	if err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
-		return err
-	}
+	defer f.Close()
 	if size%sector == 0 {
 		return hint.Wrap(fmt.Errorf("%s: %w: it does not end with a SHA-256", file, ErrDamaged),
 			"either it was cut off, or it is a copy of a database; save a snapshot with `refit backup save`")
 	}
+	got, err := checkSum(f, file, size)
+	if err != nil {
+		return err
+	}
+	if r.SHA256 != "" && got != r.SHA256 {
+		return hint.Wrap(fmt.Errorf("%s is another snapshot than before: it ends with the SHA-256 %s, not %s", file, got, r.SHA256), "put the one back that was there")
+	}
 	err = snapshot.NewV3(quiet()).Restore(snapshot.RestoreConfig{
-		SnapshotPath: file, Name: r.Name, OutputDataDir: r.DataDir, PeerURLs: r.PeerURLs,
+		// The file that was looked at, whatever has its name now.
+		SnapshotPath: fmt.Sprintf("/proc/self/fd/%d", f.Fd()), Name: r.Name, OutputDataDir: r.DataDir, PeerURLs: r.PeerURLs,
 		InitialCluster: r.InitialCluster, InitialClusterToken: r.Token,
 		RevisionBump: r.BumpRevision, MarkCompacted: r.BumpRevision > 0,
 	})

@@ -37,9 +37,13 @@ func (o *Operator) Abort(ctx context.Context, id string) (err error) {
 		return err
 	}
 	if r.state(stepStartEtcd) != "" {
-		return hint.Wrap(&StartedError{id}, "refit runs resume %s finishes it; the old data is in %s on each machine", id, r.machines[0].data.aside())
+		return hint.Wrap(&StartedError{id}, "refit runs resume %s finishes it; the old data is in %s on each machine, and manifests that were put out of the kubelet's sight are in %s", id, r.machines[0].data.old(), parkDir)
 	}
-	for _, p := range r.undo() {
+	undo := r.undo()
+	if err := held.Record(run.Record{Kind: run.KindStage, Step: stepAbort, State: run.Intent}); err != nil {
+		return err
+	}
+	for _, p := range undo {
 		r.tell(p)
 		if err := r.do(ctx, p); err != nil {
 			return fmt.Errorf("%s: %w", p.words, err)
@@ -48,28 +52,37 @@ func (o *Operator) Abort(ctx context.Context, id string) (err error) {
 	return held.Record(run.Record{Kind: run.KindAborted, Reason: "everything is as it was"})
 }
 
+// errGivenUp says that a restore is only given up any more.
+var errGivenUp = errors.New("it is being given up: some of the old data may be back")
+
+// givenUp tells whether somebody has begun to give the restore up.
+func (r *restoring) givenUp() bool { return r.held.StageState(0, stepAbort) != "" }
+
 // undo is what takes back what was done until etcd was to be started.
 func (r *restoring) undo() []phase {
 	back := phase{words: "putting the old data directories back", each: func(ctx context.Context, m *machine) error {
 		if err := m.data.giveBack(ctx); err != nil {
 			return err
 		}
-		if to := r.spec.Restore.DataDir; to != "" && r.state(stepExchange) != "" {
-			return m.point(ctx, to, m.member.DataDir)
+		if to := r.spec.Restore.DataDir; to != "" {
+			return m.pointBack(ctx, to)
 		}
 		return nil
 	}}
-	tidy := phase{words: "tidying up", each: func(ctx context.Context, m *machine) error { return m.disclaim(ctx) }}
+	tidy := phase{words: "tidying up", each: func(ctx context.Context, m *machine) error { return m.disclaim(ctx, r.spec.Run) }}
 	if r.state(stepStopAPI) == "" { // nothing was stopped
 		return []phase{back, tidy}
+	}
+	if r.state(stepStopEtcd) == "" { // etcd serves, and nothing was exchanged
+		return []phase{{words: wordsStartAPI, each: r.startAPI, once: r.awaitAPI}, back, tidy}
 	}
 	return []phase{
 		{words: "stopping what runs of the control plane", each: func(ctx context.Context, m *machine) error {
 			return m.stopAll(ctx, apiServer, controllerManager, scheduler, etcdName)
 		}},
 		back,
-		{words: "starting etcd", each: r.startEtcd, once: r.agree},
-		{words: "starting the API servers, controller managers and schedulers", each: r.startAPI, once: r.awaitAPI},
+		{words: "starting etcd", each: r.startEtcd, once: r.agreeOnOld},
+		{words: wordsStartAPI, each: r.startAPI, once: r.awaitAPI},
 		tidy,
 	}
 }

@@ -19,8 +19,17 @@ import (
 // patience is how long a member of etcd has to answer one question.
 const patience = 5 * time.Second
 
-// agree waits until the members of etcd have a leader and the same keys.
-func (r *restoring) agree(ctx context.Context) error {
+// agreeOnRestored waits until the members of etcd have a leader and the same keys: those
+// that were restored.
+func (r *restoring) agreeOnRestored(ctx context.Context) error {
+	return r.agree(ctx, r.spec.Restore.Revision+int64(r.spec.Restore.BumpRevision)) //nolint:gosec // far below 2^63: validate
+}
+
+// agreeOnOld waits until they have a leader and the same keys.
+func (r *restoring) agreeOnOld(ctx context.Context) error { return r.agree(ctx, 0) }
+
+// agree waits until the members of etcd agree, at a revision of least or more.
+func (r *restoring) agree(ctx context.Context, least int64) error {
 	members := make([]etcd.Access, 0, len(r.machines))
 	for _, m := range r.machines {
 		a, err := m.reach(ctx, m.member)
@@ -30,7 +39,10 @@ func (r *restoring) agree(ctx context.Context) error {
 		members = append(members, a)
 	}
 	return r.insist(ctx, "etcd does not serve", "see what etcd says (crictl logs, or journalctl -u etcd), then resume the run", func(ctx context.Context) error {
-		_, err := etcd.Agree(ctx, members)
+		agreed, err := etcd.Agree(ctx, members)
+		if err == nil && agreed.Revision < least {
+			err = fmt.Errorf("etcd is at revision %d, and on the restored data it would be at %d or more: it runs on something else", agreed.Revision, least)
+		}
 		return err
 	})
 }
@@ -69,7 +81,13 @@ func (r *restoring) insist(ctx context.Context, what, advice string, ask func(co
 func endpoint(member run.Member) string {
 	for _, text := range member.ClientURLs {
 		if u, err := url.Parse(text); err == nil {
-			if ip := net.ParseIP(u.Hostname()); ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
+			switch ip := net.ParseIP(u.Hostname()); {
+			case ip == nil:
+			case ip.IsLoopback():
+				return u.Scheme + "://" + net.JoinHostPort(ip.String(), u.Port())
+			case ip.IsUnspecified() && ip.To4() == nil:
+				return u.Scheme + "://" + net.JoinHostPort("::1", u.Port())
+			case ip.IsUnspecified():
 				return u.Scheme + "://" + net.JoinHostPort("127.0.0.1", u.Port())
 			}
 		}

@@ -18,18 +18,24 @@ import (
 // archive is a directory on this machine that is to be sent to another one.
 type archive struct{ dir string }
 
-// stream returns the directory as a tar, and then the SHA-256 of its files by their
-// paths. The stream has to be closed; the sums are those of what was read until then.
-func (a *archive) stream() (io.ReadCloser, <-chan map[string]string) {
+// sent is what went through a stream: the SHA-256 of the files by their paths, in
+// hexadecimal, and why it is not all of them.
+type sent struct {
+	sums map[string]string
+	err  error
+}
+
+// stream returns the directory as a tar, and then what was sent. The stream has to be closed.
+func (a *archive) stream() (io.ReadCloser, <-chan sent) {
 	r, w := io.Pipe()
-	sums := make(chan map[string]string, 1)
+	done := make(chan sent, 1)
 	go func() {
 		found := map[string]string{}
 		err := a.write(w, found)
 		w.CloseWithError(err)
-		sums <- found
+		done <- sent{found, err}
 	}()
-	return r, sums
+	return r, done
 }
 
 func (a *archive) write(to io.Writer, sums map[string]string) error {
@@ -61,7 +67,10 @@ func (a *archive) write(to io.Writer, sums map[string]string) error {
 		sums[header.Name], err = copyFile(t, path)
 		return err
 	})
-	return errors.Join(err, t.Close())
+	if err != nil {
+		return err // without an end of the archive
+	}
+	return t.Close()
 }
 
 func copyFile(to io.Writer, path string) (sum string, err error) {

@@ -59,20 +59,23 @@ func (d dataDir) lay(ctx context.Context, a *archive) error {
 			return err
 		}
 	}
-	stream, summed := a.stream()
+	stream, done := a.stream()
 	result, err := d.m.Exec(ctx, []string{"tar", "--extract", "--no-same-owner", "--preserve-permissions", "--directory=" + partial}, host.ExecOptions{Stdin: stream})
 	err = errors.Join(host.Succeed(result, err), stream.Close())
 	if err != nil {
 		return fmt.Errorf("send the data directory: %w", err)
 	}
-	sums := <-summed
-	if err := d.compare(ctx, partial, sums); err != nil {
+	sent := <-done
+	if sent.err != nil {
+		return fmt.Errorf("read the data directory: %w", sent.err)
+	}
+	if err := d.compare(ctx, partial, sent.sums); err != nil {
 		return err
 	}
 	for _, argv := range [][]string{
 		{"chown", "--recursive", "--reference=" + d.now, partial}, // etcd may have a user of its own
 		{"chmod", "--reference=" + d.now, partial},
-		append([]string{"sync", "--"}, tree(partial, sums)...),
+		append([]string{"sync", "--"}, tree(partial, sent.sums)...),
 	} {
 		if err := d.do(ctx, argv...); err != nil {
 			return err
@@ -163,7 +166,18 @@ func (d dataDir) exchanged(ctx context.Context) (bool, error) {
 	if d.target != d.now {
 		return d.exists(ctx, path.Join(d.target, "member"))
 	}
-	return d.exists(ctx, d.aside())
+	if aside, err := d.exists(ctx, d.aside()); err != nil || !aside {
+		return false, err
+	}
+	return d.exists(ctx, path.Join(d.now, "member"))
+}
+
+// old is where the data is that was in use before.
+func (d dataDir) old() string {
+	if d.target != d.now {
+		return d.now
+	}
+	return d.aside()
 }
 
 // giveBack undoes exchange and lay: for a restore that is given up before etcd was

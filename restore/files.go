@@ -34,6 +34,9 @@ func (f files) exists(ctx context.Context, p string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look for %s: %w", p, err)
 	}
+	if result.Code != 0 && result.Code != 1 {
+		return false, fmt.Errorf("look for %s: %w", p, host.Succeed(result, nil))
+	}
 	return result.Code == 0, nil
 }
 
@@ -62,8 +65,9 @@ func (f files) move(ctx context.Context, from, to string) error {
 	if err := f.do(ctx, "sync", path.Dir(from), path.Dir(to)); err != nil {
 		return err
 	}
-	if still, err := f.exists(ctx, from); err != nil || still {
-		return fmt.Errorf("%s could not be renamed to %s (%w)", from, to, err)
+	still, err := f.exists(ctx, from)
+	if err == nil && still {
+		err = fmt.Errorf("%s could not be renamed to %s", from, to)
 	}
-	return nil
+	return err
 }

@@ -14,7 +14,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"refit.dev/refit/etcd"
@@ -43,8 +45,11 @@ type Request struct {
 	Nodes []string
 	// DataDir is where the new data directories are to be; "" exchanges them for the old ones.
 	DataDir string
-	// Others are the other nodes that the cluster has.
-	Others []string
+	// Known are those of Nodes that the API server knows, Others the other nodes that it
+	// knows, and LeftOut control planes among them: their API servers and members would go on.
+	Known   map[string]*corev1.Node
+	Others  []string
+	LeftOut []string
 	// OtherCluster lets a snapshot of another cluster be restored.
 	OtherCluster bool
 	// ClusterUID is the UID of the living cluster's namespace kube-system, Server where its
@@ -52,6 +57,8 @@ type Request struct {
 	ClusterUID string
 	Server     string
 	Access     inventory.Access
+	// Broken says that etcd may run and not answer.
+	Broken bool
 }
 
 // Prepared is a restore that can begin. Nothing was changed.
@@ -82,11 +89,19 @@ func (o *Operator) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 		stops = append(stops, fmt.Sprintf("the snapshot is of another cluster: its namespace kube-system has the UID %q, this one's has %q (--other-cluster restores it all the same)",
 			r.Snapshot.ClusterUID, r.ClusterUID))
 	}
+	if len(r.LeftOut) > 0 {
+		stops = append(stops, fmt.Sprintf("control planes were not named, and would go on with the old data: %s (kubectl delete node, if one is gone for good)", strings.Join(r.LeftOut, ", ")))
+	}
 	var machines []*machine
 	for _, node := range slices.Compact(slices.Sorted(slices.Values(r.Nodes))) {
 		reached, err := o.Reach(nodeOf(node), spec.Run)
 		if err != nil {
 			return nil, fmt.Errorf("machine %s: %w", node, err)
+		}
+		if known := r.Known[node]; known != nil {
+			if err := host.CheckSame(ctx, reached, known); err != nil {
+				return nil, err
+			}
 		}
 		member, err := look(ctx, reached, node)
 		if err != nil {
@@ -102,12 +117,8 @@ func (o *Operator) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 		}
 		stops = append(stops, why...)
 	}
-	stops = append(stops, p.compare(ctx, machines)...)
-	earlier, err := earlierRestores(ctx, machines)
-	if err != nil {
-		return nil, err
-	}
-	spec.Restore.BumpRevision = bump(p.Live, r.Snapshot.Revision, earlier)
+	stops = append(stops, p.compare(ctx, machines, r)...)
+	spec.Restore.BumpRevision = bump(p.Live, r.Snapshot.Revision, now)
 	if len(stops) > 0 {
 		return nil, hint.Wrap(&run.BlockedError{Err: errors.New("it would not be safe to restore:\n  " + strings.Join(stops, "\n  "))}, "nothing was changed")
 	}
@@ -167,15 +178,27 @@ func (m *machine) whyNot(ctx context.Context, r Request) (stops []string, err er
 	if _, err := m.running(ctx); err != nil {
 		stop("%v", err)
 	}
+	if !m.member.APIServer {
+		stop("no API server is found there that is run as etcd is (%s): it would not be stopped", m.member.Method)
+	}
 	where := m.data.now
 	if r.DataDir != "" {
-		if there, err := m.exists(ctx, r.DataDir); err != nil || there {
-			stop("%s is there already: the new data directory must not be (%v)", r.DataDir, err)
+		there, err := m.exists(ctx, r.DataDir)
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			stop("%s is there already: the new data directory must not be", r.DataDir)
+		}
+		if err := m.editable(ctx, r.DataDir); err != nil {
+			stop("%v", err)
 		}
 		where = path.Dir(r.DataDir)
 	}
-	if there, err := m.exists(ctx, where); err != nil || !there {
-		stop("there is no directory %s (%v)", where, err)
+	if there, err := m.exists(ctx, where); err != nil {
+		return nil, err
+	} else if !there {
+		stop("there is no directory %s", where)
 		return stops, nil
 	}
 	free, err := m.free(ctx, where)
@@ -203,55 +226,82 @@ func (m *machine) free(ctx context.Context, dir string) (int64, error) {
 }
 
 // compare looks at the etcd in use, if one answers: all of its members have to be restored.
-func (p *Prepared) compare(ctx context.Context, machines []*machine) (stops []string) {
+// How each member is asked has to be known before, because it is asked in the end; only an
+// etcd that does not run need not answer.
+func (p *Prepared) compare(ctx context.Context, machines []*machine, r Request) (stops []string) {
 	var given []string
 	for _, m := range machines {
 		given = append(given, m.member.Name)
 	}
+	var members []string
 	for _, m := range machines {
 		a, err := m.reach(ctx, m.member)
 		if err != nil {
+			stops = append(stops, fmt.Sprintf("machine %s: how its etcd is asked cannot be found out, which has to be done in the end: %v", m.member.Node, err))
 			continue
 		}
-		members, revision, err := a.Members(ctx)
+		found, revision, err := a.Members(ctx)
 		if err != nil {
+			running, runErr := m.running(ctx)
+			if errors.Is(err, host.ErrNoForwarding) || !r.Broken && runErr == nil && running[etcdName] {
+				stops = append(stops, fmt.Sprintf("machine %s: etcd runs there and cannot be asked, which has to be done in the end (--etcd-is-broken, if that is what is to be mended): %v",
+					m.member.Node, err))
+			}
 			continue
 		}
-		p.Live, p.LiveMembers = revision, len(members)
-		for _, member := range members {
-			if !slices.Contains(given, member) {
-				stops = append(stops, fmt.Sprintf("etcd has a member %q on a machine that was not named: all members are restored together", member))
-			}
+		members, p.Live, p.LiveMembers = found, max(p.Live, revision), len(found)
+	}
+	for _, member := range members {
+		if !slices.Contains(given, member) {
+			stops = append(stops, fmt.Sprintf("etcd has a member %q on a machine that was not named: all members are restored together", member))
 		}
-		break
 	}
-	if p.LiveMembers == 0 {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("etcd does not answer: nobody can say whether it has more members than the %d named", len(machines)))
-	}
-	if p.Live > p.Spec.Restore.Revision {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("the snapshot is of revision %d, and etcd is at %d: what was written since then is lost", p.Spec.Restore.Revision, p.Live))
-	}
+	p.warn(given, members, r)
 	return stops
 }
 
-// bump is what is added to the revision of a snapshot, so that it is well above every one
-// that a client has seen: that of the etcd in use, or, if that does not answer (0), what
-// earlier restores have added to it.
-func bump(live, snapshot int64, earlier int) uint64 {
-	if live == 0 {
-		return DefaultBump * uint64(1+earlier) //nolint:gosec // a number of directories
+// warn tells what somebody should know who is asked.
+func (p *Prepared) warn(given, members []string, r Request) {
+	warn := func(format string, args ...any) { p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...)) }
+	if p.LiveMembers == 0 {
+		warn("etcd does not answer: nobody can say whether it has more members than the %d named", len(given))
 	}
-	return DefaultBump + uint64(max(live-snapshot, 0)) //nolint:gosec // not negative
+	if p.LiveMembers == 0 && len(r.Snapshot.Members) > len(given) {
+		var names []string
+		for _, m := range r.Snapshot.Members {
+			names = append(names, m.Name)
+		}
+		warn("when the snapshot was taken there were more members: %s", strings.Join(names, ", "))
+	}
+	for _, name := range given {
+		if p.LiveMembers > 0 && !slices.Contains(members, name) {
+			warn("%q is no member of the etcd that answers: its data is replaced, too", name)
+		}
+	}
+	if r.ClusterUID == "" {
+		warn("the API server does not answer: nobody has compared whether the snapshot is of this cluster, or whether another run is at work")
+	}
+	if p.Live > r.Snapshot.Revision {
+		warn("the snapshot is of revision %d, and etcd is at %d: what was written since then is lost", r.Snapshot.Revision, p.Live)
+	}
+	if r.DataDir != "" {
+		warn("kubeadm knows the old data directory: set etcd.local.dataDir in the ConfigMap kubeadm-config to %s, or its next upgrade of etcd goes back to the old one", r.DataDir)
+	}
 }
 
-// earlierRestores is how many restores have left their old data on one of the machines.
-func earlierRestores(ctx context.Context, machines []*machine) (most int, err error) {
-	for _, m := range machines {
-		text, err := m.text(ctx, "find", m.data.now, "-maxdepth", "1", "-name", "member.before-*", "-printf", ".")
-		if err != nil {
-			return 0, fmt.Errorf("machine %s: %w", m.member.Node, err)
-		}
-		most = max(most, len(text))
+// epoch is before any cluster that is still there.
+var epoch = time.Date(2020, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// mostChanges is more than a cluster writes in a second, all its life.
+const mostChanges = 100_000
+
+// bump is what is added to the revision of a snapshot, so that it is well above every one
+// that a client has seen: that of the etcd in use, or, if that does not answer (0), what any
+// cluster can have come to by now. That stays below 2^53, and grows with each restore.
+func bump(live, snapshot int64, now time.Time) uint64 {
+	above := live - snapshot
+	if live == 0 {
+		above = int64(now.Sub(epoch).Seconds()) * mostChanges
 	}
-	return most, nil
+	return DefaultBump + uint64(max(above, 0)) //nolint:gosec // not negative
 }

@@ -76,30 +76,53 @@ func (o *Operator) park(member run.Member) string {
 	return parkDir
 }
 
-// claim writes on the machine which run restores it, so that no other one does.
+// claim writes on the machine which run restores it, so that no other one does. The name
+// appears with its content, and only if there is none.
 func (m *machine) claim(ctx context.Context, id string) error {
 	if err := m.do(ctx, "install", "--directory", "--mode=0700", m.park); err != nil {
 		return err
 	}
 	file := path.Join(m.park, "run")
-	text, err := m.m.ReadFile(ctx, file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return m.m.WriteFile(ctx, file, []byte(id+"\n"), 0o600)
-	case err != nil:
+	other, err := m.claimed(ctx)
+	if err != nil || other == id {
 		return err
 	}
-	if other := strings.TrimSpace(string(text)); other != id {
-		return hint.Wrap(fmt.Errorf("run %s has begun to restore this machine, and was neither finished nor aborted", other),
-			"refit runs resume %s, or refit runs abort %s, where it was begun", other, other)
+	if other == "" {
+		own := file + "." + id
+		if err := m.m.WriteFile(ctx, own, []byte(id+"\n"), 0o600); err != nil {
+			return err
+		}
+		linked := m.do(ctx, "ln", "--no-target-directory", own, file) // fails if somebody was quicker
+		if other, err = m.claimed(ctx); err != nil {
+			return err
+		}
+		if err := m.do(ctx, "rm", "--force", "--", own); err != nil {
+			return err
+		}
+		switch other {
+		case id:
+			return nil
+		case "":
+			return fmt.Errorf("claim the machine: %w", linked)
+		}
 	}
-	return nil
+	return hint.Wrap(fmt.Errorf("run %s has begun to restore this machine, and was neither finished nor aborted", other),
+		"refit runs resume %s, or refit runs abort %s, where it was begun", other, other)
 }
 
-// disclaim takes back what claim wrote.
-func (m *machine) disclaim(ctx context.Context) error {
-	there, err := m.exists(ctx, m.park)
-	if err != nil || !there {
+// claimed is the run that has claimed the machine, or "".
+func (m *machine) claimed(ctx context.Context) (string, error) {
+	text, err := m.m.ReadFile(ctx, path.Join(m.park, "run"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return strings.TrimSpace(string(text)), err
+}
+
+// disclaim takes back what claim wrote; what another run wrote is left alone.
+func (m *machine) disclaim(ctx context.Context, id string) error {
+	holder, err := m.claimed(ctx)
+	if err != nil || holder != id {
 		return err
 	}
 	if err := m.do(ctx, "rm", "--force", "--", path.Join(m.park, "run")); err != nil {

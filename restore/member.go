@@ -43,6 +43,9 @@ func parseStaticPod(file string, text []byte) (run.Member, error) {
 			return run.Member{}, fmt.Errorf("%s: %w", file, err)
 		}
 	}
+	if m.DataDir == "/" {
+		return run.Member{}, fmt.Errorf("%s: the data directory is the machine's root", file)
+	}
 	return m, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"refit.dev/refit/run"
 )
@@ -94,19 +95,32 @@ func TestRepoint(t *testing.T) {
 }
 
 func TestBump(t *testing.T) {
+	now := time.Date(2026, time.November, 23, 0, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		live, snapshot int64
-		earlier        int
 		want           uint64
 	}{
 		{live: 900, snapshot: 500, want: DefaultBump + 400},
 		{live: 500, snapshot: 900, want: DefaultBump},
 		{live: 2_000_000_400, snapshot: 500, want: DefaultBump + 1_999_999_900},
-		{snapshot: 500, want: DefaultBump},
-		{snapshot: 500, earlier: 2, want: 3 * DefaultBump},
+		{snapshot: 500, want: DefaultBump + 21_755_520_000_000},
 	} {
-		if got := bump(c.live, c.snapshot, c.earlier); got != c.want {
+		if got := bump(c.live, c.snapshot, now); got != c.want {
 			t.Errorf("%+v: %d", c, got)
+		}
+	}
+}
+
+func TestEndpoint(t *testing.T) {
+	for urls, want := range map[string]string{
+		"https://127.0.0.1:2379,https://10.0.0.1:2379": "https://127.0.0.1:2379",
+		"https://[::1]:2379,https://[fd00::1]:2379":    "https://[::1]:2379",
+		"http://0.0.0.0:2379":                          "http://127.0.0.1:2379",
+		"http://[::]:2379":                             "http://[::1]:2379",
+		"https://10.0.0.1:2379":                        "https://10.0.0.1:2379",
+	} {
+		if got := endpoint(run.Member{ClientURLs: strings.Split(urls, ",")}); got != want {
+			t.Errorf("%s: %s", urls, got)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package restore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,12 +36,14 @@ func (r *restoring) phases() []phase {
 		}},
 		{step: stepStopEtcd, words: "stopping etcd", each: func(ctx context.Context, m *machine) error { return m.stopAll(ctx, etcdName) }},
 		{step: stepExchange, words: "exchanging the data directories", each: r.exchange},
-		{step: stepStartEtcd, words: "starting etcd", each: r.startEtcd, once: r.agree},
-		{step: stepStartAPI, words: "starting the API servers, controller managers and schedulers", each: r.startAPI, once: r.awaitAPI},
+		{step: stepStartEtcd, words: "starting etcd", each: r.startEtcd, once: r.agreeOnRestored},
+		{step: stepStartAPI, words: wordsStartAPI, each: r.startAPI, once: r.awaitAPI},
 		{step: stepKubelets, words: "restarting the kubelets", each: func(ctx context.Context, m *machine) error { return m.restartKubelet(ctx) }, once: r.restartOthers},
-		{step: stepTidy, words: "tidying up", each: func(ctx context.Context, m *machine) error { return m.disclaim(ctx) }, once: r.lookAfter},
+		{step: stepTidy, words: "tidying up", each: func(ctx context.Context, m *machine) error { return m.disclaim(ctx, r.spec.Run) }, once: r.lookAfter},
 	}
 }
+
+const wordsStartAPI = "starting the API servers, controller managers and schedulers"
 
 // Steps of a restore; each is a stage of the run.
 const (
@@ -52,6 +55,9 @@ const (
 	stepStartAPI  run.Step = "start-api-servers"
 	stepKubelets  run.Step = "restart-kubelets"
 	stepTidy      run.Step = "tidy"
+
+	// stepAbort is no phase: from its record on the restore is only given up.
+	stepAbort run.Step = "abort"
 )
 
 // state is where a step stands in the journal.
@@ -80,8 +86,8 @@ func (r *restoring) lay(ctx context.Context, m *machine) (err error) {
 	if done, err := m.data.laidAlready(ctx); err != nil || done {
 		return err
 	}
-	scratch, err := os.MkdirTemp(r.scratch, "refit-restore-")
-	if err != nil {
+	scratch := filepath.Join(r.scratch, "data-"+m.member.Node)
+	if err := errors.Join(os.RemoveAll(scratch), os.Mkdir(scratch, 0o700)); err != nil { // a process that was killed has left it
 		return fmt.Errorf("make room for the data directory: %w", err)
 	}
 	defer func() {
@@ -92,7 +98,7 @@ func (r *restoring) lay(ctx context.Context, m *machine) (err error) {
 	dir := filepath.Join(scratch, "data")
 	err = r.etcd.Restore(ctx, r.spec.Restore.File, etcd.Restore{
 		DataDir: dir, Name: m.member.Name, PeerURLs: m.member.PeerURLs, InitialCluster: initialCluster(r.spec.Restore.Members),
-		Token: r.spec.Restore.Token, BumpRevision: r.spec.Restore.BumpRevision,
+		Token: r.spec.Restore.Token, BumpRevision: r.spec.Restore.BumpRevision, SHA256: r.spec.Restore.SHA256,
 	})
 	if err != nil {
 		return err
@@ -102,6 +108,15 @@ func (r *restoring) lay(ctx context.Context, m *machine) (err error) {
 
 // exchange puts the restored directory in place, and has etcd look there if that is another one.
 func (r *restoring) exchange(ctx context.Context, m *machine) error {
+	done, err := m.data.exchanged(ctx)
+	if err != nil {
+		return err
+	}
+	if !done { // it may be long since they were stopped, by another process, and somebody may have started them
+		if err := m.stopAll(ctx, apiServer, controllerManager, scheduler, etcdName); err != nil {
+			return err
+		}
+	}
 	if err := m.data.exchange(ctx); err != nil {
 		return err
 	}

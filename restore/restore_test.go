@@ -189,7 +189,7 @@ func (p *plane) operator() *Operator {
 		parks[m.Node] = m.DataDir + ".park"
 	}
 	return &Operator{
-		Store: p.store, Sink: event.Discard, Clock: clock.RealClock{}, Etcd: p.worker, Scratch: p.t.TempDir(),
+		Store: p.store, Sink: event.Discard, Clock: clock.RealClock{}, Etcd: p.worker,
 		Reach:    func(*corev1.Node, string) (host.Machine, error) { return counted{host.Here(nil), p}, nil },
 		controls: func(_ host.Machine, m run.Member) control { return part{p, m} },
 		parks:    func(m run.Member) string { return parks[m.Node] },
@@ -356,4 +356,81 @@ func (p *plane) goOn(n int, id string) (want map[string]string) {
 		p.t.Fatalf("resumed after %d commands: %+v, %v", n, o, err)
 	}
 	return map[string]string{"kept": "1"}
+}
+
+// dieIn has a restore of one member die once a machine has been asked for the n-th time.
+func (p *plane) dieIn(n int) *run.Spec {
+	p.t.Helper()
+	p.put("kept", "1")
+	spec := p.spec()
+	p.put("lost", "2")
+	p.left = n
+	if o, err := p.operator().Begin(p.t.Context(), spec); err != nil || o.Result == event.ResultDone {
+		p.t.Fatalf("it did not die: %+v, %v", o, err)
+	}
+	p.left = unlimited
+	return spec
+}
+
+// exchanging is after how many commands the exchange is under way: see the log of
+// TestRestoreInterrupted.
+const exchanging = 22
+
+// What is being given up is not restored any more: some machines may have the old data.
+func TestResumeAfterInterruptedAbort(t *testing.T) {
+	p := newPlane(t, 1)
+	spec := p.dieIn(exchanging)
+	p.left = 1
+	if err := p.operator().Abort(t.Context(), spec.Run); err == nil {
+		t.Fatal("the abort did not die")
+	}
+	p.left = unlimited
+	o, err := p.operator().Resume(t.Context(), spec.Run)
+	if err != nil || o.Result != event.ResultFailed || !strings.Contains(o.Reason, "it is being given up") || !strings.Contains(o.Hint, "refit runs abort") {
+		t.Errorf("%+v, %v", o, err)
+	}
+	if err := p.operator().Abort(t.Context(), spec.Run); err != nil {
+		t.Fatal(err)
+	}
+	p.whole()
+	if got := p.all(p.members[0]); got["lost"] != "2" {
+		t.Error(got)
+	}
+}
+
+// Somebody starts everything again before the directories are exchanged: it is stopped
+// again, so that nothing runs on what is taken away.
+func TestEtcdStartedMeanwhile(t *testing.T) {
+	p := newPlane(t, 1)
+	spec := p.dieIn(exchanging)
+	if found := contents0(t, p.members[0].DataDir); slices.Contains(found, "member.before-"+spec.Run) {
+		t.Fatalf("it was exchanged already: %q", found)
+	}
+	p.boot(p.members[0])
+	p.put("lost", "3")
+	if o, err := p.operator().Resume(t.Context(), spec.Run); err != nil || o.Result != event.ResultDone {
+		t.Fatalf("%+v, %v", o, err)
+	}
+	p.whole()
+	if got := p.all(p.members[0]); fmt.Sprint(got) != "map[kept:1]" {
+		t.Error(got)
+	}
+}
+
+func TestSnapshotReplaced(t *testing.T) {
+	p := newPlane(t, 1)
+	p.put("kept", "1")
+	spec := p.spec()
+	p.put("kept", "2")
+	if err := os.Rename(p.spec().Restore.File, spec.Restore.File); err != nil {
+		t.Fatal(err)
+	}
+	o, err := p.operator().Begin(t.Context(), spec)
+	if err != nil || o.Result != event.ResultFailed || !strings.Contains(o.Reason, "is another snapshot than before") {
+		t.Fatalf("%+v, %v", o, err)
+	}
+	p.whole()
+	if got := p.all(p.members[0]); got["kept"] != "2" {
+		t.Error(got)
+	}
 }

@@ -33,9 +33,8 @@ type Operator struct {
 	Store *run.Store
 	Sink  event.Sink
 	Clock clock.WithTicker
-	// Etcd makes data directories, in Scratch: "" is the system's directory for such things.
-	Etcd    Restorer
-	Scratch string
+	// Etcd makes data directories, in the directory of the run.
+	Etcd Restorer
 	// Reach returns the machine of a node, for the named run. It is asked about nodes that
 	// the cluster may not know: only their names count.
 	Reach func(node *corev1.Node, run string) (host.Machine, error)
@@ -95,7 +94,7 @@ func (o *Operator) take(held *run.Held) (*restoring, error) {
 		return nil, fmt.Errorf("run %s restores nothing", spec.Run)
 	}
 	r := &restoring{
-		spec: spec, held: held, operator: o, etcd: o.Etcd, scratch: o.Scratch, ask: o.Ask, clock: o.Clock, sink: o.Sink,
+		spec: spec, held: held, operator: o, etcd: o.Etcd, scratch: o.Store.Dir(spec.Run), ask: o.Ask, clock: o.Clock, sink: o.Sink,
 	}
 	for _, member := range spec.Restore.Members {
 		m, err := o.Reach(nodeOf(member.Node), spec.Run)
@@ -140,6 +139,9 @@ func (r *restoring) tell(p phase) {
 
 // all does the phases that are not done yet.
 func (r *restoring) all(ctx context.Context) error {
+	if r.givenUp() {
+		return errGivenUp
+	}
 	for i, p := range r.phases() {
 		if r.held.StageState(i+1, p.step) == run.Done {
 			continue
@@ -237,7 +239,10 @@ func (r *restoring) close(ctx context.Context, err error, took time.Duration) ru
 			o.Result = event.ResultUnfinished
 		}
 		o.Hint = fmt.Sprintf("carry on: refit runs resume %s", r.spec.Run)
-		if r.state(stepStartEtcd) == "" {
+		switch {
+		case r.givenUp():
+			o.Hint = fmt.Sprintf("refit runs abort %s goes on with that", r.spec.Run)
+		case r.state(stepStartEtcd) == "":
 			o.Hint += fmt.Sprintf("; give up, with everything as it was: refit runs abort %s", r.spec.Run)
 		}
 		if h := hint.Of(err); h != "" {

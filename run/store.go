@@ -38,6 +38,9 @@ func DefaultStore(clk clock.PassiveClock) (*Store, error) {
 // NewStore returns the Store in dir, which need not exist.
 func NewStore(dir string, clk clock.PassiveClock) *Store { return &Store{dir: dir, clock: clk} }
 
+// Dir is the directory of a run, for what has to be on this machine until it is finished.
+func (s *Store) Dir(run string) string { return filepath.Join(s.dir, run) }
+
 // UnknownRunError says that there is no run of that id in the store; with no
 // id, that there is none of the kind that was asked for.
 type UnknownRunError struct{ Run, Dir string }

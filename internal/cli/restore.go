@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"refit.dev/refit/etcd"
@@ -36,6 +37,7 @@ type restoreFlags struct {
 	machines     []string
 	dataDir      string
 	otherCluster bool
+	broken       bool
 	reach        sshFlags
 }
 
@@ -63,6 +65,7 @@ func newRestoreCommand(a *app) *cobra.Command {
 	flags.StringSliceVar(&f.machines, "machines", nil, "the nodes with the members of etcd, all of them (default: the control plane's, as the API server says)")
 	flags.StringVar(&f.dataDir, "data-dir", "", "make new data directories here, and have etcd use them (default: exchange the content of those in use)")
 	flags.BoolVar(&f.otherCluster, "other-cluster", false, "the snapshot may be of another cluster")
+	flags.BoolVar(&f.broken, "etcd-is-broken", false, "an etcd that runs and does not answer is what is to be mended")
 	f.reach.add(flags)
 	a.yesFlag(cmd)
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")
@@ -77,6 +80,9 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) error {
 	if f.dataDir != "" && (!filepath.IsAbs(f.dataDir) || filepath.Clean(f.dataDir) == "/") {
 		return usageError(fmt.Errorf("--data-dir %q: want an absolute path of a directory to make", f.dataDir))
 	}
+	if f.dataDir != "" {
+		f.dataDir = filepath.Clean(f.dataDir)
+	}
 	if file, err = filepath.Abs(file); err != nil {
 		return usageError(err)
 	}
@@ -88,7 +94,7 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) error {
 		return err
 	}
 	outcome, err := func() (run.Outcome, error) {
-		request := restore.Request{File: file, DataDir: f.dataDir, OtherCluster: f.otherCluster, Server: operator.Server, Access: *access}
+		request := restore.Request{File: file, DataDir: f.dataDir, OtherCluster: f.otherCluster, Broken: f.broken, Server: operator.Server, Access: *access}
 		if err := a.completeRestore(ctx, operator, f.machines, &request); err != nil {
 			return run.Outcome{}, err
 		}
@@ -124,16 +130,22 @@ func (a *app) completeRestore(ctx context.Context, o *run.Operator, named []stri
 		return context.Cause(ctx)
 	case errors.As(err, new(*run.LockedError)):
 		return err
+	case err != nil && answered(err):
+		return fmt.Errorf("the API server does not tell which cluster it is: %w", err)
 	case err != nil && len(named) == 0:
 		return hint.Wrap(fmt.Errorf("find the machines of etcd: %w", err), "name them: --machines cp1,cp2,cp3")
 	}
-	r.ClusterUID, r.Nodes = uid, named
-	for _, n := range nodes {
+	r.ClusterUID, r.Nodes, r.Known = uid, named, map[string]*corev1.Node{}
+	for i, n := range nodes {
 		_, controlPlane := n.Labels[controlPlaneLabel]
 		switch {
-		case len(named) == 0 && controlPlane:
-			r.Nodes = append(r.Nodes, n.Name)
-		case !slices.Contains(named, n.Name):
+		case slices.Contains(named, n.Name):
+			r.Known[n.Name] = &nodes[i]
+		case controlPlane && len(named) == 0:
+			r.Nodes, r.Known[n.Name] = append(r.Nodes, n.Name), &nodes[i]
+		case controlPlane:
+			r.LeftOut = append(r.LeftOut, n.Name)
+		default:
 			r.Others = append(r.Others, n.Name)
 		}
 	}
@@ -141,6 +153,11 @@ func (a *app) completeRestore(ctx context.Context, o *run.Operator, named []stri
 		return usageError(hint.Wrap(errors.New("no node has the label "+controlPlaneLabel), "name the machines of etcd: --machines cp1,cp2,cp3"))
 	}
 	return nil
+}
+
+// answered tells whether an error is a refusal, by an API server that is well.
+func answered(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err)
 }
 
 func (a *app) lookAtCluster(ctx context.Context, o *run.Operator) (nodes []corev1.Node, uid string, err error) {
@@ -166,8 +183,11 @@ func (a *app) proveSnapshot(ctx context.Context, file string) (*etcd.Status, err
 		return nil, err
 	}
 	proof, err := w.Verify(ctx, file, "")
-	if err != nil {
+	switch {
+	case errors.Is(err, etcd.ErrDamaged), errors.Is(err, etcd.ErrUnproven):
 		return nil, exitWith(exitBlocked, hint.Wrap(err, "nothing was changed; take another snapshot"))
+	case err != nil:
+		return nil, backupError(ctx, err)
 	}
 	return proof.Status, nil
 }
@@ -215,6 +235,10 @@ func (a *app) showRestore(p *restore.Prepared) {
 
 // carryRestore resumes or aborts a restore.
 func (a *app) carryRestore(o *run.Operator, spec *run.Spec, do func(*restore.Operator) error) error {
+	if o.Server != spec.Cluster.Server {
+		return usageError(hint.Wrap(fmt.Errorf("run %s restores the cluster at %s, and this is the one at %s", spec.Run, spec.Cluster.Server, o.Server),
+			"choose the kubeconfig or the context with which it was begun"))
+	}
 	carrier, closing, err := a.restorer(o, *spec.Access)
 	if err != nil {
 		return err

@@ -90,7 +90,7 @@ func newRunsShowCommand(a *app) *cobra.Command {
 				return err
 			}
 			if a.output == "text" && !status.Closed() && status.Phase != run.PhaseRunning {
-				a.say(fmt.Sprintf("hint: carry on: refit runs resume %s; give up and uncordon: refit runs abort %s", id, id))
+				a.say(fmt.Sprintf("hint: carry on: refit runs resume %s; give up%s: refit runs abort %s", id, undone(status.Spec), id))
 			}
 			return nil
 		},
@@ -260,4 +260,12 @@ func named(args []string, otherwise func() (string, error)) (string, error) {
 		return args[0], nil
 	}
 	return otherwise()
+}
+
+// undone is what becomes of a run that is given up, in words.
+func undone(s *run.Spec) string {
+	if s.Restore != nil {
+		return ", unless etcd was started on the restored data"
+	}
+	return " and uncordon"
 }
