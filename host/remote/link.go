@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"k8s.io/utils/clock"
 
 	"refit.dev/refit/internal/hint"
 )
@@ -216,17 +217,57 @@ func (l *link) stream(ctx context.Context) (net.Conn, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the way to %s: %w", l.target, err)
 		}
-		conn, err := jump.client.DialContext(ctx, "tcp", l.target.addr())
+		conn, err := jump.dial(ctx, l.target.addr())
 		switch {
 		case err == nil:
 			return conn, nil
 		case ctx.Err() != nil:
 			err = context.Cause(ctx)
-		case jump.wire.broken.Load() && !again:
-			<-jump.dead
+		case !again && !refused(err) && jump.ending(l.options.Clock):
 			continue // it had died since it was last used: a new one
 		}
 		return nil, &lostError{l.target, fmt.Errorf("connect from %s: %w", l.over.target, err)}
+	}
+}
+
+// dial opens a connection from the host. It ends with the SSH connection, too: a request
+// that is sent while that is being given up may never be answered.
+func (c *connection) dial(ctx context.Context, address string) (net.Conn, error) {
+	limited, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-c.dead:
+			cancel(c.reason())
+		case <-limited.Done():
+		}
+	}()
+	conn, err := c.client.DialContext(limited, "tcp", address)
+	if err != nil && limited.Err() != nil {
+		err = context.Cause(limited)
+	}
+	return conn, err
+}
+
+// refused tells whether the host has answered, and said no.
+func refused(err error) bool {
+	_, said := errors.AsType[*ssh.OpenChannelError](err)
+	return said
+}
+
+// dyingGrace is how long a connection takes to be known as ended, once a request over it
+// was cut off.
+const dyingGrace = 2 * time.Second
+
+// ending tells whether the connection has ended, or does in a moment.
+func (c *connection) ending(clk clock.WithTicker) bool {
+	timer := clk.NewTimer(dyingGrace)
+	defer timer.Stop()
+	select {
+	case <-c.dead:
+		return true
+	case <-timer.C():
+		return false
 	}
 }
 

@@ -10,10 +10,8 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"time"
 
 	"golang.org/x/crypto/ssh"
-	"k8s.io/utils/clock"
 
 	"refit.dev/refit/host"
 	"refit.dev/refit/internal/hint"
@@ -80,23 +78,6 @@ func (c *connection) lost() bool {
 	}
 }
 
-// dyingGrace is how long a connection takes to be known as ended, once a request over it
-// was cut off.
-const dyingGrace = 2 * time.Second
-
-// ending tells whether the connection has ended, or does in a moment.
-func (c *connection) ending(ctx context.Context, clk clock.WithTicker) bool {
-	timer := clk.NewTimer(dyingGrace)
-	defer timer.Stop()
-	select {
-	case <-c.dead:
-		return true
-	case <-timer.C():
-	case <-ctx.Done():
-	}
-	return false
-}
-
 // open opens a session. It waits for the answer no longer than ctx; a session that
 // is opened after that is closed by who opened it.
 func (m *machine) open(ctx context.Context, conn *connection) (*session, error) {
@@ -142,7 +123,7 @@ func (m *machine) Dial(ctx context.Context, address string) (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		opened, err := conn.client.DialContext(ctx, "tcp", address)
+		opened, err := conn.dial(ctx, address)
 		var refused *ssh.OpenChannelError
 		switch {
 		case err == nil:
@@ -153,7 +134,7 @@ func (m *machine) Dial(ctx context.Context, address string) (net.Conn, error) {
 			return nil, fmt.Errorf("connect from %s to %s: %w", m.link.target, address, host.ErrNoForwarding)
 		case errors.As(err, &refused):
 			return nil, fmt.Errorf("connect from %s to %s: %w", m.link.target, address, err)
-		case conn.ending(ctx, m.link.options.Clock) && !again:
+		case !again && conn.ending(m.link.options.Clock):
 			continue // it had died since it was last used: a new one
 		}
 		return nil, &lostError{m.link.target, fmt.Errorf("connect to %s: %w", address, err)}

@@ -131,8 +131,7 @@ func (s *session) finish(ctx context.Context, e ending, whole bool, drained <-ch
 // broken explains a session that ended without the command's status.
 func (s *session) broken(what string) error {
 	err := errors.New(what)
-	if s.conn.wire.broken.Load() {
-		<-s.conn.dead // follows at once
+	if s.conn.ending(s.link.options.Clock) {
 		err = fmt.Errorf("%s: %w", what, s.conn.reason())
 	}
 	return &lostError{s.link.target, err}
