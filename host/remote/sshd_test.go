@@ -24,7 +24,12 @@ import (
 	"refit.dev/refit/host/hosttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain looks for goroutines that were left behind. Left out is one of x/crypto: a channel that
+// is opened in the moment in which its connection ends is never answered (ssh/mux.go:
+// newChannel after dropAll), which connection.dial does not wait for.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("golang.org/x/crypto/ssh.(*Client).DialContext.func1"))
+}
 
 // network is one with the configuration of a test alone.
 func network(t *testing.T, config string) *Network {
