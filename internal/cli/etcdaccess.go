@@ -14,8 +14,6 @@ import (
 
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/host"
-	"refit.dev/refit/host/inventory"
-	"refit.dev/refit/host/remote"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/report"
 )
@@ -75,18 +73,11 @@ func (a *app) etcdOverSSH(ctx context.Context, f *etcdFlags) (etcd.Access, func(
 	if len(nodes.Items) == 0 {
 		return etcd.Access{}, nil, hint.Wrap(fmt.Errorf("no node has the label %s, so etcd is not found", controlPlaneLabel), howToName)
 	}
-	options, err := remote.DefaultOptions()
+	machines, err := a.openMachines(*reach)
 	if err != nil {
-		return etcd.Access{}, nil, usageError(err)
-	}
-	machines, err := inventory.Open(*reach, options)
-	if err != nil {
-		return etcd.Access{}, nil, usageError(err)
+		return etcd.Access{}, nil, err
 	}
 	closing := func() { _ = machines.Close() } // etcd was talked to, and the file is synced
-	for _, w := range machines.Warnings() {
-		a.say("warning: " + report.Printable(w))
-	}
 	var errs []error
 	for i := range nodes.Items {
 		m, err := machines.Machine(&nodes.Items[i], "")

@@ -20,7 +20,6 @@ import (
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/event"
 	"refit.dev/refit/host/inventory"
-	"refit.dev/refit/host/remote"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/report"
@@ -194,15 +193,11 @@ func (a *app) proveSnapshot(ctx context.Context, file string) (*etcd.Status, err
 
 // restorer carries restores out, over SSH.
 func (a *app) restorer(o *run.Operator, access inventory.Access) (r *restore.Operator, closing func(), err error) {
-	options, err := remote.DefaultOptions()
-	if err != nil {
-		return nil, nil, usageError(err)
-	}
-	machines, err := inventory.Open(access, options)
-	if err != nil {
-		return nil, nil, usageError(err)
-	}
 	w, err := worker()
+	if err != nil {
+		return nil, nil, err
+	}
+	machines, err := a.openMachines(access)
 	if err != nil {
 		return nil, nil, err
 	}
