@@ -16,6 +16,10 @@ import (
 	"refit.dev/refit/probe"
 )
 
+// outageExpected is how long the API server may be away while its machine is worked on:
+// kubeadm waits five minutes for each static pod.
+const outageExpected = 10 * time.Minute
+
 // turn is what goes with the turn of a control plane: as long as its machine is worked
 // on the API server may be away, so the lock is made to last, and it is measured for how
 // long nothing was answered. quiet ends both if end was not reached.
