@@ -133,3 +133,17 @@ func (s *Store) Find(ctx context.Context, name string, trust *Verifier) (*Manife
 	}
 	return m, seal, err
 }
+
+// Status is what is known of a set without its keys: its manifest and its proof, nil if there is
+// none. The error is ErrDamaged if a part is missing or of another size.
+func (s *Store) Status(ctx context.Context, name string, trust *Verifier) (*Manifest, *Seal, *Proof, error) {
+	m, seal, err := s.Find(ctx, name, trust)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := s.whole(ctx, m); err != nil {
+		return nil, nil, nil, fmt.Errorf("set %s: %w", m.Name, err)
+	}
+	p, err := s.proof(ctx, m, seal, trust)
+	return m, seal, p, err
+}

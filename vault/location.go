@@ -104,3 +104,6 @@ func (l Location) String() string {
 	}
 	return u.String()
 }
+
+// ID is a name for files that are about this store.
+func (l Location) ID() string { return sumOf([]byte(l.String()))[:16] }

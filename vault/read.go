@@ -133,6 +133,10 @@ func (r Reader) part(ctx context.Context, m *Manifest, name string, use func(io.
 	if !ok {
 		return fmt.Errorf("%w: it has no part %q", ErrDamaged, name)
 	}
+	// What was cut is told as that, before a store's own library complains about the stream.
+	if err := r.Store.sized(ctx, dataKey(m.Name, name), p); err != nil {
+		return err
+	}
 	return r.Store.get(ctx, dataKey(m.Name, name), func(stored io.Reader) error {
 		seen := &gauge{from: stored, hash: sha256.New()}
 		err := func() error {
@@ -227,4 +231,45 @@ func roomFor(bytes int64, dir string) (string, error) {
 		return "", hint.Wrap(fmt.Errorf("%s has %d MiB of free disk, and %d MiB are needed", dir, free>>20, bytes>>20), "free some, or choose another disk")
 	}
 	return os.MkdirTemp(dir, ".refit-fetch-")
+}
+
+// Fetch makes a directory, which must not be there, with a set in it: snapshot.db, and below files
+// those of the machine. It is made aside, for this user alone, and renamed.
+func (r Reader) Fetch(ctx context.Context, name, to string) (_ *Manifest, err error) {
+	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
+		return nil, errors.Join(fmt.Errorf("%s: %w", to, fs.ErrExist), err)
+	}
+	m, _, err := r.Store.Find(ctx, name, r.Trust)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(to), ".refit-fetch-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	whole := filepath.Join(dir, "set")
+	if err := os.Mkdir(whole, 0o700); err != nil {
+		return nil, err
+	}
+	files, err := r.Files(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.Snapshot(ctx, m, filepath.Join(whole, "snapshot.db")); err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		at := filepath.Join(whole, "files", filepath.FromSlash(f.Path))
+		if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
+			return nil, err
+		}
+		if err := writeAside(at, f.Data, f.Mode&0o700|0o400); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.Rename(whole, to); err != nil {
+		return nil, err
+	}
+	return m, syncPath(filepath.Dir(to))
 }

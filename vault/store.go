@@ -37,6 +37,8 @@ type Store struct {
 	dir      string // of a store that is a directory
 	clock    clock.Clock
 	patience time.Duration
+	// removing hears of each object before it is removed, in tests; its error is as if the process had ended.
+	removing func(key string) error
 }
 
 // Open opens a store; a bucket is not asked yet. create makes a directory that is not there. Patience is
@@ -191,6 +193,11 @@ func (s *Store) list(ctx context.Context, prefix string) ([]object, error) {
 
 // remove removes an object, which may be gone already.
 func (s *Store) remove(ctx context.Context, key string) error {
+	if s.removing != nil {
+		if err := s.removing(key); err != nil {
+			return err
+		}
+	}
 	ctx, _, done := s.watched(ctx)
 	defer done()
 	if err := s.bucket.Delete(ctx, key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {

@@ -184,6 +184,20 @@ func (s *Store) whole(ctx context.Context, m *Manifest) error {
 	return m.missing(sizes)
 }
 
+// sized tells whether an object has the size that the manifest says.
+func (s *Store) sized(ctx context.Context, key string, p Part) error {
+	ctx, _, done := s.watched(ctx)
+	defer done()
+	there, err := s.bucket.Attributes(ctx, key)
+	if err != nil {
+		return s.failed(ctx, "look at", key, err)
+	}
+	if there.Size != p.Bytes {
+		return fmt.Errorf("%w: its part %q has %d bytes instead of %d", ErrDamaged, p.Name, there.Size, p.Bytes)
+	}
+	return nil
+}
+
 // missing tells which part is not there, or of another size, in a listing.
 func (m *Manifest) missing(sizes map[string]int64) error {
 	for _, p := range m.Parts {

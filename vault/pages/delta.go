@@ -16,6 +16,9 @@ const magic = "refit-pages/1\n"
 // longest is how many pages are in a run at most, so that a run fits into memory.
 const longest = 256
 
+// buffer is how many bytes are read at once.
+const buffer = 64 << 10
+
 // ErrCorrupt says of a delta that nothing can be made of it.
 var ErrCorrupt = errors.New("it is no delta of pages")
 
@@ -38,7 +41,7 @@ func Write(w io.Writer, file io.Reader, size int64, base *Index) error {
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
-	run := make([]byte, 0, longest*Size)
+	var run []byte
 	var first, read int64
 	flush := func() error {
 		if len(run) == 0 {
@@ -58,7 +61,7 @@ func Write(w io.Writer, file io.Reader, size int64, base *Index) error {
 		if base.same(n, page) {
 			return flush()
 		}
-		if len(run) == cap(run) {
+		if len(run) == longest*Size {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -84,7 +87,7 @@ func Write(w io.Writer, file io.Reader, size int64, base *Index) error {
 
 // each reads a file page by page; page is good until the next one.
 func each(file io.Reader, do func(n int64, page []byte) error) error {
-	r := bufio.NewReaderSize(file, longest*Size)
+	r := bufio.NewReaderSize(file, buffer)
 	page := make([]byte, Size)
 	for n := int64(0); ; n++ {
 		got, err := io.ReadFull(r, page)
@@ -105,7 +108,7 @@ func each(file io.Reader, do func(n int64, page []byte) error) error {
 // Apply makes the file of size bytes out of its base, of baseSize bytes, and the delta. The
 // error is ErrCorrupt if the delta is of other files, or damaged.
 func Apply(w io.Writer, size int64, base io.ReaderAt, baseSize int64, delta io.Reader) error {
-	d := bufio.NewReaderSize(delta, longest*Size)
+	d := bufio.NewReaderSize(delta, buffer)
 	head := make([]byte, len(magic)+16)
 	if _, err := io.ReadFull(d, head); err != nil {
 		return corrupt("it ends before its head", err)
@@ -123,7 +126,7 @@ func Apply(w io.Writer, size int64, base io.ReaderAt, baseSize int64, delta io.R
 		}
 		first, pages := number(head), number(head[8:])
 		if pages == 0 {
-			if _, err := d.ReadByte(); !errors.Is(err, io.EOF) {
+			if _, err := d.ReadByte(); first != 0 || !errors.Is(err, io.EOF) {
 				return corrupt("something comes after its end", err)
 			}
 			return keep(w, base, baseSize, at, size)
@@ -143,10 +146,10 @@ func Apply(w io.Writer, size int64, base io.ReaderAt, baseSize int64, delta io.R
 
 // keep copies what the base has from one place to another, to the same place.
 func keep(w io.Writer, base io.ReaderAt, baseSize, from, to int64) error {
-	if to > baseSize {
+	if to > baseSize && from < to {
 		return corrupt(fmt.Sprintf("it takes bytes up to %d from a base of %d", to, baseSize), nil)
 	}
-	_, err := io.CopyBuffer(struct{ io.Writer }{w}, io.NewSectionReader(base, from, to-from), make([]byte, longest*Size))
+	_, err := io.CopyBuffer(struct{ io.Writer }{w}, io.NewSectionReader(base, from, to-from), make([]byte, buffer))
 	return err
 }
 
