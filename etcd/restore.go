@@ -39,9 +39,9 @@ type Restore struct {
 	BumpRevision uint64 `json:"bumpRevision,omitempty"`
 }
 
-// logSpace is what etcd allocates for its write-ahead log beside the database, with some
+// LogSpace is what etcd allocates for its write-ahead log beside the database, with some
 // room: two files of 64 MB (go.etcd.io/etcd/server/v3/storage/wal, SegmentSizeBytes).
-const logSpace = 128 << 20
+const LogSpace = 128 << 20
 
 // Restore makes a data directory from the file of a snapshot: aside, synced, and renamed,
 // so that DataDir is whole if it is there. It takes as much disk as the snapshot has bytes,
@@ -141,7 +141,7 @@ func room(file, dir string) error {
 	if err := unix.Statfs(dir, &disk); err != nil {
 		return fmt.Errorf("look how much place there is in %s: %w", dir, err)
 	}
-	free, want := int64(disk.Bavail)*disk.Bsize, info.Size()+logSpace
+	free, want := int64(disk.Bavail)*disk.Bsize, info.Size()+LogSpace
 	if free < want {
 		return hint.Wrap(fmt.Errorf("%s has %d MiB of free disk; restoring %s takes %d MiB", dir, free>>20, file, want>>20),
 			"free some, or choose another disk")

@@ -199,29 +199,16 @@ func (r *restoring) watchAPI(ctx context.Context) (stop func()) {
 	if r.ask == nil {
 		return func() {}
 	}
-	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		p := probe.Probe{Ask: r.ask, Clock: r.clock}
-		p.Watch(watching, r.tellOutage)
-	}()
-	return func() { cancel(); <-done }
+	return probe.Probe{Ask: r.ask, Clock: r.clock}.Start(ctx, r.tellOutage)
 }
 
 func (r *restoring) tellOutage(o probe.Outage) {
-	e := event.Event{Time: o.Begin, Run: r.spec.Run, Type: event.APILost, Message: "the API server does not answer"}
 	if !o.End.IsZero() {
-		took := o.End.Sub(o.Begin)
-		e = event.Event{
-			Time: o.End, Run: r.spec.Run, Type: event.APIBack, Seconds: took.Seconds(),
-			Message: fmt.Sprintf("the API server answers again, after %s", took.Round(100*time.Millisecond)),
-		}
 		r.mu.Lock()
-		r.outages = append(r.outages, took)
+		r.outages = append(r.outages, o.End.Sub(o.Begin))
 		r.mu.Unlock()
 	}
-	r.sink.Emit(e)
+	r.sink.Emit(run.OutageEvent(r.spec.Run, "", o))
 }
 
 func (r *restoring) emit(e event.Event) {
