@@ -112,16 +112,17 @@ func (e *environment) restoreByHand(ctx context.Context, file string) (r restore
 
 // twoAddresses are free ones.
 func twoAddresses() (a, b string, err error) {
-	var found [2]string
-	for i := range found {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			return "", "", err
-		}
-		defer l.Close()
-		found[i] = l.Addr().String()
+	first, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", "", err
 	}
-	return found[0], found[1], nil
+	defer first.Close()
+	second, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", "", err
+	}
+	defer second.Close()
+	return first.Addr().String(), second.Addr().String(), nil
 }
 
 // outputAndPeak runs argv and returns what it wrote to standard output, and the largest
