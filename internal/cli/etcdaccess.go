@@ -34,8 +34,8 @@ type controlPlane struct {
 	close func()
 }
 
-// etcd finds out how etcd is reached: by the flags, by the manifest on this machine, or by
-// that on a machine of the control plane.
+// etcd finds out how etcd is reached: by the flags, by the twin that the kubeconfig leads to,
+// by the manifest on this machine, or by that on a machine of the control plane.
 func (a *app) etcd(ctx context.Context, f *etcdFlags) (*controlPlane, error) {
 	said, err := f.fromEnvironment(os.Getenv)
 	if err != nil {
@@ -49,11 +49,22 @@ func (a *app) etcd(ctx context.Context, f *etcdFlags) (*controlPlane, error) {
 		}
 		reached.machine = host.Here(nil)
 	}
-	switch {
-	case said:
+	if said {
 		reached.Access, err = f.direct()
 		return reached, usageError(err)
-	case reached.machine != nil:
+	}
+	if tw, err := a.ownTwin(); err != nil || tw != nil {
+		if err != nil {
+			return nil, err
+		}
+		found, err := tw.Etcd()
+		if err != nil {
+			return nil, err
+		}
+		found.Access.Patience = f.patience
+		return &controlPlane{Access: found.Access, close: func() {}}, nil
+	}
+	if reached.machine != nil {
 		reached.Access, err = located(ctx, reached.machine, f)
 		return reached, err
 	}
