@@ -120,6 +120,7 @@ var verbs = []func(*app) *cobra.Command{
 	newUpgradeCommand,
 	newBackupCommand,
 	newRestoreCommand,
+	newExportCommand,
 	newOutageCommand,
 	newEvictionTimeoutCommand,
 	newRunsCommand,
