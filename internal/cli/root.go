@@ -121,6 +121,7 @@ var verbs = []func(*app) *cobra.Command{
 	newBackupCommand,
 	newRestoreCommand,
 	newExportCommand,
+	newImportCommand,
 	newOutageCommand,
 	newEvictionTimeoutCommand,
 	newRunsCommand,
