@@ -48,6 +48,12 @@ func LocateBy(ctx context.Context, m host.Machine, manifest string, patience tim
 	if flags["etcd-servers"] == "" {
 		return Access{}, hint.Wrap(fmt.Errorf("find etcd: %s has no --etcd-servers", manifest), "name etcd with --endpoints, --cacert, --cert and --key")
 	}
+	return ByFlags(ctx, m, flags, patience)
+}
+
+// ByFlags is Locate by the flags of an API server, without their dashes; what they say of
+// certificates is read on the machine.
+func ByFlags(ctx context.Context, m host.Machine, flags map[string]string, patience time.Duration) (a Access, err error) {
 	var c Credentials
 	for name, into := range map[string]*[]byte{"etcd-cafile": &c.CA, "etcd-certfile": &c.Certificate, "etcd-keyfile": &c.Key} {
 		if flags[name] == "" {
@@ -57,7 +63,7 @@ func LocateBy(ctx context.Context, m host.Machine, manifest string, patience tim
 			return Access{}, fmt.Errorf("find etcd: the file of the API server's --%s: %w", name, err)
 		}
 	}
-	a := Access{Endpoints: strings.Split(flags["etcd-servers"], ","), Dial: m.Dial, Patience: patience}
+	a = Access{Endpoints: strings.Split(flags["etcd-servers"], ","), Dial: m.Dial, Patience: patience}
 	if a.TLS, err = c.TLS(); err != nil {
 		return Access{}, fmt.Errorf("find etcd: %w", err)
 	}

@@ -59,6 +59,17 @@ type Probe struct {
 	Count *Tally
 }
 
+// Start has Watch run beside its caller until stop is called, also when ctx has ended.
+func (p Probe) Start(ctx context.Context, tell func(Outage)) (stop func()) {
+	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.Watch(watching, tell)
+	}()
+	return func() { cancel(); <-done }
+}
+
 // Watch asks until ctx ends and returns the outages, the oldest first. The last one has
 // no End if it was not over. tell, which may be nil, hears of each when it begins and
 // again when it is over.

@@ -137,12 +137,8 @@ func silentNodes(ctx context.Context, client kubernetes.Interface, clk clock.Wit
 			slices.SortFunc(silent, cmp.Compare[string])
 			return silent, nil
 		}
-		timer := clk.NewTimer(lookEvery)
-		select {
-		case <-timer.C():
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, context.Cause(ctx)
+		if err := pause(ctx, clk); err != nil {
+			return nil, err
 		}
 	}
 }

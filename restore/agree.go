@@ -66,12 +66,8 @@ func (r *restoring) insist(ctx context.Context, what, advice string, ask func(co
 		if r.clock.Now().After(deadline) {
 			return hint.Wrap(fmt.Errorf("%s after %s: %w", what, startLimit, err), "%s", advice)
 		}
-		timer := r.clock.NewTimer(lookEvery)
-		select {
-		case <-timer.C():
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
+		if err := pause(ctx, r.clock); err != nil {
+			return err
 		}
 	}
 }

@@ -43,7 +43,7 @@ type control interface {
 	reach(ctx context.Context, member run.Member) (etcd.Access, error)
 }
 
-// newControl returns the one for the machine of a member.
+// newControl returns the one for the real machine of a member.
 func newControl(m host.Machine, member run.Member) control {
 	if member.Method == run.Units {
 		return units{kubelet{files{m}}}
@@ -187,17 +187,7 @@ func (u units) reach(ctx context.Context, member run.Member) (etcd.Access, error
 	if err != nil {
 		return etcd.Access{}, err
 	}
-	flags := flagsOf(argv)
-	var c etcd.Credentials
-	for name, into := range map[string]*[]byte{"etcd-cafile": &c.CA, "etcd-certfile": &c.Certificate, "etcd-keyfile": &c.Key} {
-		if flags[name] == "" {
-			continue
-		}
-		if *into, err = u.m.ReadFile(ctx, flags[name]); err != nil {
-			return etcd.Access{}, fmt.Errorf("the file of the API server's --%s: %w", name, err)
-		}
-	}
-	a := etcd.Access{Endpoints: []string{endpoint(member)}, Dial: u.m.Dial, Patience: patience}
-	a.TLS, err = c.TLS()
+	a, err := etcd.ByFlags(ctx, u.m, flagsOf(argv), patience)
+	a.Endpoints = []string{endpoint(member)}
 	return a, err
 }

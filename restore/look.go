@@ -33,9 +33,6 @@ const DefaultBump = 1_000_000_000
 // etcdManifest is where kubeadm puts the static pod of a member.
 const etcdManifest = "/etc/kubernetes/manifests/etcd.yaml"
 
-// logSpace is what etcd allocates for its write-ahead log beside the database: two files of 64 MB.
-const logSpace = 128 << 20
-
 // Request is what a restore is asked for.
 type Request struct {
 	// File is the snapshot, an absolute path, and Snapshot what is in it.
@@ -103,7 +100,7 @@ func (o *Operator) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 				return nil, err
 			}
 		}
-		member, err := look(ctx, reached, node)
+		member, err := o.look(ctx, reached, node)
 		if err != nil {
 			return nil, hint.Wrap(fmt.Errorf("machine %s: %w", node, err), "%s", cmp.Or(hint.Of(err), "nothing was changed"))
 		}
@@ -126,7 +123,10 @@ func (o *Operator) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 }
 
 // look finds out how etcd runs on a machine.
-func look(ctx context.Context, m host.Machine, node string) (run.Member, error) {
+func (o *Operator) look(ctx context.Context, m host.Machine, node string) (run.Member, error) {
+	if o.Twin != nil {
+		return embeddedMember(o.Twin, node)
+	}
 	text, err := m.ReadFile(ctx, etcdManifest)
 	var member run.Member
 	switch {
@@ -169,11 +169,12 @@ func (m *machine) whyNot(ctx context.Context, r Request) (stops []string, err er
 	stop := func(format string, args ...any) {
 		stops = append(stops, "machine "+m.member.Node+": "+fmt.Sprintf(format, args...))
 	}
-	if text, err := m.m.ReadFile(ctx, path.Join(m.park, "run")); err == nil {
-		id := strings.TrimSpace(string(text))
-		stop("run %s has begun to restore it, and was neither finished nor aborted (refit runs resume %s, or abort)", id, id)
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	holder, err := m.claimed(ctx)
+	if err != nil {
 		return nil, err
+	}
+	if holder != "" {
+		stop("run %s has begun to restore it, and was neither finished nor aborted (refit runs resume %s, or abort)", holder, holder)
 	}
 	if _, err := m.running(ctx); err != nil {
 		stop("%v", err)
@@ -205,7 +206,7 @@ func (m *machine) whyNot(ctx context.Context, r Request) (stops []string, err er
 	if err != nil {
 		return nil, err
 	}
-	if need := r.Snapshot.TotalSize + logSpace; free < need {
+	if need := r.Snapshot.TotalSize + etcd.LogSpace; free < need {
 		stop("%s has %d MiB of free disk, and the restored data takes %d MiB", where, free>>20, need>>20)
 	}
 	return stops, nil

@@ -63,15 +63,21 @@ func (o *Operator) machine(m host.Machine, member run.Member, spec *run.Spec) *m
 }
 
 func (o *Operator) control(m host.Machine, member run.Member) control {
-	if o.controls != nil {
+	switch {
+	case o.controls != nil:
 		return o.controls(m, member)
+	case member.Method == run.Embedded:
+		return embedded{o.Twin}
 	}
 	return newControl(m, member)
 }
 
 func (o *Operator) park(member run.Member) string {
-	if o.parks != nil {
+	switch {
+	case o.parks != nil:
 		return o.parks(member)
+	case member.Method == run.Embedded:
+		return o.Twin.RestoreDir()
 	}
 	return parkDir
 }
@@ -133,35 +139,12 @@ func (m *machine) disclaim(ctx context.Context, id string) error {
 
 // stopAll stops those of components that the machine has and waits until they are gone.
 func (m *machine) stopAll(ctx context.Context, components ...string) error {
-	var asked []string
-	for _, c := range components {
-		there, err := m.has(ctx, c)
-		if err != nil {
-			return err
-		}
-		if !there {
-			continue
-		}
-		if err := m.stop(ctx, c); err != nil {
-			return err
-		}
-		asked = append(asked, c)
-	}
-	left := func(running map[string]bool) (left []string) {
-		for _, c := range asked {
-			if running[c] {
-				left = append(left, c)
-			}
-		}
-		return left
+	asked, err := m.each(ctx, m.stop, components)
+	if err != nil {
+		return err
 	}
 	if slices.Contains(asked, apiServer) {
-		err := m.await(ctx, apiGrace, "still running", func(running map[string]bool) []string {
-			if running[apiServer] {
-				return []string{apiServer}
-			}
-			return nil
-		})
+		err := m.await(ctx, apiGrace, false, apiServer)
 		if errors.Is(err, errNotYet) {
 			err = m.end(ctx, apiServer)
 		}
@@ -169,61 +152,73 @@ func (m *machine) stopAll(ctx context.Context, components ...string) error {
 			return err
 		}
 	}
-	return m.await(ctx, stopLimit, "still running", left)
+	return m.await(ctx, stopLimit, false, asked...)
 }
 
 // startAll starts those of components that the machine has and waits until they run.
 func (m *machine) startAll(ctx context.Context, components ...string) error {
-	var asked []string
+	asked, err := m.each(ctx, m.start, components)
+	if err != nil {
+		return err
+	}
+	return m.await(ctx, startLimit, true, asked...)
+}
+
+// each does something with those of components that the machine has.
+func (m *machine) each(ctx context.Context, do func(context.Context, string) error, components []string) (found []string, err error) {
 	for _, c := range components {
 		there, err := m.has(ctx, c)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !there {
 			continue
 		}
-		if err := m.start(ctx, c); err != nil {
-			return err
+		if err := do(ctx, c); err != nil {
+			return nil, err
 		}
-		asked = append(asked, c)
+		found = append(found, c)
 	}
-	return m.await(ctx, startLimit, "not running", func(running map[string]bool) (left []string) {
-		for _, c := range asked {
-			if !running[c] {
-				left = append(left, c)
-			}
-		}
-		return left
-	})
+	return found, nil
 }
 
-// await looks at what runs until nothing of it is left to wait for.
-func (m *machine) await(ctx context.Context, limit time.Duration, what string, left func(map[string]bool) []string) error {
+// await looks at what runs until all of components do, or none.
+func (m *machine) await(ctx context.Context, limit time.Duration, run bool, components ...string) error {
 	deadline := m.clock.Now().Add(limit)
 	for {
 		running, err := m.running(ctx)
-		var still []string
-		if err == nil {
-			if still = left(running); len(still) == 0 {
-				return nil
-			}
-		} else if !host.Temporary(err) {
+		if err != nil && !host.Temporary(err) {
 			return err
+		}
+		left := slices.DeleteFunc(slices.Clone(components), func(c string) bool { return running[c] == run })
+		if err == nil && len(left) == 0 {
+			return nil
 		}
 		if m.clock.Now().After(deadline) {
 			if err != nil {
 				return err
 			}
-			return hint.Wrap(fmt.Errorf("%s %w of %s: %s", what, errNotYet, limit, strings.Join(still, ", ")),
+			what := "still running"
+			if run {
+				what = "not running"
+			}
+			return hint.Wrap(fmt.Errorf("%s %w of %s: %s", what, errNotYet, limit, strings.Join(left, ", ")),
 				"see what the kubelet, or systemd, says about it on the machine (journalctl -u kubelet), then resume the run")
 		}
-		timer := m.clock.NewTimer(lookEvery)
-		select {
-		case <-timer.C():
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
+		if err := pause(ctx, m.clock); err != nil {
+			return err
 		}
+	}
+}
+
+// pause waits a moment, until something may be looked at again.
+func pause(ctx context.Context, clk clock.WithTicker) error {
+	timer := clk.NewTimer(lookEvery)
+	defer timer.Stop()
+	select {
+	case <-timer.C():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/probe"
 	"refit.dev/refit/run"
+	"refit.dev/refit/twin"
 )
 
 // Restorer makes a data directory of a snapshot; an etcd.Worker is one.
@@ -43,6 +44,8 @@ type Operator struct {
 	Ask func(ctx context.Context) error
 	// Aftercare says what somebody should see to afterwards; nil: nobody looks.
 	Aftercare func(ctx context.Context) ([]string, error)
+	// Twin is the embedded cluster that is restored; nil: it is one of machines.
+	Twin *twin.Twin
 
 	controls func(host.Machine, run.Member) control // newControl, but in tests
 	parks    func(run.Member) string                // parkDir, but in tests
@@ -92,6 +95,9 @@ func (o *Operator) take(held *run.Held) (*restoring, error) {
 	spec := held.Status().Spec
 	if spec.Restore == nil {
 		return nil, fmt.Errorf("run %s restores nothing", spec.Run)
+	}
+	if spec.Restore.Members[0].Method == run.Embedded && o.Twin == nil {
+		return nil, fmt.Errorf("run %s restores a twin, and there is none", spec.Run)
 	}
 	r := &restoring{
 		spec: spec, held: held, operator: o, etcd: o.Etcd, scratch: o.Store.Dir(spec.Run), ask: o.Ask, clock: o.Clock, sink: o.Sink,
@@ -199,29 +205,16 @@ func (r *restoring) watchAPI(ctx context.Context) (stop func()) {
 	if r.ask == nil {
 		return func() {}
 	}
-	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		p := probe.Probe{Ask: r.ask, Clock: r.clock}
-		p.Watch(watching, r.tellOutage)
-	}()
-	return func() { cancel(); <-done }
+	return probe.Probe{Ask: r.ask, Clock: r.clock}.Start(ctx, r.tellOutage)
 }
 
 func (r *restoring) tellOutage(o probe.Outage) {
-	e := event.Event{Time: o.Begin, Run: r.spec.Run, Type: event.APILost, Message: "the API server does not answer"}
 	if !o.End.IsZero() {
-		took := o.End.Sub(o.Begin)
-		e = event.Event{
-			Time: o.End, Run: r.spec.Run, Type: event.APIBack, Seconds: took.Seconds(),
-			Message: fmt.Sprintf("the API server answers again, after %s", took.Round(100*time.Millisecond)),
-		}
 		r.mu.Lock()
-		r.outages = append(r.outages, took)
+		r.outages = append(r.outages, o.End.Sub(o.Begin))
 		r.mu.Unlock()
 	}
-	r.sink.Emit(e)
+	r.sink.Emit(run.OutageEvent(r.spec.Run, "", o))
 }
 
 func (r *restoring) emit(e event.Event) {

@@ -16,6 +16,10 @@ import (
 	"refit.dev/refit/probe"
 )
 
+// outageExpected is how long the API server may be away while its machine is worked on:
+// kubeadm waits five minutes for each static pod.
+const outageExpected = 10 * time.Minute
+
 // turn is what goes with the turn of a control plane: as long as its machine is worked
 // on the API server may be away, so the lock is made to last, and it is measured for how
 // long nothing was answered. quiet ends both if end was not reached.
@@ -50,30 +54,30 @@ func (u upgrading) turn(w *worker) (begin, end act, quiet func()) {
 
 // measure watches whether the API server answers, until stop is called.
 func (u upgrading) measure(ctx context.Context, w *worker) (stop func()) {
-	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		p := probe.Probe{Ask: u.ask, Clock: w.clock}
-		p.Watch(watching, w.tellOutage)
-	}()
-	return func() { cancel(); <-done }
+	return probe.Probe{Ask: u.ask, Clock: w.clock}.Start(ctx, w.tellOutage)
 }
 
 // tellOutage tells of an outage of the API server that began, or is over.
 func (w *worker) tellOutage(o probe.Outage) {
-	e := event.Event{Time: o.Begin, Run: w.spec.Run, Type: event.APILost, Node: w.target.Name, Message: "the API server does not answer"}
 	if !o.End.IsZero() {
-		took := o.End.Sub(o.Begin)
-		e = event.Event{
-			Time: o.End, Run: w.spec.Run, Type: event.APIBack, Node: w.target.Name, Seconds: took.Seconds(),
-			Message: fmt.Sprintf("the API server answers again, after %s", took.Round(100*time.Millisecond)),
-		}
 		w.mu.Lock()
-		w.outages = append(w.outages, took)
+		w.outages = append(w.outages, o.End.Sub(o.Begin))
 		w.mu.Unlock()
 	}
-	w.sink.Emit(e)
+	w.sink.Emit(OutageEvent(w.spec.Run, w.target.Name, o))
+}
+
+// OutageEvent is what is told of an outage of the API server that began, or is over. node
+// is the one that is worked on meanwhile; "" for several.
+func OutageEvent(run, node string, o probe.Outage) event.Event {
+	if o.End.IsZero() {
+		return event.Event{Time: o.Begin, Run: run, Type: event.APILost, Node: node, Message: "the API server does not answer"}
+	}
+	took := o.End.Sub(o.Begin)
+	return event.Event{
+		Time: o.End, Run: run, Type: event.APIBack, Node: node, Seconds: took.Seconds(),
+		Message: fmt.Sprintf("the API server answers again, after %s", took.Round(100*time.Millisecond)),
+	}
 }
 
 // awaitEtcd waits until every member of an etcd that runs in static pods is well: its pod
