@@ -62,7 +62,7 @@ func (a *applier) awaitDefinitions(ctx context.Context, stage []*target) error {
 
 // established tells whether the API server serves what a definition defines, and what is in the way.
 func (a *applier) established(ctx context.Context, t *target) (ok bool, why string, err error) {
-	text, err := a.api.Client.Get().AbsPath(t.path()).Do(ctx).Raw()
+	text, _, err := served.Do(ctx, a.api.Client.Get().AbsPath(t.path()))
 	if apierrors.IsNotFound(err) {
 		return false, "it is gone", nil
 	}

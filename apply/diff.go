@@ -16,6 +16,7 @@ import (
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/internal/linediff"
 	"refit.dev/refit/manifest"
+	"refit.dev/refit/served"
 )
 
 // longText is from how many lines on no line by line comparison is made: that takes room for each pair of lines.
@@ -61,7 +62,7 @@ func (a *applier) difference(ctx context.Context, t *target) (*Difference, error
 	d := &Difference{Key: t.key}
 	var before, after *unstructured.Unstructured
 	if _, there := a.live[t.key]; there {
-		text, err := a.api.Client.Get().AbsPath(t.path()).Do(ctx).Raw()
+		text, _, err := served.Do(ctx, a.api.Client.Get().AbsPath(t.path()))
 		if err != nil && !apierrors.IsNotFound(err) {
 			return nil, cluster.Explain(err, t.key.String())
 		}

@@ -109,7 +109,7 @@ func others(targets []*target, mine map[manifest.Key]bool) map[manifest.Key]bool
 func namespaceKey(name string) manifest.Key { return manifest.Key{Kind: "Namespace", Name: name} }
 
 func (l *looker) get(ctx context.Context, r *served.Resource, key manifest.Key) error {
-	text, err := l.client.Get().AbsPath(r.Path(key.Namespace, key.Name)).SetHeader("Accept", oneMetadata).Do(ctx).Raw()
+	text, _, err := served.Do(ctx, l.client.Get().AbsPath(r.Path(key.Namespace, key.Name)).SetHeader("Accept", oneMetadata))
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -130,7 +130,7 @@ func (l *looker) list(ctx context.Context, r *served.Resource, namespace string)
 		if token != "" {
 			request.Param("continue", token)
 		}
-		text, err := request.Do(ctx).Raw()
+		text, _, err := served.Do(ctx, request)
 		if err != nil {
 			return cluster.Explain(err, r.String())
 		}

@@ -21,6 +21,7 @@ import (
 
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/manifest"
+	"refit.dev/refit/served"
 )
 
 // fieldManager is who the API server records as having set what an import sets.
@@ -66,8 +67,7 @@ func (a *applier) patch(ctx context.Context, t *target, accept string) (text []b
 	if a.DryRun {
 		request.Param("dryRun", metav1.DryRunAll)
 	}
-	result := request.Do(ctx).StatusCode(&code)
-	text, err = result.Raw()
+	text, code, err = served.Do(ctx, request)
 	return text, code, explain(err)
 }
 

@@ -187,7 +187,7 @@ func explainPage(err error, r *served.Resource) error {
 }
 
 func (l *lister) page(ctx context.Context, request *rest.Request) (*page, error) {
-	text, err := request.Do(ctx).Raw()
+	text, _, err := served.Do(ctx, request)
 	if err != nil {
 		return nil, err
 	}

@@ -72,10 +72,10 @@ func Write(dir string, cut *Cut, o Options) (*Written, error) {
 	defer unlock()
 	t := &tree{root: root, options: o, next: &index{selection: o.Selection.String(), stamps: map[string]string{}}}
 	if t.last, err = readIndex(root); err != nil {
-		return nil, directoryError{hint.Wrap(err, "export into another directory")}
+		return nil, directoryError{hint.Wrap(fmt.Errorf("%s: %w", dir, err), "export into another directory")}
 	}
 	if err := t.fits(); err != nil {
-		return nil, directoryError{err}
+		return nil, directoryError{fmt.Errorf("%s: %w", dir, err)}
 	}
 	if err := t.compare(cut); err != nil {
 		return nil, err

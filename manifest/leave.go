@@ -88,7 +88,11 @@ func serverMade(kind schema.GroupKind, u *unstructured.Unstructured) bool {
 	labels, annotations := u.GetLabels(), u.GetAnnotations()
 	switch kind {
 	case schema.GroupKind{Kind: "ConfigMap"}:
-		return u.GetName() == "kube-root-ca.crt" || u.GetNamespace() == "kube-system" && u.GetName() == "extension-apiserver-authentication"
+		return u.GetName() == "kube-root-ca.crt" || u.GetNamespace() == "kube-system" &&
+			(u.GetName() == "extension-apiserver-authentication" || u.GetName() == "kube-apiserver-legacy-service-account-token-tracking")
+	case schema.GroupKind{Group: "certificates.k8s.io", Kind: "ClusterTrustBundle"}:
+		signer, _, _ := unstructured.NestedString(u.Object, "spec", "signerName")
+		return strings.HasPrefix(signer, "kubernetes.io/") // the control plane's own signers
 	case schema.GroupKind{Kind: "ServiceAccount"}:
 		return u.GetName() == "default" && bare(u) || u.GetNamespace() == "kube-system" && bare(u) && controllerAccount(u.GetName())
 	case schema.GroupKind{Kind: "Secret"}:
@@ -121,8 +125,8 @@ func serverMade(kind schema.GroupKind, u *unstructured.Unstructured) bool {
 // its controllers (--use-service-account-credentials).
 func controllerAccount(name string) bool {
 	switch name {
-	case "cronjob-controller", "generic-garbage-collector", "horizontal-pod-autoscaler", "persistent-volume-binder", "pod-garbage-collector",
-		"root-ca-cert-publisher", "service-cidrs-controller", "token-cleaner", "bootstrap-signer", "taint-eviction-controller":
+	case "generic-garbage-collector", "horizontal-pod-autoscaler", "persistent-volume-binder", "pod-garbage-collector", "podcertificaterequestcleaner",
+		"root-ca-cert-publisher", "kube-apiserver-serving-clustertrustbundle-publisher", "legacy-service-account-token-cleaner", "token-cleaner", "bootstrap-signer":
 		return true
 	}
 	return strings.HasSuffix(name, "-controller")

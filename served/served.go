@@ -151,7 +151,7 @@ func resources(groups []*metav1.APIGroup, lists []*metav1.APIResourceList) []Res
 // aggregated are the group versions that other API servers have. Who may not read APIServices finds none of
 // them; what depends on it is told by what the lists say of themselves, too.
 func (a *API) aggregated(ctx context.Context) map[schema.GroupVersion]bool {
-	text, err := a.Client.Get().AbsPath("/apis/apiregistration.k8s.io/v1/apiservices").Do(ctx).Raw()
+	text, _, err := Do(ctx, a.Client.Get().AbsPath("/apis/apiregistration.k8s.io/v1/apiservices"))
 	if err != nil {
 		return nil
 	}
@@ -173,6 +173,17 @@ func (a *API) aggregated(ctx context.Context) map[schema.GroupVersion]bool {
 		}
 	}
 	return all
+}
+
+// Do sends a request, and returns the answer as it is on the wire, with its code. Errors are what the API server says, as package
+// apierrors knows them, with all details.
+func Do(ctx context.Context, request *rest.Request) (text []byte, code int, err error) {
+	result := request.Do(ctx).StatusCode(&code)
+	if err := result.Error(); err != nil { // Raw leaves out what the server has said
+		return nil, code, err
+	}
+	text, err = result.Raw()
+	return text, code, err
 }
 
 // Named are the resources, each in its preferred version, that a word means as kubectl takes it: a plural, a
