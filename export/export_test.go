@@ -399,7 +399,7 @@ func filesOf(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || d.Name() == IndexName {
+		if err != nil || !d.Type().IsRegular() || d.Name() == IndexName {
 			return err
 		}
 		text, err := os.ReadFile(path)
