@@ -76,14 +76,15 @@ func (a *applier) difference(ctx context.Context, t *target) (*Difference, error
 	if a.unaskable(t) {
 		after = t.DeepCopy()
 	} else {
-		text, _, err := a.patch(ctx, t, "application/json")
+		var text []byte
+		text, _, d.Failed = a.patch(ctx, t, "application/json")
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if err != nil {
-			d.Failed = err
+		if d.Failed != nil {
 			return d, nil
 		}
+		var err error
 		if after, err = decode(text); err != nil {
 			return nil, fmt.Errorf("read %s: %w", t.key, err)
 		}

@@ -54,7 +54,10 @@ func Prepare(ctx context.Context, api *served.API, objects []Object, namespace s
 	if err := p.order(targets); err != nil {
 		return nil, &InputError{[]string{err.Error()}}
 	}
-	return p, p.judge(targets)
+	if err := p.judge(targets); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // order puts the targets into stages.

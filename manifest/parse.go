@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/yaml"
@@ -125,7 +125,7 @@ func check(u *unstructured.Unstructured, apiVersion, kind string) error {
 		return fmt.Errorf("a %s has no metadata.name", kind)
 	}
 	for _, segment := range []string{name, u.GetNamespace()} {
-		if wrong := path.IsValidPathSegmentName(segment); len(wrong) > 0 {
+		if wrong := content.IsPathSegmentName(segment); len(wrong) > 0 {
 			return fmt.Errorf("a %s is called %q: %s", kind, segment, strings.Join(wrong, "; "))
 		}
 	}

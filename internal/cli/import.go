@@ -205,10 +205,10 @@ func (a *app) diff(ctx context.Context, p *apply.Prepared, o apply.Options) erro
 	failed := 0
 	err := p.Diff(ctx, o, func(d apply.Difference) error {
 		name := (&event.Object{Group: d.Key.Group, Kind: d.Key.Kind, Namespace: d.Key.Namespace, Name: d.Key.Name}).String()
-		if d.Failed != nil {
+		if why := d.Failed; why != nil {
 			failed++
-			a.say(name + " cannot be applied: " + d.Failed.Error())
-			return nil
+			_, err := fmt.Fprintf(a.ErrOut, "%s cannot be applied: %s\n", oneLine(name), oneLine(why.Error()))
+			return err
 		}
 		does := "changes"
 		if d.New {
