@@ -76,17 +76,10 @@ func (a *applier) difference(ctx context.Context, t *target) (*Difference, error
 	if a.unaskable(t) {
 		after = t.DeepCopy()
 	} else {
-		var text []byte
-		text, _, d.Failed = a.patch(ctx, t, "application/json")
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if d.Failed != nil {
-			return d, nil
-		}
 		var err error
-		if after, err = decode(text); err != nil {
-			return nil, fmt.Errorf("read %s: %w", t.key, err)
+		after, d.Failed, err = a.rehearse(ctx, t)
+		if err != nil || d.Failed != nil {
+			return d, err
 		}
 	}
 	if t.key.Group == "" && t.key.Kind == "Secret" {
@@ -113,6 +106,20 @@ func (a *applier) difference(ctx context.Context, t *target) (*Difference, error
 	}
 	d.Lines = linediff.Of(texts[0], texts[1])
 	return d, nil
+}
+
+// rehearse asks what an object would become; failed is why the API server would not take it.
+func (a *applier) rehearse(ctx context.Context, t *target) (after *unstructured.Unstructured, failed, err error) {
+	text, _, failed := a.patch(ctx, t, "application/json")
+	switch {
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case failed == nil:
+		if after, err = decode(text); err != nil {
+			err = fmt.Errorf("read %s: %w", t.key, err)
+		}
+	}
+	return after, failed, err
 }
 
 func decode(text []byte) (*unstructured.Unstructured, error) {
