@@ -4,13 +4,17 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
+	"k8s.io/utils/clock"
 
 	"refit.dev/refit/etcd"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/report"
+	"refit.dev/refit/restore"
 	"refit.dev/refit/vault"
 )
 
@@ -20,6 +24,7 @@ type verifyFlags struct {
 	read        readFlags
 	write       writeFlags
 	metricsFile string
+	bootAPI     bool
 }
 
 func newBackupVerifyCommand(a *app) *cobra.Command {
@@ -31,6 +36,8 @@ func newBackupVerifyCommand(a *app) *cobra.Command {
 			"object of Kubernetes is decoded (encrypted ones are counted), and it is restored into a scratch\n" +
 			"directory, on which etcd is started; its revision, its number of keys and its hash (HashKV) have to\n" +
 			"be those of the file. No cluster is touched, and nobody can reach the etcd that is started.\n\n" +
+			"With --boot-api, for files, an API server is started on it, too: the one of refit-twin, which lists every\n" +
+			"resource that has objects in the snapshot, and has to find as many.\n\n" +
 			"A set (STORE/NAME, or STORE/latest) is fetched and decrypted before, and compared with its manifest;\n" +
 			"objects that are encrypted at rest are decrypted with the configuration that is in the set. When and\n" +
 			"with which figures it was proven is then written down in the store, next to the set; prune never\n" +
@@ -45,6 +52,9 @@ func newBackupVerifyCommand(a *app) *cobra.Command {
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if vault.IsURL(args[0]) {
+				if f.bootAPI {
+					return usageError(errors.New("--boot-api is for files"))
+				}
 				return a.verifySet(cmd.Context(), &f, args[0])
 			}
 			w, err := worker()
@@ -54,6 +64,11 @@ func newBackupVerifyCommand(a *app) *cobra.Command {
 			proof, err := w.Verify(cmd.Context(), args[0], f.scratch)
 			if err != nil {
 				return backupError(cmd.Context(), err)
+			}
+			if f.bootAPI {
+				if proof.Served, err = restore.Serve(cmd.Context(), clock.RealClock{}, w, args[0], f.scratch, proof.Status); err != nil {
+					return backupError(cmd.Context(), err)
+				}
 			}
 			if a.output != "text" {
 				return report.WriteData(a.Out, a.output, proof)
@@ -65,6 +80,7 @@ func newBackupVerifyCommand(a *app) *cobra.Command {
 	f.write.addSignKey(cmd.Flags())
 	cmd.Flags().StringVar(&f.metricsFile, "metrics-file", "", "write when the last set was saved and proven to this file, for the textfile collector of node_exporter")
 	cmd.Flags().StringVar(&f.scratch, "scratch-dir", "", "restore into a new directory in this one (default the system's for temporary files)")
+	cmd.Flags().BoolVar(&f.bootAPI, "boot-api", false, "start the API server of refit-twin on it, too, and list every resource")
 	a.outputFlag(cmd, "text", "json", "yaml")
 	return cmd
 }
@@ -75,5 +91,9 @@ func writeProof(w io.Writer, file string, p *etcd.Proof) error {
 		"  decoded    %d objects; %d are encrypted, %d of types that this refit does not know\n"+
 		"  restored   etcd %s serves it: revision %d, %d keys, HashKV %d, as in the file\n",
 		report.Printable(file), p.Status.SHA256, p.Decoded, p.Encrypted, p.Unknown, report.Printable(p.Etcd), p.Revision, p.Keys, p.HashKV)
+	if s := p.Served; s != nil && err == nil {
+		_, err = fmt.Fprintf(w, "  served     Kubernetes %s lists %s of %s; %d are encrypted\n",
+			report.Printable(s.Kubernetes), phrase.Count(s.Objects, "object"), phrase.Count(s.Resources, "resource"), s.Encrypted)
+	}
 	return err
 }
