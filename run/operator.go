@@ -21,6 +21,7 @@ import (
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
+	"refit.dev/refit/etcd"
 	"refit.dev/refit/event"
 	"refit.dev/refit/host"
 	"refit.dev/refit/internal/hint"
@@ -35,6 +36,8 @@ type Operator struct {
 	Store  *Store
 	Sink   event.Sink
 	Clock  clock.WithTicker
+	// Etcd proves the backups that are taken before upgrades.
+	Etcd etcd.Worker
 }
 
 // BlockedError says that it would not be safe to begin; nothing was changed.
@@ -317,7 +320,7 @@ func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 	// Hooks run where refit does.
 	local := func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }
 	return upgrading{
-		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.Ask,
+		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.Ask, recorded: o.recordedVersion, backup: o.backups(spec, machines),
 		dial: func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error) {
 			m, err := machines.Machine(node, spec.Run)
 			if err != nil {
