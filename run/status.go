@@ -41,6 +41,8 @@ type NodeStatus struct {
 	// Workloads and BootID are what the records of the drain and of the reboot remembered.
 	Workloads []Workload `json:"workloads,omitempty"`
 	BootID    string     `json:"bootID,omitempty"`
+	// Machine is the new one that was asked for in the node's place.
+	Machine *Made `json:"machine,omitempty"`
 	// Surges are those of the last surge that was begun.
 	Surges []Surge `json:"surges,omitempty"`
 	// Soaking is since when the node soaks; zero before that.
@@ -176,6 +178,9 @@ func (n *NodeStatus) add(r Record) {
 		}
 		if r.Step == StepSurge && r.State == Intent {
 			n.Surges = r.Surges
+		}
+		if r.Machine != nil {
+			n.Machine = r.Machine
 		}
 		if r.Step == StepSoak && r.State == Intent && n.Soaking.IsZero() {
 			n.Soaking = r.Time
