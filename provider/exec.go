@@ -135,8 +135,10 @@ func (x *Exec) ask(ctx context.Context, c Command, about string, q question) (a 
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = endGrace
 	err = cmd.Run()
-	if limited.Err() != nil && cmd.Process != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // children of it may have ignored the request
+	if err != nil && limited.Err() != nil {
+		if cmd.Process != nil {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // children of it may have ignored the request
+		}
 		if ctx.Err() != nil {
 			return a, context.Cause(ctx)
 		}

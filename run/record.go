@@ -72,6 +72,8 @@ const (
 	StepJoin    Step = "join"
 	StepDepart  Step = "delete-node"
 	StepDispose Step = "delete-machine"
+	// StepAbandon removes the new machine: the run is given up.
+	StepAbandon Step = "abandon-machine"
 
 	StepMachine    Step = "machine"
 	StepVerify     Step = "verify"

@@ -17,7 +17,6 @@ import (
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
-	"refit.dev/refit/host/inventory"
 	"refit.dev/refit/provider"
 	"refit.dev/refit/twin"
 )
@@ -70,7 +69,7 @@ func (s *replaceSite) request(t *testing.T, trouble string, join provider.Joinin
 			To: version, Stages: []Stage{{Role: Workers, Version: version, Nodes: slices.Sorted(slices.Values(names))}},
 			Replace: &Replace{Surge: surge, Provider: s.simulator(trouble).config(join)},
 		},
-		Access: inventory.Access{}, Drain: Drain{IgnoreDaemonSets: true}, Timeouts: timeouts,
+		Drain: Drain{IgnoreDaemonSets: true}, Timeouts: timeouts, MaxUnavailable: ShareOf(surge),
 	}
 }
 

@@ -84,6 +84,8 @@ type Status struct {
 	Nodes map[string]*NodeStatus `json:"nodes"`
 	// Stages are the steps between stages, by the number of the stage, 1 for the first.
 	Stages map[int]map[Step]State `json:"stages,omitempty"`
+	// Machines are those that the run has made, and those that it has to remove, if it replaces nodes.
+	Machines []MachineEntry `json:"machines,omitempty"`
 	// Process is the last one that took the run up.
 	Process Process `json:"process,omitzero"`
 	// Updated is the time of the last record.
@@ -117,6 +119,7 @@ func statusOf(records []Record) *Status {
 	for _, r := range records {
 		s.add(r)
 	}
+	s.Machines = s.ledger()
 	return s
 }
 

@@ -49,7 +49,9 @@ func (o *Operator) PrepareUpgrade(ctx context.Context, r UpgradeRequest) (*Prepa
 			return nil, err
 		}
 	}
-	p, err := o.opened(ctx, func(watching context.Context) (*Prepared, error) { return o.prepareSpec(ctx, watching, r.specWith(machines)) })
+	p, err := o.opened(ctx, func(watching context.Context) (*Prepared, error) {
+		return o.prepareSpec(ctx, watching, r.specWith(machines))
+	})
 	return p.unblocked(err)
 }
 
