@@ -54,17 +54,18 @@ func (r replacing) made(ctx context.Context, key string) (provider.Machine, erro
 			}
 		}
 		err = r.order(ctx, key)
-		if err == nil {
-			asked = true
-			return "it is not listed yet", nil
-		}
-		// Whatever it says, it may be there.
+		asked = err == nil
+		// Whatever it says, the machine may be there or not.
 		if list, looked := r.list(ctx); looked == nil {
-			if _, there := provider.ByKey(list, key); there {
-				r.emit(event.Event{Type: event.Warning, Node: r.target.Name, Message: fmt.Sprintf("the machine is there, although: %v", err)})
-				asked = true
-				return "it is looked at", nil
+			if found, there := provider.ByKey(list, key); there {
+				if m = found; err != nil {
+					r.emit(event.Event{Type: event.Warning, Node: r.target.Name, Message: fmt.Sprintf("the machine is there, although: %v", err)})
+				}
+				return "", r.credible(m)
 			}
+		}
+		if asked {
+			return "it is not listed yet", nil
 		}
 		return text(err), passing(err)
 	})
@@ -136,15 +137,17 @@ func removeMachine(ctx context.Context, r replacing, m provider.Machine) error {
 			return "", err
 		}
 		err = r.with.provider.Delete(context.WithoutCancel(ctx), r.spec.Run, m)
-		if err == nil {
-			asked = true
-			return "the provider still lists it", nil
-		}
+		asked = err == nil
 		if list, looked := r.list(ctx); looked == nil {
 			if _, there := provider.ByID(list, m.ID); !there {
-				r.emit(event.Event{Type: event.Warning, Node: r.target.Name, Message: fmt.Sprintf("the machine is gone, although: %v", err)})
+				if err != nil {
+					r.emit(event.Event{Type: event.Warning, Node: r.target.Name, Message: fmt.Sprintf("the machine is gone, although: %v", err)})
+				}
 				return "", nil
 			}
+		}
+		if asked {
+			return "the provider still lists it", nil
 		}
 		return text(err), passing(err)
 	})

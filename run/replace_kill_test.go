@@ -25,7 +25,7 @@ func TestReplaceKilledAtEveryRecord(t *testing.T) {
 		s.enrol(t)
 		old := s.names(t)[0]
 		upgrade := s.request(t, "", provider.JoinOwn, 1, old)
-		e := errand{Kubeconfig: s.twin.Kubeconfig(), State: t.TempDir(), Request: request(), Upgrade: &upgrade, N: n, When: when}
+		e := errand{Kubeconfig: s.twin.MaintainerKubeconfig(), State: t.TempDir(), Request: request(), Upgrade: &upgrade, N: n, When: when}
 		a, killed := e.run(t)
 		if killed != (when != never) {
 			t.Fatalf("killed: %t, %+v", killed, a)

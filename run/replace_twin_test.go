@@ -13,7 +13,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
@@ -30,9 +32,45 @@ type replaceSite struct {
 func newReplaceSite(t *testing.T, nodes int) *replaceSite {
 	t.Helper()
 	s := &replaceSite{site: newSite(t, twin.Options{Nodes: nodes, Scenario: "testdata/small.yaml", Wait: true}), books: t.TempDir()}
-	s.employ(t, s.twin.Kubeconfig())
+	s.grant(t)
 	s.enrol(t)
 	return s
+}
+
+// grant gives the operator the documented rights beyond those of maintenance.
+func (s *replaceSite) grant(t *testing.T) {
+	t.Helper()
+	data, err := os.ReadFile("../docs/how-to/refit-replace.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rbac := s.admin.RbacV1()
+	user := []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "refit-twin:maintainer"}}
+	for document := range strings.SplitSeq(string(data), "\n---\n") {
+		var role rbacv1.ClusterRole // a Role has the same fields
+		if err := yaml.Unmarshal([]byte(document), &role); err != nil {
+			t.Fatal(err)
+		}
+		ref := rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: role.Kind, Name: role.Name}
+		meta := metav1.ObjectMeta{Name: role.Name, Namespace: role.Namespace}
+		switch role.Kind {
+		case "ClusterRole":
+			_, err = rbac.ClusterRoles().Create(t.Context(), &role, metav1.CreateOptions{})
+			if err == nil {
+				_, err = rbac.ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: user}, metav1.CreateOptions{})
+			}
+		case "Role":
+			_, err = rbac.Roles(role.Namespace).Create(t.Context(), &rbacv1.Role{ObjectMeta: meta, Rules: role.Rules}, metav1.CreateOptions{})
+			if err == nil {
+				_, err = rbac.RoleBindings(role.Namespace).Create(t.Context(), &rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: ref, Subjects: user}, metav1.CreateOptions{})
+			}
+		default:
+			t.Errorf("a %q", role.Kind)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // enrol writes all nodes of the twin into new books.
@@ -150,6 +188,7 @@ func TestTwinReplace(t *testing.T) {
 	t.Run("with a token", func(t *testing.T) {
 		names := s.names(t)
 		s.enrol(t)
+		s.patch(t, names[0], `{"spec":{"unschedulable":true}}`) // it is replaced by one that is not
 		ca := s.authority(t)
 		info := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "cluster-info", Namespace: "kube-public"}, Data: map[string]string{"kubeconfig": ca}}
 		if _, err := s.admin.CoreV1().ConfigMaps("kube-public").Create(t.Context(), info, metav1.CreateOptions{}); err != nil {
@@ -207,9 +246,7 @@ func TestTwinReplace(t *testing.T) {
 					t.Errorf("node %s is not in service", name)
 				}
 			}
-			if _, err := s.operator.Abort(t.Context(), o.Run); err != nil {
-				t.Error(err)
-			}
+			s.giveUp(t, o.Run, trouble)
 			s.clean(t)
 		})
 	}
@@ -222,6 +259,30 @@ func TestTwinReplace(t *testing.T) {
 		}
 		s.balanced(t, 4)
 	})
+}
+
+// giveUp aborts a run; a machine that carries nothing is gone afterwards, and its Node.
+func (s *replaceSite) giveUp(t *testing.T, run, trouble string) {
+	t.Helper()
+	if trouble != "never joins" && trouble != "wrong version" {
+		if _, err := s.operator.Abort(t.Context(), run); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	status, err := s.operator.Store.Read(run)
+	if err != nil || len(status.Machines) != 1 || status.Machines[0].Stand != Idle {
+		t.Errorf("the ledger says %+v, %v", status.Machines, err)
+	}
+	debts, err := s.operator.Debts(t.Context(), run)
+	if err != nil || len(debts) != 1 || debts[0].Do != "" {
+		t.Errorf("debts %+v, %v", debts, err)
+	}
+	_, removed, err := s.operator.AbortRemoving(t.Context(), run)
+	if err != nil || len(removed) != 1 {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+	s.balanced(t, 4)
 }
 
 // reasons are those of the nodes that failed.

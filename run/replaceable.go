@@ -59,7 +59,7 @@ func (o *Operator) replaceable(ctx context.Context, r *Replace) ([]provider.Mach
 	}
 	if len(missing) > 0 {
 		return nil, hint.Wrap(&BlockedError{fmt.Errorf("this user lacks permissions that replacing nodes takes: %s", phrase.Few(missing, len(missing)))},
-			"bind the role refit-maintainer-replace, see docs/how-to/rbac.md; nothing was changed")
+			"bind the roles of docs/how-to/refit-replace.yaml; nothing was changed")
 	}
 	return list, nil
 }
