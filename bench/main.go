@@ -30,6 +30,7 @@ var benchmarks = []benchmark{
 	{"plan-5000", planFiveThousand},
 	{"outage", forecastOutage},
 	{"outage-5000", outageFiveThousand},
+	{"backup", backupAndRestore},
 	{"upgrade-lab", upgradeLab},
 }
 

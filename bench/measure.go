@@ -19,8 +19,9 @@ import (
 // sample is one program doing one piece of work.
 type sample struct {
 	wall     time.Duration
-	memory   int64 // bytes, the largest resident set of any process of the work
-	requests int   // API requests, by the audit log
+	cpu      time.Duration // of the program and of what it has waited for
+	memory   int64         // bytes, the largest resident set of any process of the work
+	requests int           // API requests, by the audit log
 	// moves per pod and evictions that broke a budget, if a witness watched.
 	moves  float64
 	broken int
@@ -40,7 +41,7 @@ func command(ctx context.Context, argv []string, env ...string) (sample, error) 
 	}
 	memory := watchPeak(cmd.Process.Pid)
 	err := cmd.Wait()
-	s := sample{wall: time.Since(start), memory: memory()}
+	s := sample{wall: time.Since(start), memory: memory(), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
 	if err != nil {
 		tail := output.Bytes()
 		if len(tail) > 4096 {
@@ -64,8 +65,8 @@ func output(ctx context.Context, argv []string, env ...string) ([]byte, error) {
 	return out, nil
 }
 
-// watchPeak follows the largest resident set of a process; the function that it
-// returns ends that and tells it, in bytes. What the kernel tells of a process that
+// watchPeak follows the largest resident set of a process, or of one of its family; the
+// function that it returns ends that and tells it, in bytes. What the kernel tells of a process that
 // has ended (ru_maxrss) is no less than what its parent had when it was started.
 func watchPeak(pid int) func() int64 {
 	stop, done := make(chan struct{}), make(chan struct{})
@@ -75,8 +76,10 @@ func watchPeak(pid int) func() int64 {
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			if now, err := peakOf(strconv.Itoa(pid)); err == nil {
-				largest = max(largest, now)
+			for _, member := range family(pid) {
+				if now, err := peakOf(member); err == nil {
+					largest = max(largest, now)
+				}
 			}
 			select {
 			case <-stop:
@@ -112,7 +115,7 @@ func peakOf(pid string) (int64, error) {
 
 // add joins the work of two commands that ran one after the other; what a witness saw it leaves out.
 func (s sample) add(t sample) sample {
-	return sample{wall: s.wall + t.wall, memory: max(s.memory, t.memory), requests: s.requests + t.requests}
+	return sample{wall: s.wall + t.wall, cpu: s.cpu + t.cpu, memory: max(s.memory, t.memory), requests: s.requests + t.requests}
 }
 
 // spread is the median of values with their lowest and highest.

@@ -17,6 +17,7 @@ import (
 
 	"refit.dev/refit/check"
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/etcd"
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
@@ -64,6 +65,8 @@ type Options struct {
 	Clock clock.WithTicker
 	// UserAgent is what refit's client calls itself.
 	UserAgent string
+	// Etcd reads snapshots, and makes data directories of them.
+	Etcd etcd.Worker
 }
 
 // Run shows it. The error says why there is no Outcome; the Outcome says how it
@@ -170,6 +173,10 @@ func (o *Options) show(ctx context.Context, tw *twin.Twin) (*Outcome, error) {
 	}
 	if out.unreported = o.report(store, out.Run.Run); out.unreported == nil {
 		out.Report = o.Report
+	}
+	out.Restored, out.unrestored = o.restore(ctx, tw, admin, store)
+	if out.unrestored != nil && ctx.Err() != nil {
+		return nil, out.unrestored
 	}
 	return out, nil
 }

@@ -15,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
+	"refit.dev/refit/etcd/etcdtest"
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/statedir"
@@ -25,6 +27,8 @@ import (
 	"refit.dev/refit/twin/twintest"
 	"refit.dev/refit/witness"
 )
+
+func TestMain(m *testing.M) { os.Exit(etcdtest.Main(m.Run)) }
 
 // sayings collects what a demo says.
 type sayings struct {
@@ -52,7 +56,7 @@ func options(t *testing.T, s *sayings, sink event.Sink) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Options{Nodes: MinNodes, MaxUnavailable: two, Report: filepath.Join(t.TempDir(), "report.html"), Sink: sink, Say: s.say, Clock: clock.RealClock{}, UserAgent: "refit-test"}
+	return Options{Nodes: MinNodes, MaxUnavailable: two, Report: filepath.Join(t.TempDir(), "report.html"), Sink: sink, Say: s.say, Clock: clock.RealClock{}, UserAgent: "refit-test", Etcd: etcdtest.Worker(t)}
 }
 
 // TestDemo shows it twice: the first is kept, the second removes it and is
@@ -79,8 +83,15 @@ func TestDemo(t *testing.T) {
 		t.Errorf("%d evictions of %d pods, %d nodes out at once, took %s, one by one %s",
 			v.Evictions, v.Replicas, v.Busiest.Out, out.Took, out.OneByOne)
 	}
-	if _, err := twin.Open(Name); err != nil {
-		t.Errorf("the cluster was to be kept: %v", err)
+	tw, err := twin.Open(Name)
+	if err != nil {
+		t.Fatalf("the cluster was to be kept: %v", err)
+	}
+	if r := out.Restored; r == nil || r.Objects < 50 || r.Back != r.Objects || r.Outage <= 0 {
+		t.Errorf("restored %+v", out.Restored)
+	}
+	if n, err := twintest.Client(t, tw).CoreV1().Namespaces().Get(ctx, lost, metav1.GetOptions{}); err != nil || n.DeletionTimestamp != nil {
+		t.Errorf("the namespace that was deleted: %v, %v", n, err)
 	}
 	page, err := os.ReadFile(out.Report)
 	if err != nil {
@@ -174,7 +185,8 @@ func TestFaults(t *testing.T) {
 		t.Errorf("faults %q", o.Faults())
 	}
 	o.unreported = errors.New("write the report: no space")
-	if len(o.Faults()) != 7 || !strings.Contains(strings.Join(o.Summary(), "\n"), "FAULT: write the report: no space") {
+	o.Restored, o.unrestored = &Restored{Objects: 3, Back: 2}, errors.New("no disk")
+	if len(o.Faults()) != 9 || !strings.Contains(strings.Join(o.Summary(), "\n"), "FAULT: write the report: no space") {
 		t.Errorf("faults %q", o.Faults())
 	}
 }

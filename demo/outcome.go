@@ -25,6 +25,10 @@ type Outcome struct {
 	// interrupted, or the report could not be written: then unreported says why.
 	Report     string
 	unreported error
+	// Restored is what came back of a namespace that was deleted; nil if the run was
+	// interrupted, or unrestored says why.
+	Restored   *Restored
+	unrestored error
 	// Took is how long the run lasted, OneByOne the sum of the times that the
 	// nodes took: what it would have been with one node at a time.
 	Took, OneByOne time.Duration
@@ -38,6 +42,12 @@ func (o *Outcome) Faults() []string {
 	}
 	if o.unreported != nil {
 		out = append(out, o.unreported.Error())
+	}
+	if o.unrestored != nil {
+		out = append(out, o.unrestored.Error())
+	}
+	if r := o.Restored; r != nil && r.Back != r.Objects {
+		out = append(out, fmt.Sprintf("of the %d objects that were deleted %d are back", r.Objects, r.Back))
 	}
 	if o.Verdict == nil {
 		return out
@@ -78,6 +88,9 @@ func (o *Outcome) Summary() []string {
 	}
 	if o.Report != "" {
 		lines = append(lines, row("report", "%s", o.Report))
+	}
+	if r := o.Restored; r != nil {
+		lines = append(lines, fmt.Sprintf("deleted objects restored %d/%d, %s without an API server", r.Back, r.Objects, seconds(r.Outage)))
 	}
 	return append(lines,
 		fmt.Sprintf("nodes maintained %d/%d", v.Maintained(), o.Nodes),

@@ -20,7 +20,7 @@ func (d *Drainer) gate(key types.NamespacedName) *gate {
 	g := d.gates[key]
 	if g == nil {
 		g = newGate(key)
-		g.pdb = d.watcher.Budget(key.Namespace, key.Name)
+		g.know(d.watcher.Budget(key.Namespace, key.Name))
 		d.gates[key] = g
 	}
 	return g

@@ -147,7 +147,7 @@ func (d *Drainer) explainAnswer(p *podDrain, a answer) event.Blocker {
 		return d.explainTwo(p)
 	case (a.verdict == budgetSaysNo || a.verdict == budgetUnobserved) && len(p.budgets) == 1:
 		g := newGate(p.budgets[0])
-		if g.pdb = d.watcher.Budget(g.key.Namespace, g.key.Name); g.pdb != nil {
+		if g.know(d.watcher.Budget(g.key.Namespace, g.key.Name)); g.pdb != nil {
 			g.close(g.version(), a)
 			return d.explainGate(g)
 		}

@@ -22,8 +22,9 @@ import (
 // server decides; the gate keeps questions from being asked whose answer is known.
 type gate struct {
 	key types.NamespacedName
-	// pdb is the budget as the cache has it; nil once it is deleted.
-	pdb *policyv1.PodDisruptionBudget
+	// pdb is the budget as the cache has it, and selector what it selects; nil once it is deleted.
+	pdb      *policyv1.PodDisruptionBudget
+	selector labels.Selector
 	// waiting are the pods to let through, first come first served.
 	waiting []*podDrain
 	// passed is how many evictions were let through and have no answer yet.
@@ -94,24 +95,36 @@ func (g *gate) room(now time.Time) (yes bool, later time.Time) {
 	return true, time.Time{}
 }
 
-// stir takes note of a change of one of the budget's pods: of one that became Ready
-// just now the disruption controller is about to write. now is compared with a time
+// stir takes note of a change of a pod that may be one of the budget's: what there is to
+// explain may be another, and of one that became Ready just now the disruption controller
+// is about to write. A pod that is not selected any more, or gone, shows in the budget. now is compared with a time
 // of the server's: where the clocks differ nothing is noted, which does no harm.
 func (g *gate) stir(pod *corev1.Pod, now time.Time) {
+	if g.selector == nil || g.key.Namespace != pod.Namespace || !g.selector.Matches(labels.Set(pod.Labels)) {
+		return
+	}
+	g.dirty = true
 	const justNow = 2 * time.Second // the API keeps times to the second
 	lately := func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && now.Sub(c.LastTransitionTime.Time).Abs() < justNow
 	}
-	if g.pdb != nil && budget.Healthy(pod) && slices.ContainsFunc(pod.Status.Conditions, lately) &&
-		cluster.BudgetSelector(g.pdb).Matches(labels.Set(pod.Labels)) { // last: it costs the most, and of most news is not asked
+	if budget.Healthy(pod) && slices.ContainsFunc(pod.Status.Conditions, lately) {
 		g.stirred = now
+	}
+}
+
+// know sets the budget, as what one begins with; nil for none.
+func (g *gate) know(pdb *policyv1.PodDisruptionBudget) {
+	g.pdb, g.selector = pdb, nil
+	if pdb != nil {
+		g.selector = cluster.BudgetSelector(pdb)
 	}
 }
 
 // see takes in the budget as the cache has it; nil if it is deleted.
 func (g *gate) see(pdb *policyv1.PodDisruptionBudget) {
 	before := g.version()
-	g.pdb = pdb
+	g.know(pdb)
 	if g.version() != before {
 		g.stirred = time.Time{}
 	}

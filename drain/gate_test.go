@@ -19,7 +19,7 @@ import (
 // gateAt is a gate whose budget allows so much, at a version.
 func gateAt(version string, allowed int32, disrupted ...string) *gate {
 	g := newGate(types.NamespacedName{Namespace: "shop", Name: "web"})
-	g.pdb = pdb("web", 1, 3)
+	g.know(pdb("web", 1, 3))
 	g.pdb.ResourceVersion = version
 	g.pdb.Status = policyv1.PodDisruptionBudgetStatus{
 		ObservedGeneration: 1, DisruptionsAllowed: allowed, DesiredHealthy: 2, CurrentHealthy: 2 + allowed, ExpectedPods: 3,

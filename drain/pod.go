@@ -103,9 +103,8 @@ func (d *Drainer) podChanged(c cluster.Change) {
 	if n := d.nodes[now.Spec.NodeName]; n != nil && d.pods[now.UID] == nil {
 		d.cameLate(n, now)
 	}
-	for _, g := range d.gates { // it may be one of those that use a budget up
-		if g.key.Namespace == c.Namespace && len(g.waiting) > 0 {
-			g.dirty = true
+	for _, g := range d.gates {
+		if len(g.waiting) > 0 {
 			g.stir(now, d.clock.Now())
 		}
 	}

@@ -82,6 +82,7 @@ func newWorld(t *testing.T, objects ...runtime.Object) *world {
 		answers: map[string]func(int) error{}, watches: map[schema.GroupVersionResource]bool{}, terminate: true, observe: true,
 	}
 	x.client.PrependWatchReactor("*", x.openWatch)
+	x.client.PrependReactor("patch", "nodes", x.patched)
 	x.changed = sync.NewCond(&x.mu)
 	for _, obj := range objects {
 		x.create(obj)
@@ -121,6 +122,20 @@ func (x *world) openWatch(action clienttesting.Action) (bool, watch.Interface, e
 	x.watches[action.GetResource()] = true
 	x.changed.Broadcast()
 	return true, w, err
+}
+
+// patched gives a node that was patched another version, as the API server does and the
+// fake clientset does not: informers tell nobody of a change that leaves it as it was.
+func (x *world) patched(action clienttesting.Action) (bool, runtime.Object, error) {
+	handled, obj, err := clienttesting.ObjectReaction(x.client.Tracker())(action)
+	if err != nil || !handled {
+		return handled, obj, err
+	}
+	n := obj.DeepCopyObject()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.updateLocked(n)
+	return true, n, nil
 }
 
 // drainer returns a Drainer in this world.

@@ -60,11 +60,11 @@ func (w Worker) Restore(ctx context.Context, file string, r Restore) (err error)
 	if err := room(file, parent); err != nil {
 		return err
 	}
-	aside, err := os.MkdirTemp(parent, "."+filepath.Base(r.DataDir)+".refit-")
+	aside, remove, err := asideDir(parent, "."+filepath.Base(r.DataDir)+".refit-")
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", file, err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(aside)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	final := r.DataDir
 	r.DataDir = filepath.Join(aside, "data")
 	if _, err := w.ask(ctx, file, request{Restore: &restoreRequest{File: file, Options: r}}); err != nil {
@@ -73,13 +73,10 @@ func (w Worker) Restore(ctx context.Context, file string, r Restore) (err error)
 	if err := syncTree(r.DataDir); err != nil {
 		return fmt.Errorf("restore %s: %w", file, err)
 	}
-	if err := absent(final); err != nil { // somebody else may have made it
+	if err := publishSynced(r.DataDir, final); err != nil {
 		return fmt.Errorf("restore %s: %w", file, err)
 	}
-	if err := os.Rename(r.DataDir, final); err != nil {
-		return fmt.Errorf("restore %s: %w", file, err)
-	}
-	return syncDir(parent)
+	return nil
 }
 
 // restore is what a worker does.
@@ -122,11 +119,16 @@ func absent(path string) error {
 	_, err := os.Lstat(path)
 	switch {
 	case err == nil:
-		return hint.Wrap(fmt.Errorf("%s: %w", path, fs.ErrExist), "name one that is not there, or move it away: nothing is ever overwritten")
+		return taken(path)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
 	return nil
+}
+
+// taken says that there is something where something was to be made.
+func taken(path string) error {
+	return hint.Wrap(fmt.Errorf("%s: %w", path, fs.ErrExist), "name one that is not there, or move it away: nothing is ever overwritten")
 }
 
 // room looks whether a directory's disk has place for a restored file.

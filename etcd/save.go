@@ -48,6 +48,8 @@ type Saver struct {
 	Clock  clock.PassiveClock
 	// Progress hears how many bytes of about how many have come; it may be nil.
 	Progress func(done, about int64)
+
+	disk disk // the one of this machine, but in tests
 }
 
 // Save streams a snapshot from the member that is fittest to a file, which must not be
@@ -58,15 +60,18 @@ func (s Saver) Save(ctx context.Context, file string) (saved *Saved, err error) 
 	if err := absent(file); err != nil {
 		return nil, err
 	}
-	aside, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".refit-*")
+	if s.disk == nil {
+		s.disk = localDisk{}
+	}
+	aside, err := s.disk.Create(filepath.Dir(file), "."+filepath.Base(file)+".refit-")
 	if err != nil {
-		return nil, fmt.Errorf("save a snapshot to %s: %w", file, err)
+		return nil, fmt.Errorf("save a snapshot to %s: %w", file, noRoom(err))
 	}
 	defer func() {
-		_ = aside.Close() // after a success it is closed
 		if err != nil {
-			err = errors.Join(err, os.Remove(aside.Name()))
+			err = errors.Join(err, os.RemoveAll(aside.Name())) // it may not have that name any more
 		}
+		_ = aside.Close() // what it holds was synced; now its name is anybody's to sweep
 	}()
 	candidates, err := s.Access.Candidates(ctx)
 	if err != nil {
@@ -85,22 +90,16 @@ func (s Saver) Save(ctx context.Context, file string) (saved *Saved, err error) 
 	if saved.Revision, err = s.Worker.lastRevision(ctx, aside.Name()); err != nil {
 		return nil, err
 	}
-	if err := absent(file); err != nil { // somebody else may have made it
-		return nil, err
-	}
-	if err := os.Rename(aside.Name(), file); err != nil {
-		return nil, fmt.Errorf("save a snapshot to %s: %w", file, err)
-	}
-	if err := syncDir(filepath.Dir(file)); err != nil {
-		return nil, fmt.Errorf("save a snapshot to %s: %w", file, err)
+	if err := s.disk.Publish(aside.Name(), file); err != nil {
+		return nil, fmt.Errorf("save a snapshot to %s: %w", file, noRoom(err))
 	}
 	saved.Took = s.Clock.Since(began)
 	saved.Seconds = saved.Took.Seconds()
 	return saved, nil
 }
 
-// stream fills the file and closes it.
-func (s Saver) stream(ctx context.Context, from Candidate, saved *Saved, to *os.File) error {
+// stream fills the file.
+func (s Saver) stream(ctx context.Context, from Candidate, saved *Saved, to output) error {
 	client, err := s.Access.connect(ctx, from.Endpoint)
 	if err != nil {
 		return err
@@ -128,7 +127,7 @@ func (s Saver) stream(ctx context.Context, from Candidate, saved *Saved, to *os.
 	if err := to.Sync(); err != nil {
 		return noRoom(fmt.Errorf("sync: %w", err))
 	}
-	return to.Close()
+	return nil
 }
 
 // chunk is how many bytes are written at once.

@@ -53,11 +53,11 @@ func (w Worker) Verify(ctx context.Context, file, scratch string) (_ *Proof, err
 	if err := room(file, scratch); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(scratch, "refit-verify-")
+	dir, remove, err := asideDir(scratch, "refit-verify-")
 	if err != nil {
 		return nil, fmt.Errorf("verify %s: %w", file, err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	answer, err := w.ask(ctx, file, request{Verify: &fileRequest{File: file, Scratch: dir}})
 	if err != nil {
 		return nil, err

@@ -137,7 +137,8 @@ func lastWords(s string) string {
 }
 
 // Work does what the process that has in and out as its streams is asked to do. It returns
-// once the answer is written; its error says that there was nobody to answer.
+// once the answer is written, or when in ends: then the process has to end, too. Its error
+// says that there was nobody to answer.
 func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	var r request
 	decoder := json.NewDecoder(in)
@@ -151,12 +152,21 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 		_, _ = io.Copy(io.Discard, in)
 		cancel(errors.New("whoever asked is gone"))
 	}()
-	answer, err := r.do(ctx)
-	if err != nil {
-		answer.Error, answer.Hint = err.Error(), hint.Of(err)
-		answer.Damaged, answer.Unproven = errors.Is(err, ErrDamaged), errors.Is(err, ErrUnproven)
+	done := make(chan response, 1)
+	go func() {
+		answer, err := r.do(ctx)
+		if err != nil {
+			answer.Error, answer.Hint = err.Error(), hint.Of(err)
+			answer.Damaged, answer.Unproven = errors.Is(err, ErrDamaged), errors.Is(err, ErrUnproven)
+		}
+		done <- answer
+	}()
+	select {
+	case answer := <-done:
+		return json.NewEncoder(out).Encode(answer)
+	case <-ctx.Done(): // reading a file knows of no context, and ends with the process
+		return context.Cause(ctx)
 	}
-	return json.NewEncoder(out).Encode(answer)
 }
 
 // do does it. A panic is taken for damage; one in another goroutine ends the process,

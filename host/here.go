@@ -13,13 +13,17 @@ import (
 	"syscall"
 )
 
-// here runs commands on the machine that refit runs on.
-type here struct{}
+// here runs commands on the machine that refit runs on: as root, or with refit's own rights.
+type here struct{ own bool }
 
 // Here returns the machine that refit itself runs on, for when that is the node.
 // Where refit is not root it takes sudo. The variables env ("NAME=value") are in the
 // environment of what Run runs.
 func Here(env []string) Machine { return Over(here{}, env) }
+
+// Own returns the same machine for what belongs to refit's user: nothing is done as root
+// that refit cannot do itself.
+func Own(env []string) Machine { return Over(here{own: true}, env) }
 
 // sudo lets a command run as root without ever asking for a password: there is
 // nobody to type it.
@@ -29,9 +33,9 @@ var sudo = [...]string{"sudo", "-n", "--"}
 func AsRoot(argv []string) []string { return append(append([]string(nil), sudo[:]...), argv...) }
 
 // Do runs a command. When ctx ends it is killed, which may leave its children behind.
-func (here) Do(ctx context.Context, c Command) (int, error) {
+func (h here) Do(ctx context.Context, c Command) (int, error) {
 	argv := c.Argv
-	if os.Geteuid() != 0 {
+	if !h.own && os.Geteuid() != 0 {
 		argv = AsRoot(argv)
 	}
 	if ctx.Err() != nil {

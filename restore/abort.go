@@ -37,7 +37,7 @@ func (o *Operator) Abort(ctx context.Context, id string) (err error) {
 		return err
 	}
 	if r.state(stepStartEtcd) != "" {
-		return hint.Wrap(&StartedError{id}, "refit runs resume %s finishes it; the old data is in %s on each machine, and manifests that were put out of the kubelet's sight are in %s", id, r.machines[0].data.old(), parkDir)
+		return hint.Wrap(&StartedError{id}, "refit runs resume %s finishes it; the old data is in %s on each machine, and manifests that were put out of the kubelet's sight are in %s", id, r.machines[0].data.old(), r.machines[0].park)
 	}
 	undo := r.undo()
 	if err := held.Record(run.Record{Kind: run.KindStage, Step: stepAbort, State: run.Intent}); err != nil {

@@ -43,7 +43,7 @@ type control interface {
 	reach(ctx context.Context, member run.Member) (etcd.Access, error)
 }
 
-// newControl returns the one for the machine of a member.
+// newControl returns the one for the real machine of a member.
 func newControl(m host.Machine, member run.Member) control {
 	if member.Method == run.Units {
 		return units{kubelet{files{m}}}

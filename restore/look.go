@@ -100,7 +100,7 @@ func (o *Operator) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 				return nil, err
 			}
 		}
-		member, err := look(ctx, reached, node)
+		member, err := o.look(ctx, reached, node)
 		if err != nil {
 			return nil, hint.Wrap(fmt.Errorf("machine %s: %w", node, err), "%s", cmp.Or(hint.Of(err), "nothing was changed"))
 		}
@@ -123,7 +123,10 @@ func (o *Operator) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 }
 
 // look finds out how etcd runs on a machine.
-func look(ctx context.Context, m host.Machine, node string) (run.Member, error) {
+func (o *Operator) look(ctx context.Context, m host.Machine, node string) (run.Member, error) {
+	if o.Twin != nil {
+		return embeddedMember(o.Twin, node)
+	}
 	text, err := m.ReadFile(ctx, etcdManifest)
 	var member run.Member
 	switch {

@@ -63,15 +63,21 @@ func (o *Operator) machine(m host.Machine, member run.Member, spec *run.Spec) *m
 }
 
 func (o *Operator) control(m host.Machine, member run.Member) control {
-	if o.controls != nil {
+	switch {
+	case o.controls != nil:
 		return o.controls(m, member)
+	case member.Method == run.Embedded:
+		return embedded{o.Twin}
 	}
 	return newControl(m, member)
 }
 
 func (o *Operator) park(member run.Member) string {
-	if o.parks != nil {
+	switch {
+	case o.parks != nil:
 		return o.parks(member)
+	case member.Method == run.Embedded:
+		return o.Twin.RestoreDir()
 	}
 	return parkDir
 }

@@ -103,6 +103,11 @@ func (r *restoring) lay(ctx context.Context, m *machine) (err error) {
 	if err != nil {
 		return err
 	}
+	if m.member.Method == run.Embedded {
+		if there, err := adopt(dir, m.data.laid()); there || err != nil {
+			return err
+		}
+	}
 	return m.data.lay(ctx, &archive{dir})
 }
 

@@ -21,6 +21,7 @@ import (
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/probe"
 	"refit.dev/refit/run"
+	"refit.dev/refit/twin"
 )
 
 // Restorer makes a data directory of a snapshot; an etcd.Worker is one.
@@ -43,6 +44,8 @@ type Operator struct {
 	Ask func(ctx context.Context) error
 	// Aftercare says what somebody should see to afterwards; nil: nobody looks.
 	Aftercare func(ctx context.Context) ([]string, error)
+	// Twin is the embedded cluster that is restored; nil: it is one of machines.
+	Twin *twin.Twin
 
 	controls func(host.Machine, run.Member) control // newControl, but in tests
 	parks    func(run.Member) string                // parkDir, but in tests
@@ -92,6 +95,9 @@ func (o *Operator) take(held *run.Held) (*restoring, error) {
 	spec := held.Status().Spec
 	if spec.Restore == nil {
 		return nil, fmt.Errorf("run %s restores nothing", spec.Run)
+	}
+	if spec.Restore.Members[0].Method == run.Embedded && o.Twin == nil {
+		return nil, fmt.Errorf("run %s restores a twin, and there is none", spec.Run)
 	}
 	r := &restoring{
 		spec: spec, held: held, operator: o, etcd: o.Etcd, scratch: o.Store.Dir(spec.Run), ask: o.Ask, clock: o.Clock, sink: o.Sink,

@@ -39,13 +39,18 @@ const (
 	StaticPods Method = "static-pods"
 	// Units are services of systemd, named like the component.
 	Units Method = "systemd"
+	// Embedded is a twin, whose supervisor runs all components.
+	Embedded Method = "twin"
 )
+
+func (m Method) known() bool { return m == StaticPods || m == Units || m == Embedded }
 
 // Member is a member of etcd and its machine.
 type Member struct {
 	Node   string `json:"node"`
 	Method Method `json:"method"`
-	// File is the manifest of its static pod, or the file of its unit.
+	// File is the manifest of its static pod, or the file of its unit, or the directory of
+	// its twin.
 	File string `json:"file"`
 	// Name, PeerURLs, ClientURLs and DataDir are etcd's own settings, with DataDir as the
 	// machine sees it.
@@ -76,7 +81,7 @@ func (r *Restore) validate(nodes []Target) error {
 		if nodes[i].Name == "" || i > 0 && nodes[i-1].Name >= nodes[i].Name {
 			return fmt.Errorf("machine %q: machines are not sorted, or named twice, or have no name", nodes[i].Name)
 		}
-		if m.Node != nodes[i].Name || m.Name == "" || !path.IsAbs(m.DataDir) || len(m.PeerURLs) == 0 || m.Method != StaticPods && m.Method != Units {
+		if m.Node != nodes[i].Name || m.Name == "" || !path.IsAbs(m.DataDir) || len(m.PeerURLs) == 0 || !m.Method.known() {
 			return fmt.Errorf("member %q on machine %q is not described whole", m.Name, m.Node)
 		}
 	}

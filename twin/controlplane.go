@@ -115,13 +115,13 @@ func environment(o Options) []string {
 const largeTwin = 200
 
 func (t *Twin) etcdArgs(p ports) []string {
-	client, peer := fmt.Sprintf("https://127.0.0.1:%d", p.Etcd), fmt.Sprintf("https://127.0.0.1:%d", p.EtcdPeer)
+	client, peer := etcdURLs(p)
 	return []string{
-		"etcd", "--name=twin", "--data-dir=" + t.path("etcd"), "--logger=zap", "--log-level=warn",
+		"etcd", "--name=" + etcdName, "--data-dir=" + t.path("etcd"), "--logger=zap", "--log-level=warn",
 		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
 		"--client-cert-auth", "--trusted-ca-file=" + t.path("pki", "etcd-ca.crt"),
 		"--cert-file=" + t.path("pki", "etcd.crt"), "--key-file=" + t.path("pki", "etcd.key"),
-		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=twin=" + peer,
+		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=" + etcdName + "=" + peer,
 		"--peer-client-cert-auth", "--peer-trusted-ca-file=" + t.path("pki", "etcd-ca.crt"),
 		"--peer-cert-file=" + t.path("pki", "etcd.crt"), "--peer-key-file=" + t.path("pki", "etcd.key"),
 		// What a killed process wrote stays in the page cache; only a power
@@ -190,8 +190,9 @@ func emulate(o Options) []string {
 	return []string{"--emulated-version=" + o.Kubernetes}
 }
 
-// writeConfigs writes what the components read, but for certificates and kubeconfigs.
-func (t *Twin) writeConfigs(o Options, p ports) error {
+// writeConfigs writes what the components read, but for certificates and kubeconfigs; the
+// supervisor is told of one component only, unless that is "".
+func (t *Twin) writeConfigs(o Options, p ports, only string) error {
 	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 	values := strings.NewReplacer(
 		"${podReady}", ms(o.PodReady), "${podTermination}", ms(o.PodTermination),
@@ -207,7 +208,11 @@ func (t *Twin) writeConfigs(o Options, p ports) error {
 			return fmt.Errorf("write the twin's configuration: %w", err)
 		}
 	}
-	return writeJSON(t.path("twin.json"), t.supervisorConfig(o, p))
+	config := t.supervisorConfig(o, p)
+	if only != "" {
+		config.Children = slices.DeleteFunc(config.Children, func(c childConfig) bool { return c.Name != only })
+	}
+	return writeJSON(t.path("twin.json"), config)
 }
 
 // writeJSON replaces the file path as a whole.

@@ -134,13 +134,20 @@ func (t *Twin) awaitReady(ctx context.Context, cfg *rest.Config) error {
 	if err != nil {
 		return err
 	}
+	return t.awaitChildren(ctx, func(ctx context.Context) bool {
+		return client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error() == nil
+	})
+}
+
+// awaitChildren waits until every child was started, and then for what else there is to wait for.
+func (t *Twin) awaitChildren(ctx context.Context, and func(context.Context) bool) error {
 	ctx, stop := t.watchOver(ctx)
 	defer stop()
 	tick := time.NewTicker(readyPoll)
 	defer tick.Stop()
 	for {
 		st, err := t.readStatus()
-		if err == nil && st.allReady() && client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error() == nil {
+		if err == nil && st.allReady() && and(ctx) {
 			return nil
 		}
 		select {

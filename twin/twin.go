@@ -28,6 +28,7 @@ import (
 //	twin.json, audit.yaml, kwok.yaml, scheduler.yaml  configuration
 //	pki/, *.kubeconfig     who is who
 //	etcd/, audit/, logs/   data
+//	restore/               of whoever restores its etcd
 //	status.json, *.lock    of the supervisor
 type Twin struct {
 	name string
@@ -35,6 +36,8 @@ type Twin struct {
 	// ended is closed when the supervisor that this process started has ended;
 	// nil if another process started it.
 	ended <-chan struct{}
+	// tied is Options.Tied of the Up that has returned it.
+	tied bool
 }
 
 // record is record.json.

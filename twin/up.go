@@ -48,6 +48,7 @@ func Up(ctx context.Context, opts Options, progress Progress) (*Twin, error) {
 		return nil, err
 	}
 	t := newTwin(root, o.Name)
+	t.tied = o.Tied
 	unlock, err := t.lockName(ctx, progress)
 	if err != nil {
 		return nil, err
@@ -139,6 +140,9 @@ func (t *Twin) resume(ctx context.Context, bin string, rec *record, want Options
 
 // join waits until the twin is up, and starts it before if it does not run.
 func (t *Twin) join(ctx context.Context, bin string, rec *record, want Options, progress Progress) error {
+	if err := t.restored(); err != nil {
+		return err
+	}
 	pid, err := t.settledPID(ctx, func() {
 		progress.say("waiting: a supervisor of twin %s is starting, or processes that one left are ending", t.name)
 	})
@@ -197,10 +201,15 @@ func (t *Twin) start(ctx context.Context, bin string, o Options, before ports) (
 }
 
 func (t *Twin) startAt(ctx context.Context, bin string, o Options, p ports) error {
+	return t.startOnly(ctx, bin, o, p, "")
+}
+
+// startOnly starts one component, or with "" all of them, and waits until it is ready.
+func (t *Twin) startOnly(ctx context.Context, bin string, o Options, p ports, only string) error {
 	if err := t.writeKubeconfigs(p.API); err != nil {
 		return err
 	}
-	if err := t.writeConfigs(o, p); err != nil {
+	if err := t.writeConfigs(o, p, only); err != nil {
 		return err
 	}
 	// An old status or log must not be taken for that of the new processes.
@@ -219,6 +228,9 @@ func (t *Twin) startAt(ctx context.Context, bin string, o Options, p ports) erro
 	}
 	if err := t.spawn(ctx, bin, o.Tied); err != nil {
 		return err
+	}
+	if only != "" {
+		return t.awaitChildren(ctx, func(context.Context) bool { return true })
 	}
 	cfg, err := t.bootstrapConfig(p.API, time.Now())
 	if err != nil {

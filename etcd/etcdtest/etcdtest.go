@@ -33,13 +33,13 @@ import (
 // deadline guards against a hang.
 const deadline = 2 * time.Minute
 
-// workerEnv makes a test's program a worker.
-const workerEnv = "REFIT_TEST_ETCD_WORKER"
+// WorkerEnv makes a test's program a worker.
+const WorkerEnv = "REFIT_TEST_ETCD_WORKER"
 
 // Main runs the tests of a package that has workers: TestMain hands it m.Run, or what
 // stands around that. As a worker it does what a worker does instead.
 func Main(run func() int) int {
-	if os.Getenv(workerEnv) == "" {
+	if os.Getenv(WorkerEnv) == "" {
 		return run()
 	}
 	if err := etcd.Work(context.Background(), os.Stdin, os.Stdout); err != nil {
@@ -56,7 +56,7 @@ func Worker(t testing.TB) etcd.Worker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return etcd.Worker{Argv: []string{"/usr/bin/env", workerEnv + "=1", self}}
+	return etcd.Worker{Argv: []string{"/usr/bin/env", WorkerEnv + "=1", self}}
 }
 
 // Etcd is a member that runs in the test's process.

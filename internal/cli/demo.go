@@ -29,13 +29,15 @@ func newDemoCommand(a *app) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show maintenance of a whole cluster, on one of its own",
+		Short: "Show maintenance of a whole cluster, and a restore, on one of its own",
 		Long: "Bring up an embedded cluster with a web shop on it, check it, take every node through\n" +
 			"maintenance - cordon, drain, simulated reboot, wait, uncordon - several at a time, and let\n" +
 			"a witness that does not trust refit say whether a disruption budget was ever broken. The report\n" +
-			"of the run, a page for your browser, is written, and its path printed.\n\n" +
+			"of the run, a page for your browser, is written, and its path printed. Then etcd is saved, the\n" +
+			"shop's namespace deleted, and brought back by a restore.\n\n" +
 			"No cluster but the demo's own is touched. It is taken down at the end, also after Ctrl-C.\n" +
-			"The exit code is 1 if the witness saw a broken budget or a node that was not maintained.",
+			"The exit code is 1 if the witness saw a broken budget or a node that was not maintained, or if\n" +
+			"something that was deleted is not back.",
 		Example: "  # Watch 12 nodes being maintained, 3 at a time\n" +
 			"  refit demo\n\n" +
 			"  # One at a time, and keep the cluster to look at it\n" +
@@ -71,6 +73,9 @@ func (a *app) demo(ctx context.Context, o demo.Options) error {
 	options, err := report.Detect(a.Out, a.ErrOut, a.color, os.Getenv)
 	if err != nil {
 		return usageError(err)
+	}
+	if o.Etcd, err = worker(); err != nil {
+		return err
 	}
 	o.Clock, o.UserAgent = clock.RealClock{}, "refit/"+version()
 	options.Clock = o.Clock

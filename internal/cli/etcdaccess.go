@@ -24,8 +24,9 @@ const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
 // howToName is what to do where etcd is not found.
 const howToName = "name etcd with --endpoints, --cacert, --cert and --key"
 
-// etcd finds out how etcd is reached: by the flags, by the manifest on this machine, or by
-// that on a machine of the control plane. What it returns has to be called in the end.
+// etcd finds out how etcd is reached: by the flags, by the twin that the kubeconfig leads to,
+// by the manifest on this machine, or by that on a machine of the control plane. What it
+// returns has to be called in the end.
 func (a *app) etcd(ctx context.Context, f *etcdFlags) (etcd.Access, func(), error) {
 	nothing := func() {}
 	said, err := f.fromEnvironment(os.Getenv)
@@ -35,6 +36,17 @@ func (a *app) etcd(ctx context.Context, f *etcdFlags) (etcd.Access, func(), erro
 	if said {
 		access, err := f.direct()
 		return access, nothing, usageError(err)
+	}
+	if tw, err := a.ownTwin(); err != nil || tw != nil {
+		if err != nil {
+			return etcd.Access{}, nil, err
+		}
+		found, err := tw.Etcd()
+		if err != nil {
+			return etcd.Access{}, nil, err
+		}
+		found.Access.Patience = f.patience
+		return found.Access, nothing, nil
 	}
 	// Whoever may not look into the directory is on a control plane all the same.
 	if _, err := os.Stat(etcd.APIServerManifest); !errors.Is(err, fs.ErrNotExist) && f.ssh.given(f.flags) == "" {

@@ -25,6 +25,7 @@ import (
 	"refit.dev/refit/report"
 	"refit.dev/refit/restore"
 	"refit.dev/refit/run"
+	"refit.dev/refit/twin"
 )
 
 // apiPatience is how long the API server has to answer what a restore would like to know
@@ -49,8 +50,8 @@ func newRestoreCommand(a *app) *cobra.Command {
 			"of it for each member and lay it beside the one in use; stop all API servers, controller managers\n" +
 			"and schedulers, then etcd; exchange the directories; start etcd, compare the members, and start\n" +
 			"the rest again. The old data stays on the machines, renamed.\n\n" +
-			"Works for control planes of kubeadm (static pods) and for services of systemd (etcd.service,\n" +
-			"kube-apiserver.service). Machines are reached over SSH as refit upgrade does. Everything is\n" +
+			"Works for control planes of kubeadm (static pods), for services of systemd (etcd.service,\n" +
+			"kube-apiserver.service), and for twins. Machines are reached over SSH as refit upgrade does. Everything is\n" +
 			"recorded on this machine before it is done: refit runs resume carries on after a crash, and\n" +
 			"until etcd is started on the restored data refit runs abort puts everything back as it was.",
 		Example: "  # See what would be done, and be asked\n" +
@@ -93,14 +94,24 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) error {
 		return err
 	}
 	outcome, err := func() (run.Outcome, error) {
+		tw, err := a.ownTwin()
+		if err != nil {
+			return run.Outcome{}, err
+		}
+		if tw != nil && (len(f.machines) > 0 || f.dataDir != "") {
+			return run.Outcome{}, usageError(fmt.Errorf("the kubeconfig leads to the twin %s: --machines and --data-dir are for other clusters", tw.Name()))
+		}
 		request := restore.Request{File: file, DataDir: f.dataDir, OtherCluster: f.otherCluster, Broken: f.broken, Server: operator.Server, Access: *access}
+		if tw != nil {
+			request.Nodes = []string{tw.Name()}
+		}
 		if err := a.completeRestore(ctx, operator, f.machines, &request); err != nil {
 			return run.Outcome{}, err
 		}
 		if request.Snapshot, err = a.proveSnapshot(ctx, file); err != nil {
 			return run.Outcome{}, err
 		}
-		carrier, closing, err := a.restorer(operator, *access)
+		carrier, closing, err := a.restorer(operator, *access, tw)
 		if err != nil {
 			return run.Outcome{}, err
 		}
@@ -119,7 +130,7 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) error {
 }
 
 // completeRestore asks the API server, as far as it answers, which cluster it is and what
-// nodes there are; named are those with etcd, if somebody has said so.
+// nodes there are, unless those with etcd are known; named are those, if somebody has said so.
 func (a *app) completeRestore(ctx context.Context, o *run.Operator, named []string, r *restore.Request) error {
 	limited, cancel := context.WithTimeout(ctx, apiPatience)
 	defer cancel()
@@ -131,10 +142,14 @@ func (a *app) completeRestore(ctx context.Context, o *run.Operator, named []stri
 		return err
 	case err != nil && answered(err):
 		return fmt.Errorf("the API server does not tell which cluster it is: %w", err)
-	case err != nil && len(named) == 0:
+	case err != nil && len(named) == 0 && len(r.Nodes) == 0:
 		return hint.Wrap(fmt.Errorf("find the machines of etcd: %w", err), "name them: --machines cp1,cp2,cp3")
 	}
-	r.ClusterUID, r.Nodes, r.Known = uid, named, map[string]*corev1.Node{}
+	r.ClusterUID = uid
+	if len(r.Nodes) > 0 { // a twin, whose nodes are not what it runs on
+		return nil
+	}
+	r.Nodes, r.Known = named, map[string]*corev1.Node{}
 	for i, n := range nodes {
 		_, controlPlane := n.Labels[controlPlaneLabel]
 		switch {
@@ -191,20 +206,26 @@ func (a *app) proveSnapshot(ctx context.Context, file string) (*etcd.Status, err
 	return proof.Status, nil
 }
 
-// restorer carries restores out, over SSH.
-func (a *app) restorer(o *run.Operator, access inventory.Access) (r *restore.Operator, closing func(), err error) {
+// restorer carries restores out: of a twin, or over SSH.
+func (a *app) restorer(o *run.Operator, access inventory.Access, tw *twin.Twin) (r *restore.Operator, closing func(), err error) {
 	w, err := worker()
 	if err != nil {
 		return nil, nil, err
+	}
+	r = &restore.Operator{
+		Store: o.Store, Sink: o.Sink, Clock: o.Clock, Etcd: w, Ask: o.Ask, Twin: tw,
+		Aftercare: func(ctx context.Context) ([]string, error) { return restore.Aftercare(ctx, o.Client, o.Clock) },
+	}
+	if tw != nil {
+		r.Reach = restore.Here
+		return r, func() {}, nil
 	}
 	machines, err := a.openMachines(access)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &restore.Operator{
-		Store: o.Store, Sink: o.Sink, Clock: o.Clock, Etcd: w, Reach: machines.Machine, Ask: o.Ask,
-		Aftercare: func(ctx context.Context) ([]string, error) { return restore.Aftercare(ctx, o.Client, o.Clock) },
-	}, func() { _ = machines.Close() }, nil
+	r.Reach = machines.Machine
+	return r, func() { _ = machines.Close() }, nil
 }
 
 // showRestore tells what is about to happen.
@@ -234,12 +255,24 @@ func (a *app) carryRestore(o *run.Operator, spec *run.Spec, do func(*restore.Ope
 		return usageError(hint.Wrap(fmt.Errorf("run %s restores the cluster at %s, and this is the one at %s", spec.Run, spec.Cluster.Server, o.Server),
 			"choose the kubeconfig or the context with which it was begun"))
 	}
-	carrier, closing, err := a.restorer(o, *spec.Access)
+	tw, err := twinOf(spec)
+	if err != nil {
+		return err
+	}
+	carrier, closing, err := a.restorer(o, *spec.Access, tw)
 	if err != nil {
 		return err
 	}
 	defer closing()
 	return do(carrier)
+}
+
+// twinOf is the twin that a run restores, or nil.
+func twinOf(spec *run.Spec) (*twin.Twin, error) {
+	if m := spec.Restore.Members[0]; m.Method == run.Embedded {
+		return twin.OpenDir(m.File)
+	}
+	return nil, nil
 }
 
 // restoreAborted tells of a restore that was given up.
