@@ -137,7 +137,10 @@ func ReadConfig(r io.Reader) (*Config, error) {
 		}
 		*x.to = Command{Argv: x.from.Command, Seconds: limit.Seconds()}
 	}
-	return c, c.Check()
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Check says what is wrong with a configuration.

@@ -118,7 +118,7 @@ func (x *Exec) ask(ctx context.Context, c Command, about string, q question) (a 
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, c.limit(), errTime)
 	defer cancel()
-	cmd := exec.CommandContext(limited, c.Argv[0], c.Argv[1:]...) //nolint:gosec // it is the operator's own
+	cmd := exec.CommandContext(limited, c.Argv[0], c.Argv[1:]...)
 	if about != "" && x.Dir != "" {
 		lock, err := x.lock(limited, about)
 		if err != nil {
@@ -164,7 +164,8 @@ func (x *Exec) ask(ctx context.Context, c Command, about string, q question) (a 
 	if q.Action == "delete" {
 		return a, nil // what it says is of no use: a list will tell
 	}
-	return a, decode(output.data, &a)
+	err = decode(output.data, &a)
+	return a, err
 }
 
 var errTime = errors.New("its time was over")

@@ -119,7 +119,7 @@ func Next(v View, spec *Spec, p Progress) Decision {
 		}
 		return d
 	}
-	d.Start = append(departed, spec.provided(unprovided, p)...)
+	d.Start = slices.Concat(departed, spec.provided(unprovided, p))
 	switch {
 	case len(candidates) == 0:
 	case spec.atOnce(current):
