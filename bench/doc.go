@@ -18,6 +18,9 @@
 // Upgrades are measured on real machines, see package lab, against the documented steps
 // by hand; where a machine cannot carry a lab, that is left out and said.
 //
+// Backups and restores are measured against etcdctl and etcdutl, which are built from the
+// module that builds them for labs.
+//
 // Planning is measured by itself, on clusters that are made up (see
 // internal/synthetic), each in a process of its own.
 package main

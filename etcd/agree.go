@@ -19,7 +19,8 @@ const hashPatience = 5 * time.Minute
 // Agreement is what all members say.
 type Agreement struct {
 	Revision int64
-	// HashKV is the hash of all keys and their history at Revision.
+	// HashKV is the hash of all keys and their history at Revision; 0 of a single member,
+	// which has nobody to agree with.
 	HashKV uint32
 }
 
@@ -46,6 +47,10 @@ func Agree(ctx context.Context, members []Access) (Agreement, error) {
 			first = c
 		case c.Cluster != first.Cluster || c.Leader != first.Leader:
 			return agreed, fmt.Errorf("the members of etcd at %s and %s are not of one cluster, or do not follow the same leader", first.Endpoint, c.Endpoint)
+		}
+		if len(members) == 1 { // hashing reads the whole database
+			_, agreed.Revision, err = a.Members(ctx)
+			return agreed, err
 		}
 		hash, err := a.hashKV(ctx, agreed.Revision)
 		switch {

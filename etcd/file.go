@@ -4,7 +4,6 @@
 package etcd
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -70,12 +69,18 @@ func checkSum(f io.ReaderAt, path string, size int64) (string, error) {
 	if _, err := io.CopyBuffer(h, io.NewSectionReader(f, 0, size-sha256.Size), make([]byte, 1<<20)); err != nil {
 		return "", fmt.Errorf("read %s: %w", path, err)
 	}
-	var want [sha256.Size]byte
-	if _, err := f.ReadAt(want[:], size-sha256.Size); err != nil {
-		return "", fmt.Errorf("read %s: %w", path, err)
-	}
-	if !bytes.Equal(h.Sum(nil), want[:]) {
+	want, err := claimedSum(f, path, size)
+	if err == nil && hex.EncodeToString(h.Sum(nil)) != want {
 		return "", fmt.Errorf("%s: %w: its content does not have the SHA-256 that it ends with", path, ErrDamaged)
 	}
-	return hex.EncodeToString(want[:]), nil
+	return want, err
+}
+
+// claimedSum is the SHA-256 that a file ends with, in hex, whether it is right or not.
+func claimedSum(f io.ReaderAt, path string, size int64) (string, error) {
+	var claimed [sha256.Size]byte
+	if _, err := f.ReadAt(claimed[:], size-sha256.Size); err != nil {
+		return "", fmt.Errorf("read %s: %w", path, err)
+	}
+	return hex.EncodeToString(claimed[:]), nil
 }

@@ -34,6 +34,28 @@ type Proof struct {
 	HashKV   uint32 `json:"hashKV"`
 	// Etcd is the version that was started.
 	Etcd string `json:"etcd"`
+	// Served is what an API server listed that was started on it; nil if none was.
+	Served *Served `json:"served,omitempty"`
+}
+
+// Served is what an API server lists of a snapshot.
+type Served struct {
+	Kubernetes string `json:"kubernetes"` // its version
+	// Resources and Objects are how many could be listed, Encrypted how many objects were
+	// not tried.
+	Resources int `json:"resources"`
+	Objects   int `json:"objects"`
+	Encrypted int `json:"encrypted,omitempty"`
+}
+
+// Scratch makes a directory in which a snapshot is restored to be looked at. remove has to
+// be called in the end; what a process has left that was killed before, the next one removes.
+func Scratch(dir string) (path string, remove func() error, err error) {
+	path, remove, err = asideDir(dir, "refit-verify-")
+	if err != nil {
+		err = fmt.Errorf("make a directory in %s: %w", dir, err)
+	}
+	return path, remove, err
 }
 
 // Verify proves that the file of a snapshot can be restored: its SHA-256, bbolt's check,
@@ -53,7 +75,7 @@ func (w Worker) Verify(ctx context.Context, file, scratch string) (_ *Proof, err
 	if err := room(file, scratch); err != nil {
 		return nil, err
 	}
-	dir, remove, err := asideDir(scratch, "refit-verify-")
+	dir, remove, err := Scratch(scratch)
 	if err != nil {
 		return nil, fmt.Errorf("verify %s: %w", file, err)
 	}

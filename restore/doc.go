@@ -17,4 +17,6 @@
 //
 // At every instant each machine has one whole data directory: the one that was in use is
 // renamed, never removed, and the new one was synced and compared before that.
+//
+// Serve has an API server list what is in a snapshot, to prove it.
 package restore

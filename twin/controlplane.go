@@ -191,8 +191,8 @@ func emulate(o Options) []string {
 }
 
 // writeConfigs writes what the components read, but for certificates and kubeconfigs; the
-// supervisor is told of one component only, unless that is "".
-func (t *Twin) writeConfigs(o Options, p ports, only string) error {
+// supervisor is told of the components only, or with nil of all.
+func (t *Twin) writeConfigs(o Options, p ports, only []string) error {
 	ms := func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 	values := strings.NewReplacer(
 		"${podReady}", ms(o.PodReady), "${podTermination}", ms(o.PodTermination),
@@ -209,8 +209,8 @@ func (t *Twin) writeConfigs(o Options, p ports, only string) error {
 		}
 	}
 	config := t.supervisorConfig(o, p)
-	if only != "" {
-		config.Children = slices.DeleteFunc(config.Children, func(c childConfig) bool { return c.Name != only })
+	if only != nil {
+		config.Children = slices.DeleteFunc(config.Children, func(c childConfig) bool { return !slices.Contains(only, c.Name) })
 	}
 	return writeJSON(t.path("twin.json"), config)
 }

@@ -40,14 +40,14 @@ func (t *Twin) halt(ctx context.Context) error {
 
 // StartEtcd starts etcd and nothing else, and returns when it is ready. It is done already
 // if etcd runs, alone or not.
-func (t *Twin) StartEtcd(ctx context.Context) error { return t.startAgain(ctx, "etcd") }
+func (t *Twin) StartEtcd(ctx context.Context) error { return t.startAgain(ctx, []string{"etcd"}) }
 
 // Start starts the whole twin again, and returns when its API server is ready. It is done
 // already if that runs.
-func (t *Twin) Start(ctx context.Context) error { return t.startAgain(ctx, "") }
+func (t *Twin) Start(ctx context.Context) error { return t.startAgain(ctx, nil) }
 
-// startAgain starts one component, or with "" all of them, of a twin that was halted.
-func (t *Twin) startAgain(ctx context.Context, only string) error {
+// startAgain starts some components, or with nil all of them, of a twin that was halted.
+func (t *Twin) startAgain(ctx context.Context, only []string) error {
 	rec, err := t.readRecord()
 	if err != nil {
 		return err
@@ -62,7 +62,7 @@ func (t *Twin) startAgain(ctx context.Context, only string) error {
 	}
 	defer unlock()
 	running, err := t.Running()
-	if err != nil || running["kube-apiserver"] || only != "" && running[only] {
+	if err != nil || running["kube-apiserver"] || only != nil && running["etcd"] {
 		return err
 	}
 	if err := t.halt(ctx); err != nil { // of etcd alone, if there is that

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,7 +103,7 @@ func (t *Twin) create(ctx context.Context, bin string, o Options, sc *scenario.S
 		return err
 	}
 	progress.say("starting Kubernetes %s", releaseOf(o.Kubernetes).Kubelet)
-	p, err := t.start(ctx, bin, o, ports{})
+	p, err := t.start(ctx, bin, o, ports{}, nil)
 	if err != nil {
 		return err
 	}
@@ -151,7 +152,7 @@ func (t *Twin) join(ctx context.Context, bin string, rec *record, want Options, 
 	}
 	if pid == 0 {
 		progress.say("starting twin %s again on its data", t.name)
-		p, err := t.start(ctx, bin, want, rec.Ports)
+		p, err := t.start(ctx, bin, want, rec.Ports, nil)
 		if err != nil {
 			return err
 		}
@@ -178,7 +179,8 @@ func (t *Twin) join(ctx context.Context, bin string, rec *record, want Options, 
 
 // start writes the configuration and starts the processes, listening at the
 // ports that were used before if they are free. It returns when the API server is ready.
-func (t *Twin) start(ctx context.Context, bin string, o Options, before ports) (ports, error) {
+// What is started are the components only, or with nil all of them.
+func (t *Twin) start(ctx context.Context, bin string, o Options, before ports, only []string) (ports, error) {
 	for attempt := 1; ; attempt++ {
 		p := before
 		if attempt > 1 || p == (ports{}) || !p.free() {
@@ -187,7 +189,7 @@ func (t *Twin) start(ctx context.Context, bin string, o Options, before ports) (
 				return p, err
 			}
 		}
-		err := t.startAt(ctx, bin, o, p)
+		err := t.startOnly(ctx, bin, o, p, only)
 		if err == nil {
 			return p, nil
 		}
@@ -201,11 +203,11 @@ func (t *Twin) start(ctx context.Context, bin string, o Options, before ports) (
 }
 
 func (t *Twin) startAt(ctx context.Context, bin string, o Options, p ports) error {
-	return t.startOnly(ctx, bin, o, p, "")
+	return t.startOnly(ctx, bin, o, p, nil)
 }
 
-// startOnly starts one component, or with "" all of them, and waits until it is ready.
-func (t *Twin) startOnly(ctx context.Context, bin string, o Options, p ports, only string) error {
+// startOnly starts some components, or with nil all of them, and waits until they are ready.
+func (t *Twin) startOnly(ctx context.Context, bin string, o Options, p ports, only []string) error {
 	if err := t.writeKubeconfigs(p.API); err != nil {
 		return err
 	}
@@ -229,7 +231,7 @@ func (t *Twin) startOnly(ctx context.Context, bin string, o Options, p ports, on
 	if err := t.spawn(ctx, bin, o.Tied); err != nil {
 		return err
 	}
-	if only != "" {
+	if only != nil && !slices.Contains(only, "kube-apiserver") {
 		return t.awaitChildren(ctx, func(context.Context) bool { return true })
 	}
 	cfg, err := t.bootstrapConfig(p.API, time.Now())

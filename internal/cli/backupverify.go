@@ -8,13 +8,19 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"k8s.io/utils/clock"
 
 	"refit.dev/refit/etcd"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/report"
+	"refit.dev/refit/restore"
 )
 
 func newBackupVerifyCommand(a *app) *cobra.Command {
-	var scratch string
+	var (
+		scratch string
+		bootAPI bool
+	)
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Prove that a snapshot of etcd can be restored",
@@ -22,6 +28,8 @@ func newBackupVerifyCommand(a *app) *cobra.Command {
 			"object of Kubernetes is decoded (encrypted ones are counted), and it is restored into a scratch\n" +
 			"directory, on which etcd is started; its revision, its number of keys and its hash (HashKV) have to\n" +
 			"be those of the file. No cluster is touched, and nobody can reach the etcd that is started.\n\n" +
+			"With --boot-api, an API server is started on it, too: the one of refit-twin, which lists every\n" +
+			"resource that has objects in the snapshot, and has to find as many.\n\n" +
 			"It takes as much free disk as the file has bytes, and 128 MiB.",
 		Example: "  refit backup verify snapshot.db\n\n" +
 			"  # The system's directory for temporary files is too small\n" +
@@ -36,6 +44,11 @@ func newBackupVerifyCommand(a *app) *cobra.Command {
 			if err != nil {
 				return backupError(cmd.Context(), err)
 			}
+			if bootAPI {
+				if proof.Served, err = restore.Serve(cmd.Context(), clock.RealClock{}, w, args[0], scratch, proof.Status); err != nil {
+					return backupError(cmd.Context(), err)
+				}
+			}
 			if a.output != "text" {
 				return report.WriteData(a.Out, a.output, proof)
 			}
@@ -43,6 +56,7 @@ func newBackupVerifyCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&scratch, "scratch-dir", "", "restore into a new directory in this one (default the system's for temporary files)")
+	cmd.Flags().BoolVar(&bootAPI, "boot-api", false, "start the API server of refit-twin on it, too, and list every resource")
 	a.outputFlag(cmd, "text", "json", "yaml")
 	return cmd
 }
@@ -53,5 +67,9 @@ func writeProof(w io.Writer, file string, p *etcd.Proof) error {
 		"  decoded    %d objects; %d are encrypted, %d of types that this refit does not know\n"+
 		"  restored   etcd %s serves it: revision %d, %d keys, HashKV %d, as in the file\n",
 		report.Printable(file), p.Status.SHA256, p.Decoded, p.Encrypted, p.Unknown, report.Printable(p.Etcd), p.Revision, p.Keys, p.HashKV)
+	if s := p.Served; s != nil && err == nil {
+		_, err = fmt.Fprintf(w, "  served     Kubernetes %s lists %s of %s; %d are encrypted\n",
+			report.Printable(s.Kubernetes), phrase.Count(s.Objects, "object"), phrase.Count(s.Resources, "resource"), s.Encrypted)
+	}
 	return err
 }
