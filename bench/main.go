@@ -31,6 +31,7 @@ var benchmarks = []benchmark{
 	{"outage", forecastOutage},
 	{"outage-5000", outageFiveThousand},
 	{"backup", backupAndRestore},
+	{"export", exportAndImport},
 	{"upgrade-lab", upgradeLab},
 }
 

@@ -4,6 +4,7 @@
 package event
 
 import (
+	"strings"
 	"time"
 )
 
@@ -53,6 +54,9 @@ const (
 	ServiceLost   Type = "service-lost"
 	ServiceBack   Type = "service-back"
 	ServiceProbed Type = "service-probed"
+	// BackingUp and BackedUp report that etcd is saved, and that the snapshot is proven: Message; Seconds with BackedUp.
+	BackingUp Type = "backing-up"
+	BackedUp  Type = "backed-up"
 	// Fetching and Fetched report that machines load ahead what they will need: Nodes, Message; Seconds with Fetched.
 	Fetching Type = "fetching"
 	Fetched  Type = "fetched"
@@ -61,9 +65,14 @@ const (
 	StageDone    Type = "stage-done"
 	// Restoring reports a phase of a restore of etcd, which begins on all of its machines: Nodes, Message.
 	Restoring Type = "restoring"
+	// ObjectApplied reports what became of an object that was imported: Object, Reason (created, configured or unchanged).
+	ObjectApplied Type = "object-applied"
+	// ObjectFailed reports an object that could not be imported: Object, Message, Hint.
+	ObjectFailed Type = "object-failed"
 	// Warning is anything that a person should read and that stops nothing: Message, Hint; Node or Pod if it is about one.
 	Warning Type = "warning"
-	// Summary is the last event of every long operation: Result, Counts, Seconds, Remaining.
+	// Summary is the last event of every long operation: Result, Counts, Seconds, Remaining; Objects, Files and ResourceVersion
+	// with an export or import.
 	Summary Type = "summary"
 )
 
@@ -74,6 +83,13 @@ const ReasonAllowed = "allowed"
 // ReasonOutOfService is the Reason of PodEvicted and PodSkipped events of pods that
 // nobody asks for: the taint of their node has them deleted, past their budgets.
 const ReasonOutOfService = "out-of-service"
+
+// The Reasons of ObjectApplied say what an import has done to an object.
+const (
+	ReasonCreated    = "created"
+	ReasonConfigured = "configured"
+	ReasonUnchanged  = "unchanged"
+)
 
 // Phase is where a node stands in its maintenance.
 type Phase string
@@ -191,6 +207,27 @@ type Remaining struct {
 	Blocker Blocker `json:"blocker"`
 }
 
+// Object names an object of any kind.
+type Object struct {
+	Group     string `json:"group,omitempty"`
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
+
+// String is what kubectl can be given: kind.group/name, and -n namespace.
+func (o Object) String() string {
+	text := strings.ToLower(o.Kind)
+	if o.Group != "" {
+		text += "." + o.Group
+	}
+	text += "/" + o.Name
+	if o.Namespace != "" {
+		text += " -n " + o.Namespace
+	}
+	return text
+}
+
 // Event is one thing that happened. Fields that a Type does not use are zero and left out of the JSON.
 type Event struct {
 	Time      time.Time   `json:"time"`               // RFC 3339, with fractions of a second
@@ -201,6 +238,7 @@ type Event struct {
 	Phase     Phase       `json:"phase,omitempty"`    // the phase that was entered
 	Pods      int         `json:"pods,omitempty"`     // how many pods have to leave the node
 	Pod       *Pod        `json:"pod,omitempty"`      // the pod that it is about
+	Object    *Object     `json:"object,omitempty"`   // the object that it is about, of any kind
 	Workload  string      `json:"workload,omitempty"` // what controls the pod: kind, namespace/name; in the history of a run alone
 	Budget    *Budget     `json:"budget,omitempty"`   // the budget as it is now
 	Probe     *Probe      `json:"probe,omitempty"`    // the Service that is asked, and how it answered
@@ -213,6 +251,12 @@ type Event struct {
 	*Counts               // evicted, gone, skipped, blocked at the top level
 	Seconds   float64     `json:"seconds,omitempty"`   // wall time of what the event closes
 	Remaining []Remaining `json:"remaining,omitempty"` // the pods left behind, and why
+	// Objects and Files count those of an export or import by what became of them: exported, or the reason to leave an object
+	// out; created, configured, unchanged, failed; new, changed, unchanged, removed, kept.
+	Objects map[string]int `json:"objects,omitempty"`
+	Files   map[string]int `json:"files,omitempty"`
+	// ResourceVersion is the one that an export was read at.
+	ResourceVersion string `json:"resourceVersion,omitempty"`
 }
 
 // Sink takes events. Implementations are safe for concurrent use and do not block

@@ -48,6 +48,10 @@ func (n *narrator) lines(e event.Event, p *progress) []string {
 		return []string{printableLine(e.Node) + "  " + printableLine(e.Message) + n.dryRun}
 	case event.NodeFailed:
 		return withHint(printableLine(e.Node)+"  failed: "+printableLine(e.Message), e.Hint)
+	case event.BackingUp:
+		return []string{"saving " + printableLine(e.Message)}
+	case event.BackedUp:
+		return []string{"saved and proven in " + seconds(e.Seconds) + ": " + printableLine(e.Message)}
 	case event.Fetching:
 		return []string{"fetching " + printableLine(e.Message) + " on " + phrase.Count(len(e.Nodes), "machine")}
 	case event.Fetched:
@@ -64,6 +68,8 @@ func (n *narrator) lines(e event.Event, p *progress) []string {
 		return []string{printableLine(e.Node) + "  " + printableLine(e.Message)}
 	case event.CommandOutput:
 		return []string{printableLine(e.Node) + "  | " + printableLine(e.Message)}
+	case event.ObjectFailed:
+		return withHint(objectText(e)+" failed: "+printableLine(e.Message), e.Hint)
 	case event.Warning:
 		return withHint(warningText(e), e.Hint)
 	}
@@ -126,8 +132,14 @@ func phaseText(e event.Event, p *progress) string {
 
 // result is the line of data that e puts on stdout, or "". It has the form of
 // kubectl's: resource/name and what was done to it.
-func result(e event.Event, p *progress) string {
+func result(e event.Event, p *progress, wide bool) string {
 	did := ""
+	if e.Type == event.ObjectApplied {
+		if e.Reason == event.ReasonUnchanged && !wide {
+			return ""
+		}
+		return objectText(e) + " " + printableLine(e.Reason)
+	}
 	switch {
 	case e.Type == event.NodeFailed:
 		did = "failed"
@@ -151,6 +163,14 @@ func result(e event.Event, p *progress) string {
 	return "node/" + printableLine(e.Node) + " " + did
 }
 
+// objectText names the object that an event is about.
+func objectText(e event.Event) string {
+	if e.Object == nil {
+		return "object"
+	}
+	return printableLine(e.Object.String())
+}
+
 // tally adds what happened to pods to a sentence.
 func tally(c *event.Counts) string {
 	if c == nil {
@@ -169,6 +189,8 @@ func tally(c *event.Counts) string {
 func warningText(e event.Event) string {
 	text := "warning: "
 	switch {
+	case e.Object != nil:
+		text += objectText(e) + ": "
 	case e.Pod != nil:
 		text += "pod " + printableLine(e.Pod.String()) + ": "
 	case e.Node != "":

@@ -186,14 +186,14 @@ func (r *reporter) lasting(e event.Event) bool {
 	switch e.Type {
 	case event.Warning:
 		return r.progress.run == "" || e.Reason != event.ReasonAllowed
-	case event.NodeFailed, event.CommandOutput:
+	case event.NodeFailed, event.ObjectFailed, event.CommandOutput:
 		return true
 	}
 	return false
 }
 
 func (r *reporter) showText(e event.Event) {
-	text, data := "", result(e, r.progress)
+	text, data := "", result(e, r.progress, r.Format == "wide")
 	if data != "" && r.DryRun != "" {
 		data += " (" + r.DryRun + ")"
 	}

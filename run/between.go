@@ -63,6 +63,11 @@ func (e *engine) leave(ctx context.Context, i, current int) string {
 // enter begins a stage.
 func (e *engine) enter(ctx context.Context, i int) string {
 	stage := e.spec.Upgrade.Stages[i]
+	if i == 0 {
+		if why := e.backup(ctx); why != "" {
+			return why
+		}
+	}
 	if e.between(i, StepFetch) != Done {
 		if why := e.fetch(ctx, i); why != "" {
 			return why

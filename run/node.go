@@ -182,7 +182,7 @@ func phaseOf(step Step) event.Phase {
 		return event.PhasePreparing
 	case StepAfterNode:
 		return event.PhaseWorking
-	case StepDrain, StepMachine, StepFetch, StepBeforeStage, StepAfterStage, StepPause:
+	case StepDrain, StepMachine, StepBackup, StepFetch, StepBeforeStage, StepAfterStage, StepPause:
 		return ""
 	}
 	return event.PhaseWorking // on the machine, in an upgrade

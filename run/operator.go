@@ -22,6 +22,7 @@ import (
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
+	"refit.dev/refit/etcd"
 	"refit.dev/refit/event"
 	"refit.dev/refit/host"
 	"refit.dev/refit/internal/hint"
@@ -37,6 +38,8 @@ type Operator struct {
 	Store  *Store
 	Sink   event.Sink
 	Clock  clock.WithTicker
+	// Etcd proves the backups that are taken before upgrades.
+	Etcd etcd.Worker
 }
 
 // BlockedError says that it would not be safe to begin; nothing was changed.
@@ -324,7 +327,7 @@ func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 	}
 	return upgrading{
 		provider: makes, roster: apiRoster{client: o.Client, clock: o.Clock},
-		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.Ask,
+		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.Ask, recorded: o.recordedVersion, backup: o.backups(spec, machines),
 		dial: func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error) {
 			m, err := machines.Machine(node, spec.Run)
 			if err != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 // prove looks at every node of an upgrade once more when all are finished: what it
-// finds is what the run says of itself. wrong lists what is not as it is to be.
+// finds is what the run says of itself; the end of ctx ends nothing but its waits. wrong lists what is not as it is to be.
 func (e *engine) prove(ctx context.Context) (proof string, wrong []string) {
 	to := e.spec.Upgrade.To
 	planes := e.spec.Upgrade.controlPlanes()
@@ -29,7 +29,7 @@ func (e *engine) prove(ctx context.Context) (proof string, wrong []string) {
 			name, uid = m.Node, types.UID(m.UID) // that is in its place
 		}
 		var node *corev1.Node
-		err := retry(ctx, e.clock, e.spec.Timeouts.Stall.Duration, func(ctx context.Context) (err error) {
+		err := retry(context.WithoutCancel(ctx), e.clock, e.spec.Timeouts.Stall.Duration, func(ctx context.Context) (err error) {
 			node, err = e.cluster.Node(ctx, name)
 			return err
 		})
@@ -49,7 +49,8 @@ func (e *engine) prove(ctx context.Context) (proof string, wrong []string) {
 		}
 		at++
 	}
-	return fmt.Sprintf("%s looked at: all at %s and Ready%s%s", phrase.Count(at, "node"), to, e.outageText(), e.served), wrong
+	addons, unseen := e.unprovenAddons(ctx)
+	return fmt.Sprintf("%s looked at: all at %s and Ready%s%s%s", phrase.Count(at, "node"), to, unseen, e.outageText(), e.served), append(wrong, addons...)
 }
 
 // unproven says what a node lacks that was upgraded, or "".
@@ -79,7 +80,12 @@ func componentVersion(pod *corev1.Pod) string {
 		!slices.Contains([]string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"}, pod.Labels["component"]) {
 		return ""
 	}
-	image, _, _ := strings.Cut(pod.Spec.Containers[0].Image, "@")
+	return tagOf(pod.Spec.Containers[0].Image)
+}
+
+// tagOf returns the tag of an image, "" if it has none.
+func tagOf(image string) string {
+	image, _, _ = strings.Cut(image, "@")
 	if i := strings.LastIndexByte(image, ':'); i > strings.LastIndexByte(image, '/') {
 		return image[i+1:]
 	}

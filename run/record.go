@@ -80,7 +80,9 @@ const (
 	StepBeforeNode Step = "before-node" // hooks
 	StepAfterNode  Step = "after-node"
 
-	// StepFetch and those below are of a stage: what it needs is fetched ahead, the hooks, and the pause behind it.
+	// StepBackup and those below are of a stage: etcd is saved before the first one, what it needs is fetched
+	// ahead, the hooks, and the pause behind it.
+	StepBackup      Step = "backup"
 	StepFetch       Step = "fetch"
 	StepBeforeStage Step = "before-stage"
 	StepAfterStage  Step = "after-stage"

@@ -5,6 +5,7 @@ package run
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,8 @@ type UpgradeRequest struct {
 	SurgeSingletons       bool
 	Drain                 Drain
 	Timeouts              Timeouts
+	// BackupDir is the directory for the backup that is taken first, an absolute path; "" takes none.
+	BackupDir string
 	// Probes are Services that are asked all through the upgrade: NAMESPACE/NAME[:PORT].
 	Probes []string
 }
@@ -78,6 +81,9 @@ func (r UpgradeRequest) spec(s *cluster.Snapshot, id Identity, now time.Time) (*
 		MaxMoves: r.MaxMoves, SurgeSingletons: r.SurgeSingletons, Drain: r.Drain, Timeouts: r.Timeouts,
 	}
 	spec.fill()
+	if r.BackupDir != "" {
+		spec.Upgrade.Backup = &Backup{File: filepath.Join(r.BackupDir, "etcd-"+spec.Run+".db")}
+	}
 	var names, unknown []string
 	for _, stage := range r.Upgrade.Stages {
 		names = append(names, stage.Nodes...)

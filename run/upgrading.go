@@ -23,6 +23,10 @@ type upgrading struct {
 	local Hosts
 	// ask asks the API server for something, for the probe; nil: its outages are not measured.
 	ask func(ctx context.Context) error
+	// recorded asks for the version that kubeadm has noted for the cluster; nil: nobody does.
+	recorded func(ctx context.Context) (string, error)
+	// backup saves etcd to a file by way of one of these nodes' machines, and proves it.
+	backup func(ctx context.Context, file string, controlPlane []*corev1.Node) (taken, error)
 	// dial connects from the machine of a node, for the probes of Services; nil: they are
 	// not asked.
 	dial func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error)

@@ -240,7 +240,7 @@ func (d *decision) checkMachine(name string, h *Host) {
 	}
 	// The check goes by the installed kubelet and not by its configuration (isCgroupsV1DisabledInKubelet
 	// in k8s.io/system-validators v1.12.1, validators/cgroup_validator_linux.go).
-	if h.CgroupV1 && d.current(name, true) >= cgroupV1Refused && d.runsKubeadm(name) {
+	if h.CgroupV1 && d.current(name, true) >= cgroupV1Refused && d.runsKubeadm(name) && !d.intent.ignores("SystemVerification") {
 		d.add(CgroupV1Preflight, nodeObject(name), "has cgroup v1 and a kubelet from 1.%d on: kubeadm upgrade refuses that before it begins", cgroupV1Refused)
 	}
 	for _, problem := range h.StaticPods {

@@ -4,6 +4,9 @@
 package upgrade
 
 import (
+	"slices"
+	"strings"
+
 	"k8s.io/apimachinery/pkg/types"
 
 	"refit.dev/refit/cluster"
@@ -31,6 +34,18 @@ type Intent struct {
 	// Force and DeleteEmptyDirData are kubectl drain's: what drains allow to be lost.
 	Force              bool `json:"force,omitempty"`
 	DeleteEmptyDirData bool `json:"deleteEmptyDirData,omitempty"`
+	// IgnorePreflight are the checks of kubeadm that will be ignored, "all" for all of them.
+	IgnorePreflight []string `json:"ignorePreflight,omitempty"`
+	// NoBackup: etcd is not saved before anything is touched.
+	NoBackup bool `json:"noBackup,omitempty"`
+}
+
+// ignores tells whether a check of kubeadm is ignored. kubeadm does not mind upper and lower
+// case (k8s.io/kubernetes/cmd/kubeadm/app/apis/kubeadm/validation.ValidateIgnorePreflightErrors).
+func (in Intent) ignores(check string) bool {
+	return slices.ContainsFunc(in.IgnorePreflight, func(name string) bool {
+		return strings.EqualFold(name, check) || strings.EqualFold(name, "all")
+	})
 }
 
 // Strategy is how workers get to a version.
@@ -67,6 +82,8 @@ type Plan struct {
 	// with Replace.
 	Strategy Strategy `json:"strategy,omitempty"`
 	Surge    int      `json:"surge,omitempty"`
+	// Backup tells that etcd is saved, and the snapshot proven, before anything is touched.
+	Backup bool `json:"backup,omitempty"`
 	// Hops are in their order; none if the cluster is there already, or if there is no
 	// way, which a finding tells.
 	Hops []Hop `json:"hops"`

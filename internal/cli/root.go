@@ -120,6 +120,8 @@ var verbs = []func(*app) *cobra.Command{
 	newUpgradeCommand,
 	newBackupCommand,
 	newRestoreCommand,
+	newExportCommand,
+	newImportCommand,
 	newOutageCommand,
 	newEvictionTimeoutCommand,
 	newRunsCommand,

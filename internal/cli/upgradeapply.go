@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/statedir"
 	"refit.dev/refit/provider"
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
@@ -27,6 +29,7 @@ import (
 type applyFlags struct {
 	upgradeFlags
 	plan, out, provider, pauseAfter string
+	backupDir                       string
 	acceptDowntime, dryRun          bool
 	reach                           sshFlags
 	request                         run.UpgradeRequest
@@ -39,8 +42,9 @@ func newUpgradeApplyCommand(a *app) *cobra.Command {
 		Use:   "apply (--to VERSION | --plan FILE)",
 		Short: "Upgrade the cluster, node by node",
 		Long: "Bring every node to a version of Kubernetes: the control planes one after the other, then the\n" +
-			"workers, never more than --max-unavailable out at once and within the budgets. Package lists,\n" +
-			"packages and images are fetched ahead on all machines. On each node: kubeadm, drain, kubelet and\n" +
+			"workers, never more than --max-unavailable out at once and within the budgets. First of all etcd is\n" +
+			"saved to a file, and it is proven that it can be restored. Package lists, packages and images are\n" +
+			"fetched ahead on all machines. On each node: kubeadm, drain, kubelet and\n" +
 			"kubectl, restart, Ready at the version; then what really runs there is looked at, whatever the\n" +
 			"commands have said, and the node is uncordoned.\n\n" +
 			"Machines are reached over SSH at their InternalIP, as the user's ssh would: by keys, and with host\n" +
@@ -95,6 +99,7 @@ func (f *applyFlags) addApply(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&r.Upgrade.IgnorePreflight, "ignore-preflight-errors", nil, "checks of kubeadm that may fail, by name")
 	flags.StringVar(&r.Upgrade.Patches, "patches", "", "the directory on the machines with patches for kubeadm")
 	flags.BoolVar(&r.Upgrade.Clean, "clean", false, "remove the copies of etcd's data that kubeadm leaves")
+	flags.StringVar(&f.backupDir, "backup-dir", "", "the directory for the snapshot of etcd that is saved and proven first (default: backups in the state directory)")
 	f.reach.add(flags)
 	flags.DurationVar(&t.Drain.Duration, "drain-timeout", t.Drain.Duration, "how long the drain of one node may take")
 	flags.DurationVar(&t.Ready.Duration, "ready-timeout", t.Ready.Duration, "how long a node may take to be Ready, and what it runs to be as it is to be")
@@ -103,7 +108,7 @@ func (f *applyFlags) addApply(flags *pflag.FlagSet) {
 }
 
 // inPlan are the flags that a saved plan says.
-var inPlan = [...]string{"to", "worker-hops", "max-unavailable", "force", "delete-emptydir-data", "allow-unsupported", "allow-removed-apis"}
+var inPlan = [...]string{"to", "worker-hops", "max-unavailable", "no-backup", "force", "delete-emptydir-data", "allow-unsupported", "allow-removed-apis"}
 
 // completeApply puts into the request what flags of other types say.
 func (f *applyFlags) completeApply(cmd *cobra.Command) error {
@@ -148,6 +153,9 @@ func (f *applyFlags) completeApply(cmd *cobra.Command) error {
 	if f.request.Soak < 0 {
 		return fmt.Errorf("--soak %s: want 0 (none) or more", f.request.Soak)
 	}
+	if err := f.completeBackup(flags.Changed("backup-dir")); err != nil {
+		return err
+	}
 	access, err := f.reach.access()
 	if err != nil {
 		return err
@@ -189,6 +197,21 @@ func (f *applyFlags) completeWay(flags *pflag.FlagSet) (err error) {
 	return nil
 }
 
+// completeBackup finds the directory for the backup.
+func (f *applyFlags) completeBackup(said bool) (err error) {
+	switch {
+	case said && f.intent.NoBackup:
+		return hint.Wrap(errors.New("--backup-dir and --no-backup exclude each other"), "leave one of them out")
+	case said && f.backupDir == "":
+		return errors.New("--backup-dir names no directory")
+	case said:
+		f.backupDir, err = filepath.Abs(f.backupDir)
+	default:
+		f.backupDir, err = statedir.Path("backups")
+	}
+	return err
+}
+
 func (a *app) upgradeApply(ctx context.Context, f applyFlags) error {
 	plan, state, err := a.planToApply(ctx, &f)
 	if err != nil {
@@ -213,8 +236,12 @@ func (a *app) upgradeApply(ctx context.Context, f applyFlags) error {
 	}
 	r := &f.request
 	r.Upgrade.To = plan.To.String()
+	if !f.intent.NoBackup {
+		r.BackupDir = f.backupDir
+	}
 	r.Upgrade.Stages, r.Upgrade.Held = run.StagesOf(plan, run.Gate(f.pauseAfter))
 	run.NoteHeld(r.Upgrade.Held, state.Hosts)
+	r.Upgrade.KubeProxy = slices.ContainsFunc(plan.Hops, func(h upgrade.Hop) bool { return h.KubeProxy })
 	if state.Config != nil {
 		r.Upgrade.ImageRepository, r.Upgrade.ExternalEtcd = state.Config.ImageRepository, state.Config.ExternalEtcd
 	}
@@ -266,6 +293,7 @@ func (a *app) planToApply(ctx context.Context, f *applyFlags) (*upgrade.Plan, *u
 			return nil, nil, err
 		}
 		f.intent.MaxUnavailable = f.share.Of(len(state.Snapshot.Nodes))
+		f.intent.IgnorePreflight = f.request.Upgrade.IgnorePreflight
 		return upgrade.Decide(state, f.intent), state, nil
 	}
 	saved, err := readPlanFile(ctx, a.In, f.plan, upgrade.ReadPlan, "refit upgrade plan")

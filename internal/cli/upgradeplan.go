@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/utils/clock"
 
+	"refit.dev/refit/etcd/proven"
 	"refit.dev/refit/host/inventory"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
@@ -42,6 +43,7 @@ func (f *upgradeFlags) add(flags *pflag.FlagSet, also string) {
 	flags.IntVar(&f.surge, "surge", 1, "with --strategy replace: how many machines more there may be meanwhile")
 	flags.BoolVar(&f.intent.Force, "force", false, "also evict pods that no controller would replace")
 	flags.BoolVar(&f.intent.DeleteEmptyDirData, "delete-emptydir-data", false, "also evict pods with emptyDir volumes, whose data is lost")
+	flags.BoolVar(&f.intent.NoBackup, "no-backup", false, "save no etcd before anything is touched")
 	flags.BoolVar(&f.intent.AllowUnsupported, "allow-unsupported", false, "go to a minor that gets no fixes any more, or to a pre-release")
 	flags.BoolVar(&f.intent.AllowRemovedAPIs, "allow-removed-apis", false, "go on although somebody has asked for APIs that the new version does not have")
 }
@@ -161,17 +163,36 @@ func (a *app) observeUpgrade(ctx context.Context, goal skew.Version, strategy up
 		return nil, err
 	}
 	o := upgrade.Observer{Client: client, Get: upgrade.GetWith(client), Strategy: strategy, Clock: clock.RealClock{}}
-	if access == nil {
-		return o.Observe(ctx, goal)
+	if access != nil {
+		hosts, closing, err := a.machines(*access)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = closing() }() // they were looked at, and nothing else
+		o.Hosts = hosts
 	}
-	hosts, closing, err := a.machines(*access)
-	if err != nil {
-		return nil, err
-	}
-	o.Hosts = hosts
 	state, err := o.Observe(ctx, goal)
-	_ = closing() // they were looked at, and nothing else
+	if err == nil {
+		a.recallBackup(state)
+	}
 	return state, err
+}
+
+// recallBackup adds what this machine knows of proven backups.
+func (a *app) recallBackup(state *upgrade.State) {
+	store, err := proven.DefaultStore()
+	var last *proven.Record
+	if err == nil {
+		last, err = store.Last(string(state.Cluster))
+	}
+	switch {
+	case err != nil:
+		a.say("warning: " + report.Printable(err.Error()))
+	case last == nil:
+		state.Backup = &upgrade.Backup{}
+	default:
+		state.Backup = &upgrade.Backup{Place: last.Place, Saved: last.Saved}
+	}
 }
 
 func (a *app) upgradePlan(ctx context.Context, f upgradeFlags, access *inventory.Access, out string) error {

@@ -41,6 +41,9 @@ func (v upgradeView) text(p *upgrade.Plan) string {
 	}
 	b.WriteString(v.Fold(headOf(p), "  "))
 	v.components(&b, p)
+	if p.Backup {
+		b.WriteString("\n" + v.Fold("first of all: etcd is saved, and it is proven that the snapshot can be restored", "  "))
+	}
 	for i := range p.Hops {
 		v.hop(&b, p, i)
 	}

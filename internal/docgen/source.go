@@ -40,7 +40,7 @@ func events(path string) (string, error) {
 		}
 	}
 	for _, part := range []struct{ title, kind string }{
-		{"Fields of an event", "Event"}, {"Fields of `counts`, which stand in the event itself", "Counts"}, {"Fields of a pod", "Pod"},
+		{"Fields of an event", "Event"}, {"Fields of `counts`, which stand in the event itself", "Counts"}, {"Fields of a pod", "Pod"}, {"Fields of `object`", "Object"},
 		{"Fields of `blocker`", "Blocker"}, {"Fields of a budget", "Budget"}, {"Fields of `remaining`", "Remaining"},
 	} {
 		rows := fields(file, part.kind)

@@ -1,0 +1,143 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/validate/content"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/json"
+	"sigs.k8s.io/yaml"
+)
+
+// Parse reads the objects of a text: YAML with any number of documents, or JSON; lists of any kind are taken
+// apart, lists in lists as well. A document without content is none. What is no object of Kubernetes, has a field twice, or
+// a name that the API server could not serve is an error that says which document it is.
+func Parse(text []byte) ([]*unstructured.Unstructured, error) {
+	var all []*unstructured.Unstructured
+	for i, document := range split(text) {
+		objects, err := parseDocument(document)
+		if err != nil {
+			return nil, fmt.Errorf("document %d: %w", i+1, err)
+		}
+		all = append(all, objects...)
+	}
+	return all, nil
+}
+
+// split takes a text apart at the lines that begin a document of YAML.
+func split(text []byte) [][]byte {
+	var all [][]byte
+	begin, at := 0, 0
+	for line := range bytes.Lines(text) {
+		rest, marker := bytes.CutPrefix(line, []byte("---"))
+		if marker && (len(bytes.TrimSpace(rest)) == 0 || rest[0] == ' ' || rest[0] == '\t') {
+			all = append(all, text[begin:at])
+			begin = at + len("---")
+		}
+		at += len(line)
+	}
+	return append(all, text[begin:])
+}
+
+func parseDocument(document []byte) ([]*unstructured.Unstructured, error) {
+	text, err := yaml.YAMLToJSONStrict(document)
+	if err != nil {
+		return nil, fmt.Errorf("it is neither YAML nor JSON: %w", err)
+	}
+	if bytes.Equal(bytes.TrimSpace(text), []byte("null")) {
+		return nil, nil
+	}
+	var object map[string]any
+	if err := json.Unmarshal(text, &object); err != nil {
+		return nil, fmt.Errorf("it is no object of Kubernetes: %w", err)
+	}
+	return flatten(&unstructured.Unstructured{Object: object}, 0)
+}
+
+// listDepth is how many lists may be in one another.
+const listDepth = 5
+
+// flatten takes lists apart.
+func flatten(u *unstructured.Unstructured, depth int) ([]*unstructured.Unstructured, error) {
+	apiVersion, _ := u.Object["apiVersion"].(string)
+	kind, _ := u.Object["kind"].(string)
+	items, list := u.Object["items"].([]any)
+	if !list && strings.HasSuffix(kind, "List") && u.Object["metadata"] != nil && u.Object["items"] == nil && u.GetName() == "" {
+		list = true // a list of nothing
+	}
+	if !list || !strings.HasSuffix(kind, "List") {
+		return []*unstructured.Unstructured{u}, check(u, apiVersion, kind)
+	}
+	if depth == listDepth {
+		return nil, fmt.Errorf("more than %d lists are in one another", listDepth)
+	}
+	var all []*unstructured.Unstructured
+	for i, item := range items {
+		object, ok := item.(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("element %d of the %s is no object", i+1, kind)
+		}
+		inner := &unstructured.Unstructured{Object: object}
+		// Elements of a list of one kind need not say what they are.
+		if of := strings.TrimSuffix(kind, "List"); object["kind"] == nil && object["apiVersion"] == nil && of != "" {
+			inner.SetAPIVersion(apiVersion)
+			inner.SetKind(of)
+		}
+		objects, err := flatten(inner, depth+1)
+		if err != nil {
+			return nil, fmt.Errorf("element %d of the %s: %w", i+1, kind, err)
+		}
+		all = append(all, objects...)
+	}
+	return all, nil
+}
+
+// check refuses what no API server could take.
+func check(u *unstructured.Unstructured, apiVersion, kind string) error {
+	switch {
+	case kind == "" || apiVersion == "":
+		return errors.New("it is no object of Kubernetes: apiVersion and kind are not both given")
+	case strings.Count(apiVersion, "/") > 1 || strings.HasPrefix(apiVersion, "/") || strings.HasSuffix(apiVersion, "/"):
+		return fmt.Errorf("%s has apiVersion %q: want VERSION or GROUP/VERSION", kind, apiVersion)
+	}
+	metadata, ok := u.Object["metadata"].(map[string]any)
+	if !ok {
+		return fmt.Errorf("a %s has no metadata", kind)
+	}
+	for _, field := range []string{"name", "namespace", "generateName"} {
+		if v, there := metadata[field]; there {
+			if _, text := v.(string); !text && v != nil {
+				return fmt.Errorf("a %s has metadata.%s %v, which is no text: quote it", kind, field, v)
+			}
+		}
+	}
+	name := u.GetName()
+	if name == "" && u.GetGenerateName() != "" {
+		return fmt.Errorf("a %s has metadata.generateName and no name: each import would make another one", kind)
+	}
+	if name == "" {
+		return fmt.Errorf("a %s has no metadata.name", kind)
+	}
+	for _, segment := range []string{name, u.GetNamespace()} {
+		if wrong := content.IsPathSegmentName(segment); len(wrong) > 0 {
+			return fmt.Errorf("a %s is called %q: %s", kind, segment, strings.Join(wrong, "; "))
+		}
+	}
+	for _, o := range ownerEntries(metadata) {
+		if _, ok := o.(map[string]any); !ok {
+			return fmt.Errorf("%s %s has an owner reference that is none", kind, name)
+		}
+	}
+	return nil
+}
+
+func ownerEntries(metadata map[string]any) []any {
+	all, _ := metadata["ownerReferences"].([]any)
+	return all
+}
