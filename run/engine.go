@@ -263,7 +263,7 @@ func (e *engine) tellInterruption(active map[string]bool) {
 // uninterrupted tells whether a step is waited for when the run is to stop.
 func uninterrupted(step Step) bool {
 	switch step {
-	case StepCordon, StepSurge, StepDrain, StepReboot, StepReady, StepUncordon, StepRecover, StepSoak, StepRetreat, StepVerify:
+	case StepCordon, StepSurge, StepDrain, StepReboot, StepReady, StepUncordon, StepRecover, StepSoak, StepRetreat, StepVerify, StepJoin, StepDepart:
 		return false
 	}
 	return true

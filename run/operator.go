@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 	"refit.dev/refit/host"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/plan"
+	"refit.dev/refit/provider"
 )
 
 // Operator begins, resumes and aborts runs.
@@ -114,7 +116,7 @@ func (o *Operator) prepareSpec(ctx, watching context.Context, specFor func(*clus
 	if spec.Upgrade != nil && spec.Upgrade.AllAtOnce { // nothing is drained
 		return p, lockedByOther(ctx, o.Client, o.Clock.Now())
 	}
-	err = p.judge(ctx, snapshot, spec.view(snapshot))
+	err = p.judge(ctx, snapshot, spec.view(spec.withSurge(snapshot)))
 	return p, err
 }
 
@@ -319,7 +321,12 @@ func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 	}
 	// Hooks run where refit does.
 	local := func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }
+	var makes provider.Provider
+	if spec.Upgrade.Replace != nil {
+		makes = o.providerOf(spec)
+	}
 	return upgrading{
+		provider: makes, roster: apiRoster{client: o.Client, clock: o.Clock},
 		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.Ask, recorded: o.recordedVersion, backup: o.backups(spec, machines),
 		dial: func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error) {
 			m, err := machines.Machine(node, spec.Run)
@@ -329,6 +336,11 @@ func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 			return m.Dial(ctx, address)
 		},
 	}, func() { _ = machines.Close() }, nil
+}
+
+// providerOf is who makes and removes the machines of a run.
+func (o *Operator) providerOf(spec *Spec) provider.Provider {
+	return &provider.Exec{Config: spec.Upgrade.Replace.Provider, Dir: filepath.Join(o.Store.Dir(spec.Run), "provider"), Clock: o.Clock}
 }
 
 // Ask asks the API server for something that takes all of it, etcd too. A refusal is an answer.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/internal/phrase"
@@ -23,20 +24,27 @@ func (e *engine) prove(ctx context.Context) (proof string, wrong []string) {
 	planes := e.spec.Upgrade.controlPlanes()
 	at := 0
 	for _, target := range e.spec.Nodes {
+		name, uid, standing := target.Name, target.UID, e.status.Nodes[target.Name]
+		if m := standing.Machine; m != nil && standing.Standing == Maintained {
+			name, uid = m.Node, types.UID(m.UID) // that is in its place
+		}
 		var node *corev1.Node
 		err := retry(context.WithoutCancel(ctx), e.clock, e.spec.Timeouts.Stall.Duration, func(ctx context.Context) (err error) {
-			node, err = e.cluster.Node(ctx, target.Name)
+			node, err = e.cluster.Node(ctx, name)
 			return err
 		})
 		switch {
 		case err != nil:
-			wrong = append(wrong, fmt.Sprintf("node %s could not be looked at: %v", target.Name, err))
+			wrong = append(wrong, fmt.Sprintf("node %s could not be looked at: %v", name, err))
 			continue
-		case node == nil || node.UID != target.UID:
+		case name != target.Name && (node == nil || node.UID != uid):
+			wrong = append(wrong, fmt.Sprintf("node %s, in the place of %s, is gone", name, target.Name))
+			continue
+		case node == nil || node.UID != uid:
 			continue // the journal tells
 		}
-		if why := e.unproven(node, to, slices.Contains(planes, target.Name)); why != "" {
-			wrong = append(wrong, "node "+target.Name+": "+why)
+		if why := e.unproven(node, to, slices.Contains(planes, name)); why != "" {
+			wrong = append(wrong, "node "+name+": "+why)
 			continue
 		}
 		at++

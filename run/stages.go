@@ -41,6 +41,8 @@ type Upgrade struct {
 	Clean           bool     `json:"clean,omitempty"`
 	// Probes are Services that are asked from the machines all through the upgrade.
 	Probes []ServiceProbe `json:"probes,omitempty"`
+	// Replace: workers are not upgraded, but give way to new machines.
+	Replace *Replace `json:"replace,omitempty"`
 }
 
 // Hooks are commands in the shell of the operator's machine. They find REFIT_RUN
@@ -244,5 +246,5 @@ func (s *Spec) validateStages() error {
 			return fmt.Errorf("node %s: no stage of the upgrade brings it to %s", n.Name, u.To)
 		}
 	}
-	return nil
+	return s.validateReplace()
 }

@@ -19,25 +19,21 @@ import (
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/statedir"
+	"refit.dev/refit/provider"
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
 	"refit.dev/refit/upgrade"
 )
 
-// The strategies of an upgrade's workers.
-const (
-	strategyRolling   = "rolling"
-	strategyAllAtOnce = "all-at-once"
-)
-
 // applyFlags are those of refit upgrade apply, as given.
 type applyFlags struct {
 	upgradeFlags
-	plan, out, strategy, pauseAfter string
+	plan, out, provider, pauseAfter string
 	backupDir                       string
 	acceptDowntime, dryRun          bool
 	reach                           sshFlags
 	request                         run.UpgradeRequest
+	makes                           *provider.Config // of machines, with --strategy replace
 }
 
 func newUpgradeApplyCommand(a *app) *cobra.Command {
@@ -78,19 +74,19 @@ func newUpgradeApplyCommand(a *app) *cobra.Command {
 	f.addApply(cmd.Flags())
 	a.yesFlag(cmd)
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")
-	offer(cmd, "strategy", strategyRolling, strategyAllAtOnce)
+	offer(cmd, "strategy", string(upgrade.Rolling), string(upgrade.AllAtOnce), string(upgrade.Replace))
 	offer(cmd, "pause-after", string(run.AfterControlPlane), string(run.AfterFirstWorker))
 	return cmd
 }
 
 func (f *applyFlags) addApply(flags *pflag.FlagSet) {
-	f.add(flags)
+	f.add(flags, "")
 	r, t := &f.request, &f.request.Timeouts
 	*t = run.DefaultTimeouts()
 	flags.StringVar(&f.plan, "plan", "", "carry out the plan that was saved in this file (- is the standard input)")
 	lookFlag(flags, &f.dryRun)
 	flags.StringVar(&f.out, "out", "", "save the plan to this file (- is the standard output), show it, and change nothing")
-	flags.StringVar(&f.strategy, "strategy", strategyRolling, "how workers are upgraded: rolling, or all-at-once, without drains and all of them at the same time")
+	flags.StringVar(&f.provider, "provider", "", "with --strategy replace: the file with the commands that make, remove and list machines")
 	flags.BoolVar(&f.acceptDowntime, "accept-downtime", false, "with --strategy all-at-once: pods of all workers may be disturbed at the same time")
 	flags.StringVar(&f.pauseAfter, "pause-after", "", "stop after the control-plane, or after the first-worker; refit runs resume goes on")
 	flags.DurationVar(&r.Soak, "soak", 0, "how long to wait after a node is back and its workloads have recovered, before the next")
@@ -146,16 +142,8 @@ func (f *applyFlags) completeApply(cmd *cobra.Command) error {
 	default:
 		return fmt.Errorf("--pause-after %q: want %s or %s", f.pauseAfter, run.AfterControlPlane, run.AfterFirstWorker)
 	}
-	switch f.strategy {
-	case strategyRolling:
-	case strategyAllAtOnce:
-		if !f.acceptDowntime {
-			return hint.Wrap(errors.New("--strategy all-at-once disturbs the pods of all workers at the same time, without drains and budgets"),
-				"say --accept-downtime if that is what you want, or leave --strategy out")
-		}
-		f.request.Upgrade.AllAtOnce = true
-	default:
-		return fmt.Errorf("--strategy %q: want %s or %s", f.strategy, strategyRolling, strategyAllAtOnce)
+	if err := f.completeWay(flags); err != nil {
+		return err
 	}
 	for _, name := range []string{"drain-timeout", "ready-timeout", "recover-timeout", "stall-timeout"} {
 		if d, err := flags.GetDuration(name); err == nil && d <= 0 {
@@ -173,6 +161,39 @@ func (f *applyFlags) completeApply(cmd *cobra.Command) error {
 		return err
 	}
 	f.request.Access = *access
+	return nil
+}
+
+// completeWay sees to it that all that a strategy needs was said.
+func (f *applyFlags) completeWay(flags *pflag.FlagSet) (err error) {
+	if err := f.completeStrategy(); err != nil { // a saved plan may say another
+		return err
+	}
+	switch f.intent.Strategy {
+	case upgrade.AllAtOnce:
+		if !f.acceptDowntime {
+			return hint.Wrap(errors.New("--strategy all-at-once disturbs the pods of all workers at the same time, without drains and budgets"),
+				"say --accept-downtime if that is what you want, or leave --strategy out")
+		}
+		f.request.Upgrade.AllAtOnce = true
+	case upgrade.Replace:
+		if f.provider == "" {
+			return hint.Wrap(errors.New("--strategy replace needs to know who makes and removes machines"), "name the file with the commands: --provider FILE")
+		}
+		if f.makes, err = provider.LoadConfig(f.provider); err != nil {
+			return fmt.Errorf("--provider: %w", err)
+		}
+		if flags.Changed("max-unavailable") {
+			return hint.Wrap(errors.New("--strategy replace takes no worker out before its new machine is in service, so that --max-unavailable has no say"),
+				"leave it out; --surge is how many machines more there may be")
+		}
+	case upgrade.Rolling:
+	}
+	for _, name := range []string{"provider", "surge"} {
+		if flags.Changed(name) && f.intent.Strategy != upgrade.Replace {
+			return fmt.Errorf("--%s goes with --strategy replace", name)
+		}
+	}
 	return nil
 }
 
@@ -224,6 +245,9 @@ func (a *app) upgradeApply(ctx context.Context, f applyFlags) error {
 	if state.Config != nil {
 		r.Upgrade.ImageRepository, r.Upgrade.ExternalEtcd = state.Config.ImageRepository, state.Config.ExternalEtcd
 	}
+	if f.makes != nil {
+		r.Upgrade.Replace = &run.Replace{Surge: f.intent.Surge, Provider: *f.makes}
+	}
 	r.Drain = run.Drain{IgnoreDaemonSets: true, Force: f.intent.Force, DeleteEmptyDirData: f.intent.DeleteEmptyDirData}
 	r.MaxUnavailable = f.share
 	if err := r.Access.Check(func(name string) bool { return state.Snapshot.Node(name) != nil }); err != nil {
@@ -264,7 +288,7 @@ func (a *app) saveUpgrade(out string, saved upgrade.SavedPlan) error {
 // planToApply makes the plan, or reads the one that was saved.
 func (a *app) planToApply(ctx context.Context, f *applyFlags) (*upgrade.Plan, *upgrade.State, error) {
 	if f.plan == "" {
-		state, err := a.observeUpgrade(ctx, f.intent.Version, &f.request.Access)
+		state, err := a.observeUpgrade(ctx, f.intent.Version, f.intent.Strategy, &f.request.Access)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -276,16 +300,34 @@ func (a *app) planToApply(ctx context.Context, f *applyFlags) (*upgrade.Plan, *u
 	if err != nil {
 		return nil, nil, err
 	}
-	state, err := a.observeUpgrade(ctx, saved.To, &f.request.Access)
+	state, err := a.observeUpgrade(ctx, saved.To, saved.Spec.Strategy, &f.request.Access)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := stillHolds(saved, state, f.plan); err != nil {
 		return nil, nil, err
 	}
+	if err := f.sameWay(saved); err != nil {
+		return nil, nil, err
+	}
 	f.intent = saved.Spec
 	f.share, err = run.ParseShare(fmt.Sprint(saved.MaxUnavailable))
 	return &saved.Plan, state, err
+}
+
+// sameWay fails if a saved plan is for another strategy than was asked for.
+func (f *applyFlags) sameWay(saved *upgrade.SavedPlan) error {
+	was := saved.Spec.Strategy
+	if was == "" {
+		was = upgrade.Rolling
+	}
+	if was == f.intent.Strategy && saved.Spec.Surge == f.intent.Surge {
+		return nil
+	}
+	if was == f.intent.Strategy {
+		return usageError(hint.Wrap(fmt.Errorf("--plan %s: it is for --surge %d", f.plan, saved.Spec.Surge), "say the same, or make another plan"))
+	}
+	return usageError(hint.Wrap(fmt.Errorf("--plan %s: it is for --strategy %s", f.plan, was), "say the same, or make another plan"))
 }
 
 // showBeforehand shows a plan to whoever is asked about it.
