@@ -9,6 +9,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
+// ControlPlaneLabel is the label that kubeadm and others give to nodes of the control plane
+// (https://kubernetes.io/docs/reference/labels-annotations-taints/#node-role-kubernetes-io-control-plane).
+const ControlPlaneLabel = "node-role.kubernetes.io/control-plane"
+
+// ControlPlane tells by its label whether a node is one of the control plane.
+func ControlPlane(node *corev1.Node) bool {
+	_, found := node.Labels[ControlPlaneLabel]
+	return found
+}
+
 // Ready tells whether the kubelet reports the node as Ready.
 func Ready(node *corev1.Node) bool {
 	for i := range node.Status.Conditions {

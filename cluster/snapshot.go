@@ -96,6 +96,8 @@ type Workload struct {
 	// Desired is how many replicas are wanted: spec.replicas, a DaemonSet's
 	// desiredNumberScheduled, a Job's parallelism; -1 if unknown.
 	Desired int32
+	// FirstOrdinal is the number of a StatefulSet's first pod.
+	FirstOrdinal int32
 	// Ready is how many the controller's status counts as ready; -1 if unknown.
 	Ready int32
 	// PodLabels and PodSpec are the template's; nil if unknown.

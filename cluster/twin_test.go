@@ -1,7 +1,7 @@
 // Copyright The refit Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package cluster
+package cluster_test
 
 import (
 	"context"
@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/twin"
 	"refit.dev/refit/twin/twintest"
 )
@@ -30,20 +31,20 @@ func TestOnARealControlPlane(t *testing.T) {
 	defer cancel()
 
 	t.Run("read and watch agree", func(t *testing.T) {
-		s, err := Read(ctx, client)
+		s, err := cluster.Read(ctx, client)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if s.ResourceVersion == "" || len(s.Unread) != 0 || len(s.Nodes) != 12 || s.Server != "v1.37.2" || s.Emulated != "" {
 			t.Errorf("version %q, unread %v, %d nodes, server %q %q", s.ResourceVersion, s.Unread, len(s.Nodes), s.Server, s.Emulated)
 		}
-		w, err := Watch(ctx, client)
+		w, err := cluster.Watch(ctx, client)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer w.Stop()
-		for draw(w.Snapshot()) != draw(s) { // until the shop stands still
-			if s, err = Read(ctx, client); err != nil {
+		for cluster.Draw(w.Snapshot()) != cluster.Draw(s) { // until the shop stands still
+			if s, err = cluster.Read(ctx, client); err != nil {
 				t.Fatalf("the last of them: %v", err)
 			}
 		}
@@ -54,17 +55,17 @@ func TestOnARealControlPlane(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		maintainer := clientFor(t, config)
-		s, err := Read(ctx, maintainer)
+		maintainer := cluster.ClientFor(t, config)
+		s, err := cluster.Read(ctx, maintainer)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w, err := Watch(ctx, maintainer)
+		w, err := cluster.Watch(ctx, maintainer)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer w.Stop()
-		codes := func(all []Finding) (names []string) {
+		codes := func(all []cluster.Finding) (names []string) {
 			for _, f := range all {
 				names = append(names, f.Object.Name)
 			}
@@ -100,12 +101,12 @@ func oneMoment(ctx context.Context, t *testing.T, client kubernetes.Interface) {
 	}()
 	last := 0
 	for reads := 0; reads < 40 || last < 10; reads++ { // enough has to change meanwhile
-		s, err := Read(ctx, client, WithKinds(KindNode, KindBudget))
+		s, err := cluster.Read(ctx, client, cluster.WithKinds(cluster.KindNode, cluster.KindBudget))
 		if err != nil {
 			t.Error(err)
 			break
 		}
-		budget := slices.IndexFunc(s.Budgets, func(b *Budget) bool { return b.Namespace == "shop" && b.Name == "storefront" })
+		budget := slices.IndexFunc(s.Budgets, func(b *cluster.Budget) bool { return b.Namespace == "shop" && b.Name == "storefront" })
 		node, _ := strconv.Atoi(s.Node("node-01").Labels["count"])
 		count, _ := strconv.Atoi(s.Budgets[budget].Labels["count"])
 		if s.ResourceVersion == "" || node-count < 0 || node-count > 1 {
@@ -122,7 +123,7 @@ func oneMoment(ctx context.Context, t *testing.T, client kubernetes.Interface) {
 // replaced looks at a pod that is deleted and made again under its name.
 func replaced(ctx context.Context, t *testing.T, client kubernetes.Interface) {
 	t.Helper()
-	w, err := Watch(ctx, client, WithKinds(KindPod))
+	w, err := cluster.Watch(ctx, client, cluster.WithKinds(cluster.KindPod))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +134,7 @@ func replaced(ctx context.Context, t *testing.T, client kubernetes.Interface) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "again"}, Spec: corev1.PodSpec{
 		NodeName: "node-01", Containers: []corev1.Container{{Name: "c", Image: "x:1", Env: []corev1.EnvVar{{Name: "SECRET", Value: "x"}}}},
 	}}
-	var want, got []Change
+	var want, got []cluster.Change
 	for range 2 {
 		made, err := pods.Create(ctx, pod, metav1.CreateOptions{})
 		if err != nil {
@@ -142,13 +143,13 @@ func replaced(ctx context.Context, t *testing.T, client kubernetes.Interface) {
 		if err := pods.Delete(ctx, "again", *metav1.NewDeleteOptions(0)); err != nil {
 			t.Fatal(err)
 		}
-		want = append(want, Change{KindPod, "default", "again", made.UID, Added, ""}, Change{KindPod, "default", "again", made.UID, Deleted, ""})
+		want = append(want, cluster.Change{cluster.KindPod, "default", "again", made.UID, cluster.Added, ""}, cluster.Change{cluster.KindPod, "default", "again", made.UID, cluster.Deleted, ""})
 	}
 	for len(got) < len(want) {
 		select {
 		case <-s.Ready():
 			for _, c := range s.Take() {
-				if c.Name == "again" && c.Verb != Updated {
+				if c.Name == "again" && c.Verb != cluster.Updated {
 					got = append(got, c)
 				}
 				if p := w.Pod("default", "again"); p != nil && p.Spec.Containers[0].Env != nil {

@@ -27,7 +27,11 @@ func workloadOf(obj any) *Workload {
 	case *appsv1.ReplicaSet:
 		return makeWorkload(apps, "ReplicaSet", &o.ObjectMeta, ptr.Deref(o.Spec.Replicas, 1), o.Status.ReadyReplicas, &o.Spec.Template)
 	case *appsv1.StatefulSet:
-		return makeWorkload(apps, "StatefulSet", &o.ObjectMeta, ptr.Deref(o.Spec.Replicas, 1), o.Status.ReadyReplicas, &o.Spec.Template)
+		w := makeWorkload(apps, "StatefulSet", &o.ObjectMeta, ptr.Deref(o.Spec.Replicas, 1), o.Status.ReadyReplicas, &o.Spec.Template)
+		if o.Spec.Ordinals != nil {
+			w.FirstOrdinal = o.Spec.Ordinals.Start
+		}
+		return w
 	case *appsv1.DaemonSet:
 		return makeWorkload(apps, "DaemonSet", &o.ObjectMeta, o.Status.DesiredNumberScheduled, o.Status.NumberReady, &o.Spec.Template)
 	case *batchv1.Job:

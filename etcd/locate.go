@@ -32,6 +32,17 @@ func Locate(ctx context.Context, m host.Machine, patience time.Duration) (Access
 	return LocateBy(ctx, m, APIServerManifest, patience)
 }
 
+// LocateAll is Locate, and asks for the other members too.
+func LocateAll(ctx context.Context, m host.Machine, patience time.Duration) (Access, error) {
+	a, err := Locate(ctx, m, patience)
+	if err != nil {
+		return a, err
+	}
+	others, err := a.Others(ctx)
+	a.Endpoints = append(a.Endpoints, others...)
+	return a, err
+}
+
 // LocateBy is Locate by a manifest of the API server at another place.
 func LocateBy(ctx context.Context, m host.Machine, manifest string, patience time.Duration) (Access, error) {
 	text, err := m.ReadFile(ctx, manifest)

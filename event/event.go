@@ -54,6 +54,9 @@ const (
 	ServiceLost   Type = "service-lost"
 	ServiceBack   Type = "service-back"
 	ServiceProbed Type = "service-probed"
+	// BackingUp and BackedUp report that etcd is saved, and that the snapshot is proven: Message; Seconds with BackedUp.
+	BackingUp Type = "backing-up"
+	BackedUp  Type = "backed-up"
 	// Fetching and Fetched report that machines load ahead what they will need: Nodes, Message; Seconds with Fetched.
 	Fetching Type = "fetching"
 	Fetched  Type = "fetched"

@@ -111,8 +111,9 @@ func (l *loss) unwatched(i int, unknown *Moment, why string) {
 	if !cluster.Lost(l.s.Nodes[node].Node) {
 		return
 	}
-	if c.unknown = unknown; !l.tainted(i) {
-		c.tainted = nil
+	// Nobody exchanges the taint of a node that was not Ready for that of a silent one.
+	if c.unknown = unknown; !l.tainted(i) || c.before {
+		c.tainted, c.before = nil, false
 	}
 }
 
@@ -263,6 +264,9 @@ func (l *loss) verdicts(z int) []verdict {
 func (l *loss) tainted(i int) bool {
 	c, node := &l.clocks[i], l.lost[i]
 	n := l.s.Nodes[node]
+	if l.p.EvictionTimeout != nil {
+		return false // nobody looks at taints: pods have as long as that, from when it is Unknown
+	}
 	if k := slices.IndexFunc(n.Spec.Taints, saysUnreachable); k >= 0 && cluster.Lost(n.Node) {
 		since := l.taintedSince(&n.Spec.Taints[k])
 		if math.IsInf(since, -1) {

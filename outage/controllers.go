@@ -6,6 +6,7 @@ package outage
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -52,8 +53,9 @@ func foreseen() map[string]string {
 // separately is the version from which on the taint manager is a controller of its own, and no
 // part of the node lifecycle controller; until 1.34 a feature gate could say otherwise.
 const (
-	separately     = 29
-	separatelyGate = "SeparateTaintEvictionController"
+	separately      = 29
+	separatelyFixed = 34
+	separatelyGate  = "SeparateTaintEvictionController"
 )
 
 // partOfNodeLifecycle tells whether a controller manager of this version has no taint manager
@@ -62,13 +64,17 @@ func partOfNodeLifecycle(minor int, gates string) bool {
 	if minor < separately {
 		return true
 	}
-	together := false
+	said := map[string]bool{} // that it is off
 	for gate := range strings.SplitSeq(gates, ",") {
-		if name, value, _ := strings.Cut(strings.TrimSpace(gate), "="); name == separatelyGate {
-			together = strings.EqualFold(value, "false")
-		}
+		name, value, _ := strings.Cut(strings.TrimSpace(gate), "=")
+		// Since 1.31 a gate may be said of one component, which has to be this one then.
+		on, err := strconv.ParseBool(strings.TrimSpace(value))
+		said[strings.TrimPrefix(name, "kube:")] = err == nil && !on
 	}
-	return together
+	if together, is := said[separatelyGate]; is {
+		return together // goes before what is said of all
+	}
+	return minor < separatelyFixed && said["AllBeta"]
 }
 
 // readOff reads --controllers as IsControllerEnabled does (k8s.io/controller-manager/app/helper.go):

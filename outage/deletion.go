@@ -39,8 +39,19 @@ func (l *loss) deletion(p *cluster.Pod, c *clock, phases []phase) deletion {
 		}
 		return l.kept(own, l.halted+": nothing is deleted and nothing is replaced")
 	}
-	if why, off := l.p.off(taintEviction); off && own.seconds != nil {
+	why, unheeded := l.p.off(taintEviction)
+	if unheeded || l.p.EvictionTimeout != nil {
+		if expelled := l.expelled(p); expelled != nil {
+			return *expelled
+		}
+	}
+	switch {
+	case unheeded && own.seconds != nil:
 		return l.kept(own, why+": nothing is deleted because of a taint")
+	case l.p.EvictionTimeout != nil && !old && own.seconds == nil:
+		return deletion{fate: FateStays, why: own.why}
+	case l.p.EvictionTimeout != nil && !old:
+		return l.kept(own, "it is a pod of a DaemonSet, and nobody looks at taints (--enable-taint-manager=false)")
 	}
 	var s, dropped *schedule
 	var by *phase
@@ -63,6 +74,20 @@ func (l *loss) deletion(p *cluster.Pod, c *clock, phases []phase) deletion {
 		return l.inTime(p, &schedule{l.dueAfter(*c.tainted, float64(*own.seconds)), own})
 	}
 	return l.kept(own, c.untainted)
+}
+
+// expelled is for servers on which nobody else looks at taints: a DaemonSet deletes its pods on
+// nodes with a taint of the effect NoExecute that they do not tolerate (nodeShouldRunDaemonPod in
+// pkg/controller/daemon/daemon_controller.go). nil: it does not.
+func (l *loss) expelled(p *cluster.Pod) *deletion {
+	if _, off := l.p.off(daemonSets); off || p.Mirror() || !p.DaemonSet() || !p.Controllers[0].Found || p.Controllers[0].Deleting {
+		return nil
+	}
+	x := l.patienceOf(p, foreignTaints(p.Host))
+	if !x.against {
+		return nil
+	}
+	return &deletion{at: &Moment{}, patience: x.seconds, why: x.why + ", and its DaemonSet deletes it"}
 }
 
 // outwait is for a pod of an old server, which has no taint manager.

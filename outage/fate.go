@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -26,6 +27,7 @@ type judged struct {
 	fate    Fate
 	why     string
 	renewed bool // its controller makes another one while the node is away
+	after   bool // but not before it is gone itself, or has ended
 	place   int  // where that is expected; below 0: nowhere
 	later   int  // where that is expected instead when the nodes are back; below 0: nowhere
 	maybe   bool // whether it is deleted is chance
@@ -60,20 +62,25 @@ func (l *loss) decide(j *judged, jobs map[*cluster.Workload]*tries) {
 		j.fate, j.why = FateLost, fmt.Sprintf("its %s does not exist any more", name)
 	case known && l.unmade(w) != "":
 		j.fate, j.why = FateLost, fmt.Sprintf("%s makes no other one: %s", name, l.unmade(w))
-	case known && w.Desired == 0 && w.Kind != "DaemonSet" && w.Kind != "Job":
-		j.fate, j.why = FateReplaced, fmt.Sprintf("%s wants no pods any more", name)
+	case known && w.Kind != "DaemonSet" && w.Kind != "Job" && w.Desired == 0:
+		j.fate, j.why = FateUnwanted, fmt.Sprintf("%s wants no pods any more", name)
+	case known && w.Kind == "StatefulSet" && condemned(p, w):
+		j.fate, j.why = FateUnwanted, fmt.Sprintf("%s wants %s, and %s no more", name, phrase.Count(int(w.Desired), "pod"), p.Name)
+	case known && managedBy(w) != "" && !w.Attempts.Over:
+		j.fate, j.renewed = FateReplaced, true
+		j.why = fmt.Sprintf("it is up to %s, which looks after %s (spec.managedBy), to make another one", managedBy(w), name)
 	case w.Kind == "Job" && known:
 		l.attempt(j, w, jobs)
 	case w.Kind == "StatefulSet" && known:
 		j.fate, j.why = FateStuck, fmt.Sprintf("%s makes %s anew only when it is gone", name, p.Name)
 		if gone, why := l.removed(j); gone != nil {
-			j.fate, j.renewed, j.why = FateReplaced, true, fmt.Sprintf("%s, and %s makes it anew", why, name)
+			j.fate, j.renewed, j.after, j.why = FateReplaced, true, true, fmt.Sprintf("%s, and %s makes it anew", why, name)
 			j.startsFrom(gone)
 		}
 	case w.Kind == "DaemonSet" && known: // wants a pod on this very node (nodeShouldRunDaemonPod in pkg/controller/daemon)
 		j.fate, j.why = FateStuck, fmt.Sprintf("%s makes another one there when the taint is gone", name)
 		if gone, why := l.removed(j); gone != nil {
-			j.fate, j.why = FateReplaced, why+", and "+j.why
+			j.fate, j.why = FateUnwanted, why+", and "+j.why
 		}
 	case known:
 		j.fate, j.renewed = FateReplaced, true
@@ -96,11 +103,28 @@ func (l *loss) unmade(w *cluster.Workload) string {
 	if w.Deleting && controllerOf(w) != "" {
 		return "it is being deleted itself"
 	}
-	if w.Attempts != nil && w.Attempts.ManagedBy != "" {
-		return "it is managed by " + w.Attempts.ManagedBy + ", not by Kubernetes itself (spec.managedBy)"
+	if managedBy(w) != "" {
+		return ""
 	}
 	why, _ := l.p.off(controllerOf(w))
 	return why
+}
+
+// managedBy is who looks after a Job instead of Kubernetes itself; "": nobody.
+func managedBy(w *cluster.Workload) string {
+	if w.Attempts == nil {
+		return ""
+	}
+	return w.Attempts.ManagedBy
+}
+
+// condemned tells whether a StatefulSet has fewer pods than the ordinal of this one asks for,
+// so that it deletes it, and makes it no more (podInOrdinalRange in
+// pkg/controller/statefulset/stateful_set_utils.go).
+func condemned(p *cluster.Pod, w *cluster.Workload) bool {
+	number := p.Name[strings.LastIndexByte(p.Name, '-')+1:]
+	n, err := strconv.ParseInt(number, 10, 32)
+	return err == nil && w.Desired >= 0 && (n < int64(w.FirstOrdinal) || n >= int64(w.FirstOrdinal)+int64(w.Desired))
 }
 
 // builtIn tells whether the workload is one of those that are read from the cluster.
@@ -143,7 +167,9 @@ func finalizers(p *corev1.Pod) []string {
 func (l *loss) fallWith(j *judged, t *tries) {
 	j.fate, j.why, j.renewed = FateFailsJob, "Job "+j.pod.Controllers[0].Name+" has failed, and deletes its other pods", false
 	if j.pod.DeletionTimestamp == nil {
-		j.when = deletion{at: t.over, patience: j.when.patience}
+		if j.when.at == nil || t.over.At < j.when.at.At {
+			j.when = deletion{at: t.over, patience: j.when.patience}
+		}
 	}
 }
 

@@ -18,8 +18,12 @@ const (
 	// FateRestarts: its node is back before it is deleted; its containers start
 	// again, or have never stopped.
 	FateRestarts Fate = "restarts-in-place"
-	// FateReplaced: it is deleted, and its controller makes another one at once.
+	// FateReplaced: it is deleted, and its controller makes another one while the node is
+	// away: at once, when it is gone, or when its Job has waited.
 	FateReplaced Fate = "replaced"
+	// FateUnwanted: it is deleted, and its controller wants none in its place: it wants
+	// fewer pods than it has, or none on this node while that has its taint.
+	FateUnwanted Fate = "unwanted"
 	// FateStuck: it is deleted, and nothing takes its place while its object is
 	// Terminating: until the node is back, deleted or out of service.
 	FateStuck Fate = "stuck-terminating"
@@ -36,7 +40,7 @@ const (
 
 // Fates are all of them, those that hurt most first.
 func Fates() []Fate {
-	return []Fate{FateLost, FateFailsJob, FateStuck, FateReplaced, FateRestarts, FateStays, FateFinished}
+	return []Fate{FateLost, FateFailsJob, FateStuck, FateReplaced, FateUnwanted, FateRestarts, FateStays, FateFinished}
 }
 
 // Request says what is lost.

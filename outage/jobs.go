@@ -118,8 +118,8 @@ func triesOf(w *cluster.Workload, jobs map[*cluster.Workload]*tries) *tries {
 // removed without that.
 func (l *loss) afterEnd(j *judged, t *tries, a *cluster.Attempts, name string) {
 	what, then := t.afterwards(j, a, name)
-	gone, why := l.removed(j)
-	if gone == nil || vanishes(j.pod) { // it has not ended then
+	gone, why := l.failedAt(j)
+	if gone == nil {
 		j.fate, j.barren, j.ends = FateStuck, what != goesOn, what == fails
 		j.why = fmt.Sprintf("%s makes another one only when it has ended (podReplacementPolicy: Failed)%s", name, then)
 		return
@@ -131,7 +131,7 @@ func (l *loss) afterEnd(j *judged, t *tries, a *cluster.Attempts, name string) {
 	case givesIndexUp:
 		j.fate = FateLost
 	case goesOn:
-		j.fate, j.renewed = FateReplaced, true
+		j.fate, j.renewed, j.after = FateReplaced, true, true
 		j.startsFrom(gone)
 	}
 }

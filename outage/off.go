@@ -40,7 +40,7 @@ func (l *loss) ifOff(list []judged, jobs map[*cluster.Workload]*tries) {
 			l.ended(j, jobs, counts, failed)
 		case corev1.RestartPolicyOnFailure:
 			w := jobOf(j)
-			if w == nil || w.Attempts.Over {
+			if w == nil || w.Attempts.Over || l.unmade(w) != "" || managedBy(w) != "" {
 				continue
 			}
 			n, known := restarts[w]
@@ -69,7 +69,7 @@ func (l *loss) againIfOff(j *judged, job *cluster.Workload, t *tries) float64 {
 	switch {
 	case j.off != FateReplaced:
 		return never
-	case job == nil:
+	case job == nil || t == nil:
 		return l.returns
 	}
 	// As far as the kubelet knows the containers ended when it began again.
@@ -104,7 +104,13 @@ func (l *loss) ended(j *judged, jobs, counts map[*cluster.Workload]*tries, faile
 	case job == nil && !builtIn(w):
 		j.off = FateReplaced
 		j.offWhy += fmt.Sprintf("; it is up to %s %s to make another pod", w.Kind, w.Name)
-	case job != nil && !job.Attempts.Over:
+	case job != nil && job.Attempts.Over:
+	case job != nil && l.unmade(w) != "":
+		j.offWhy += fmt.Sprintf("; Job %s makes no other one: %s", w.Name, l.unmade(w))
+	case job != nil && managedBy(w) != "":
+		j.off = FateReplaced
+		j.offWhy += fmt.Sprintf("; it is up to %s, which looks after Job %s (spec.managedBy), to make another pod", managedBy(w), w.Name)
+	case job != nil:
 		if counts[w] == nil {
 			counts[w] = triesOf(w, jobs).spare()
 		}

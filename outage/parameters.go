@@ -35,7 +35,7 @@ type Parameters struct {
 	MonitorPeriod Setting[time.Duration]
 	// LeaseRenewal is how often a kubelet renews its lease: a quarter of
 	// nodeLeaseDurationSeconds of its configuration, 40 by default
-	// (pkg/kubelet/kubelet.go). No API tells it.
+	// (pkg/kubelet/kubelet.go). ReadLeases takes it from the leases.
 	LeaseRenewal Setting[time.Duration]
 	// NotReady and Unreachable are how long pods that say nothing tolerate the two
 	// taints. They are written into each pod when it is created: pods that exist
@@ -192,6 +192,11 @@ func (p *Parameters) set(name, value, source string, b bounds) error {
 		}
 		p.KeepAttached = Setting[bool]{Value: is, Source: source}
 	case flagControllers:
+		if b == within {
+			if err := checkControllers(value); err != nil {
+				return err
+			}
+		}
 		p.Off = Setting[Off]{Value: readOff(value, p.together), Source: source}
 	case flagEvictionTimeout:
 		if p.minor >= tolerationsOnly {

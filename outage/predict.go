@@ -115,6 +115,7 @@ func (l *loss) fates() []judged {
 	for i := range list {
 		l.settle(&list[i], jobs)
 	}
+	l.replaceLater(list)
 	l.failed(list, jobs)
 	for _, t := range jobs {
 		l.backOff(t)
@@ -195,13 +196,62 @@ func (l *loss) settle(j *judged, jobs map[*cluster.Workload]*tries) {
 		return
 	}
 	l.decide(j, jobs)
+	l.leave(j)
+	if j.renewed && !l.unscheduled {
+		j.place = l.landing.place(l.landing.board.Class(p))
+	}
+}
+
+// leave has a deleted pod stand on its node only as one that is Terminating, which still keeps
+// others away that may not be near it, or not at all if what is made in its place is made later
+// than its object is removed.
+func (l *loss) leave(j *judged) {
+	p, node := j.pod, l.lost[j.clock]
 	c := l.landing.board.Class(p)
-	node := l.lost[j.clock]
-	if p.DeletionTimestamp == nil && l.landing.take(c, node) && !vanishes(p) {
+	first := l.goesFirst(j)
+	switch {
+	case p.DeletionTimestamp != nil && first:
+		l.landing.take(c.Leaving(), node)
+	case p.DeletionTimestamp != nil:
+	case l.landing.take(c, node) && !first:
 		l.landing.put(c.Leaving(), node)
 	}
-	if j.renewed && !l.unscheduled {
-		j.place = l.landing.place(c)
+}
+
+// goesFirst tells whether the object of a deleted pod is gone before another one is made.
+func (l *loss) goesFirst(j *judged) bool {
+	gone, _ := l.removed(j)
+	return gone != nil && (j.after || vanishes(j.pod))
+}
+
+// replaceLater tries again to place what found no place because of pods of which nothing is
+// left some time later.
+func (l *loss) replaceLater(list []judged) {
+	var last *Moment
+	for i := range list {
+		j := &list[i]
+		gone, _ := l.removed(j)
+		if gone == nil || j.fate == FateFinished {
+			continue
+		}
+		if !l.goesFirst(j) {
+			l.landing.take(l.landing.board.Class(j.pod).Leaving(), l.lost[j.clock])
+		}
+		if last == nil || gone.At > last.At {
+			last = gone
+		}
+	}
+	if last == nil || l.unscheduled {
+		return
+	}
+	for i := range list {
+		j := &list[i]
+		if !j.renewed || j.place >= 0 {
+			continue
+		}
+		if j.place = l.landing.place(l.landing.board.Class(j.pod)); j.place >= 0 && (j.starts == nil || last.At > j.starts.At) {
+			j.startsFrom(last)
+		}
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"pgregory.net/rapid"
 
 	"refit.dev/refit/cluster"
@@ -40,16 +43,60 @@ func drawTown(t *rapid.T) (lines, nodes, lost []string) {
 			"claim=RWO", "claim=RWX", "local", "finalizer=example.com/x", "grace=0", "phase=Succeeded", "deleted", "unready", "waits",
 			"limit=1", "limit=0", "failed=1", "after-end", "ignore", "fail-job", "fail-index", "per-index=1", "per-index=0", "max-indexes=0",
 			"restart=Never", "restart=OnFailure", "tolerate=two:20/forever", "tolerate=two:200/none",
-			"replicas=0", "deleting", "managed-by=example.com/x", "also=example.com/x:50", "also=example.com/x:forever", "bound=5",
+			"replicas=0", "replicas=1", "first=1", "apart=w0", "deleting", "managed-by=example.com/x", "also=example.com/x:50", "also=example.com/x:forever", "bound=5",
 		}), 0, 4).Draw(t, "options")
 		lines = append(lines, fmt.Sprintf("%s w%d on=%s %s", kind, i, strings.Join(on, ","), strings.Join(options, " ")))
+	}
+	if rapid.IntRange(0, 5).Draw(t, "old") == 0 {
+		lines = append(lines, "server v1.26.0")
 	}
 	lost = rapid.SliceOfNDistinct(rapid.SampledFrom(nodes), 1, count, rapid.ID[string]).Draw(t, "lost")
 	return lines, nodes, lost
 }
 
-func predict(t *rapid.T, s *cluster.Snapshot, r outage.Request) *outage.Forecast {
+// drawParameters draws which controllers run, and for an old server whether it has a taint manager.
+func drawParameters(t *rapid.T, s *cluster.Snapshot) outage.Parameters {
 	p, _ := outage.ReadParameters(s)
+	set := func(name, value string) {
+		if err := p.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if off := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{
+		"node-lifecycle-controller", "taint-eviction-controller", "pod-garbage-collector-controller", "persistentvolume-attach-detach-controller",
+		"replicaset-controller", "statefulset-controller", "daemonset-controller", "job-controller",
+	}), 0, 2, rapid.ID[string]).Draw(t, "off"); rapid.Bool().Draw(t, "controllers") {
+		set("controllers", strings.Join(append([]string{"*"}, off...), ",-"))
+	}
+	if s.Server == "v1.26.0" && rapid.Bool().Draw(t, "no taint manager") {
+		set("pod-eviction-timeout", "1m")
+	}
+	return p
+}
+
+// drawRequest draws for how long the nodes are away, when they were heard of, and quotas.
+func drawRequest(t *rapid.T, lost []string) outage.Request {
+	r := outage.Request{Nodes: lost, For: time.Duration(rapid.IntRange(0, 900).Draw(t, "for")) * time.Second, Heard: map[string]outage.Renewal{}}
+	for _, name := range lost {
+		if ago := rapid.SampledFrom([]int{-1, 0, 3, 25, 300}).Draw(t, "heard"); ago >= 0 {
+			then := noon.Add(-time.Duration(ago) * time.Second)
+			r.Heard[name] = outage.Renewal{At: then, Earliest: then.Add(-time.Second), Latest: then}
+		}
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "quotas") {
+		name := corev1.ResourceName(rapid.SampledFrom([]string{"pods", "requests.cpu", "limits.memory"}).Draw(t, "of"))
+		used := int64(rapid.IntRange(0, 4).Draw(t, "used"))
+		r.Quotas = append(r.Quotas, corev1.ResourceQuota{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "q"},
+			Status: corev1.ResourceQuotaStatus{
+				Hard: corev1.ResourceList{name: *resource.NewQuantity(3, resource.DecimalSI)}, Used: corev1.ResourceList{name: *resource.NewQuantity(used, resource.DecimalSI)},
+			},
+		})
+	}
+	return r
+}
+
+func predict(t *rapid.T, s *cluster.Snapshot, p outage.Parameters, r outage.Request) *outage.Forecast {
 	f, err := outage.Predict(s, p, r)
 	if err != nil {
 		t.Fatal(err)
@@ -73,8 +120,9 @@ func TestAnyLoss(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		lines, nodes, lost := drawTown(rt)
 		s := build(t, strings.Join(lines, "\n"))
-		r := outage.Request{Nodes: lost, For: time.Duration(rapid.IntRange(0, 900).Draw(rt, "for")) * time.Second}
-		f := predict(rt, s, r)
+		parameters := drawParameters(rt, s)
+		r := drawRequest(rt, lost)
+		f := predict(rt, s, parameters, r)
 
 		bound := map[string]bool{}
 		for _, name := range lost {
@@ -95,6 +143,9 @@ func TestAnyLoss(t *testing.T) {
 			if p.Fate != outage.FateFinished && kept != (p.Deleted == nil) {
 				rt.Fatalf("%s: %s, deleted %v", p.Name, p.Fate, p.Deleted)
 			}
+			if p.Fate == outage.FateRestarts && r.For == 0 || p.IfOff != "" && r.For == 0 {
+				rt.Fatalf("%s: %s, %s if off, although its node is never back", p.Name, p.Fate, p.IfOff)
+			}
 			if p.Replacement != nil && p.Fate != outage.FateReplaced || p.Reason == "" {
 				rt.Fatalf("%s: %s, replacement %v: %q", p.Name, p.Fate, p.Replacement, p.Reason)
 			}
@@ -105,17 +156,16 @@ func TestAnyLoss(t *testing.T) {
 
 		other := build(t, strings.Join(rapid.Permutation(lines).Draw(rt, "shuffled"), "\n"))
 		r.Nodes = rapid.Permutation(lost).Draw(rt, "other order")
-		if a, b := document(rt, f), document(rt, predict(rt, other, r)); a != b {
+		if a, b := document(rt, f), document(rt, predict(rt, other, parameters, r)); a != b {
 			rt.Fatalf("in another order it is\n%s\nnot\n%s", b, a)
 		}
 
-		p, _ := outage.ReadParameters(s)
-		hurts, err := outage.Rank(s, p, r.For)
+		hurts, err := outage.Rank(s, parameters, r.For)
 		if err != nil || len(hurts) != len(nodes) {
 			rt.Fatal(err, len(hurts))
 		}
 		for _, h := range hurts {
-			alone := predict(rt, s, outage.Request{Nodes: []string{h.Node}, For: r.For})
+			alone := predict(rt, s, parameters, outage.Request{Nodes: []string{h.Node}, For: r.For})
 			if a, b := fmt.Sprint(h.Fates), fmt.Sprint(worst(alone)); a != b {
 				rt.Fatalf("%s by itself: %s, ranked with %s", h.Node, b, a)
 			}
@@ -147,7 +197,7 @@ func TestLongerIsWorse(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		lines, _, lost := drawTown(rt)
 		s := build(t, strings.Join(lines, "\n"))
-		p, _ := outage.ReadParameters(s)
+		p := drawParameters(rt, s)
 		if err := p.Set("kube-api-qps", "-1"); err != nil {
 			rt.Fatal(err)
 		}

@@ -47,7 +47,7 @@ func (l *loss) remarks(f *Forecast, list []judged) []string {
 		}
 		say("pods that are deleted %s are not evicted: disruption budgets are not asked%s", because, below(f))
 	}
-	out = append(out, shortOf(l.quotas, list)...)
+	out = append(out, l.shortOf(list)...)
 	if len(f.Workloads) > 0 && l.halted == "" {
 		if first := earliestUnknown(f); first > 0 {
 			say("until a node is Unknown, at %s or so, its pods count as Ready, and Services go on sending to them", clockTime(first))
@@ -92,7 +92,7 @@ func (l *loss) missing() (out []string) {
 		var what string
 		switch name {
 		case nodeLifecycle:
-			what = "silent nodes stay what they are: they are not tainted, their pods count as Ready, and new pods are sent there"
+			what = "silent nodes stay what they are: they are not tainted, their pods count as Ready, and new pods are sent there, too, where they do not start; what is said of replacements is as if none were"
 		case taintEviction:
 			what = "no pod is deleted because of a taint"
 		case podCollector:

@@ -34,8 +34,28 @@ func (l *loss) removed(j *judged) (gone *Moment, why string) {
 	case at.At > l.returns:
 		return at, fmt.Sprintf("%s is back by then, and ends it", p.Host.Name)
 	}
-	unready := l.unreadyFrom(j.clock)
-	if _, off := l.p.off(podCollector); off || unready == nil || !saidOff(p.Host) {
+	return l.collected(j)
+}
+
+// failedAt is when a deleted pod counts as Failed although its node is away, and why; nil: it does
+// not. Whoever removes it because its node is out of service says so first, and also if a
+// finalizer keeps its object (markFailedAndDeletePod in the same file).
+func (l *loss) failedAt(j *judged) (*Moment, string) {
+	switch {
+	case j.when.at == nil || l.halted != "":
+		return nil, ""
+	case j.when.at.At > l.returns:
+		return j.when.at, fmt.Sprintf("%s is back by then, and ends it", j.pod.Host.Name)
+	case vanishes(j.pod) && jobOf(j) == nil: // the Job controller's own finalizer keeps its pods
+		return nil, ""
+	}
+	return l.collected(j)
+}
+
+// collected is when what is left of a deleted pod is collected because its node is out of service.
+func (l *loss) collected(j *judged) (*Moment, string) {
+	at, unready := j.when.at, l.unreadyFrom(j.clock)
+	if _, off := l.p.off(podCollector); off || unready == nil || !saidOff(j.pod.Host) {
 		return nil, ""
 	}
 	period := collects.Seconds()
@@ -43,7 +63,7 @@ func (l *loss) removed(j *judged) (gone *Moment, why string) {
 	if removed.At >= l.returns {
 		return nil, ""
 	}
-	return &removed, fmt.Sprintf("%s is said to be out of service, so it is removed within %s", p.Host.Name, span(collects))
+	return &removed, fmt.Sprintf("%s is said to be out of service, so it is removed within %s", j.pod.Host.Name, span(collects))
 }
 
 // unreadyFrom is from when on a lost node is not Ready; nil: it stays what it is.

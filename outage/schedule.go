@@ -69,12 +69,13 @@ func (l *loss) phases(node int, c *clock) []phase {
 
 // standingTaints are those of the effect NoExecute that a node has already, the oldest first,
 // but for the one of a silent node, which is a matter of its clock. A node that is Ready loses
-// what says that it is not at the next look at all nodes.
+// what says that it is not at the next look at all nodes, if anybody looks.
 func (l *loss) standingTaints(node int) []corev1.Taint {
 	n := l.s.Nodes[node]
 	var taints []corev1.Taint
+	_, unwatched := l.p.off(nodeLifecycle)
 	for _, t := range n.Spec.Taints {
-		if t.Effect == corev1.TaintEffectNoExecute && !(ofHealth(&t) && cluster.Ready(n.Node)) && !(saysUnreachable(t) && cluster.Lost(n.Node)) {
+		if t.Effect == corev1.TaintEffectNoExecute && !(ofHealth(&t) && cluster.Ready(n.Node) && !unwatched) && !(saysUnreachable(t) && cluster.Lost(n.Node)) {
 			taints = append(taints, t)
 		}
 	}

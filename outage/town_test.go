@@ -41,7 +41,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 // (KEY:SECONDS+KEY:forever: other taints that are tolerated), bound (seconds ago), claim (a
 // volume: RWO or RWX), replicas (that are wanted), deleting (the workload), paused, managed-by, local (a volume that is tied to the node), finalizer, grace,
 // phase, deleted (seconds ago), unready, silenced (unready because of its node), pin (the
-// node that it has to be on).
+// node that it has to be on), apart (the app that it must not share a zone with), first (ordinal).
 type town struct {
 	tb      testing.TB
 	objects []runtime.Object
@@ -195,7 +195,11 @@ func (t *town) workload(kind, name string, o map[string]string) {
 			&appsv1.ReplicaSet{ObjectMeta: set, Spec: appsv1.ReplicaSetSpec{Replicas: count, Template: template}})
 	case "statefulset":
 		owned("apps/v1", "StatefulSet", name)
-		t.objects = append(t.objects, &appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Replicas: count, Template: template}})
+		spec := appsv1.StatefulSetSpec{Replicas: count, Template: template}
+		if has(o, "first") {
+			spec.Ordinals = &appsv1.StatefulSetOrdinals{Start: int32(t.number(o["first"]))} //nolint:gosec // a handful
+		}
+		t.objects = append(t.objects, &appsv1.StatefulSet{ObjectMeta: meta, Spec: spec})
 	case "daemonset":
 		owned("apps/v1", "DaemonSet", name)
 		t.objects = append(t.objects, &appsv1.DaemonSet{ObjectMeta: meta, Spec: appsv1.DaemonSetSpec{Template: template}})
@@ -274,6 +278,11 @@ func (t *town) spec(o map[string]string) corev1.PodSpec {
 	}
 	if pin := o["pin"]; pin != "" {
 		spec.NodeSelector = map[string]string{corev1.LabelHostname: pin}
+	}
+	if has(o, "apart") {
+		spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{
+			{TopologyKey: corev1.LabelTopologyZone, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": o["apart"]}}},
+		}}}
 	}
 	if has(o, "claim") || has(o, "local") {
 		spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "x"}}}}

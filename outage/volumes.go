@@ -53,6 +53,9 @@ func (l *loss) release(x *Volume, j *judged, v *corev1.PersistentVolume) {
 		return
 	}
 	gone, _ := l.removed(j)
+	if gone == nil {
+		gone, _ = l.failedAt(j)
+	}
 	switch {
 	case l.stays(x):
 		return
@@ -67,14 +70,22 @@ func (l *loss) release(x *Volume, j *judged, v *corev1.PersistentVolume) {
 	}
 	at, how := gone.plus(0), "nothing has it mounted"
 	switch {
-	case saidOff(p.Host) && l.unreadyFrom(j.clock) != nil:
+	case saidOff(p.Host):
 		how = "its node is said to be out of service"
 	case !mounted(p, v):
 	case l.p.KeepAttached.Value:
 		x.Reason = fmt.Sprintf("stays attached: force detach is disabled (--%s)", flagKeepAttached)
 		return
 	default:
+		unready := l.unreadyFrom(j.clock)
+		if unready == nil {
+			x.Reason = "stays attached, because its node counts as Ready"
+			return
+		}
 		at, how = at.plus(unmountWait.Seconds()), fmt.Sprintf("by force, %s after nobody wants it there any more", span(unmountWait))
+		if unready.At > at.At {
+			at, how = unready.plus(0), "by force, as soon as its node is not Ready"
+		}
 	}
 	if at.At >= l.returns {
 		x.Reason = "stays attached until the node is back"

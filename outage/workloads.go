@@ -113,7 +113,7 @@ func (l *loss) healthyAgain(j *judged) float64 {
 			from = max(from, v.Detached.At)
 		}
 		return from
-	case FateLost, FateFailsJob, FateFinished:
+	case FateLost, FateFailsJob, FateUnwanted, FateFinished:
 	}
 	return never
 }

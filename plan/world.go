@@ -133,7 +133,7 @@ func emptyWorld(s *cluster.Snapshot) *World {
 			zones[n.Labels[zoneLabel]] = zone
 		}
 		w.byName[n.Name] = i
-		w.nodes[i] = node{name: n.Name, zone: zone, controlPlane: controlPlane(n.Node)}
+		w.nodes[i] = node{name: n.Name, zone: zone, controlPlane: cluster.ControlPlane(n.Node)}
 		w.serve(i, n.Node)
 	}
 	w.zones = len(zones)

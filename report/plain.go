@@ -48,6 +48,10 @@ func (n *narrator) lines(e event.Event, p *progress) []string {
 		return []string{printableLine(e.Node) + "  " + printableLine(e.Message) + n.dryRun}
 	case event.NodeFailed:
 		return withHint(printableLine(e.Node)+"  failed: "+printableLine(e.Message), e.Hint)
+	case event.BackingUp:
+		return []string{"saving " + printableLine(e.Message)}
+	case event.BackedUp:
+		return []string{"saved and proven in " + seconds(e.Seconds) + ": " + printableLine(e.Message)}
 	case event.Fetching:
 		return []string{"fetching " + printableLine(e.Message) + " on " + phrase.Count(len(e.Nodes), "machine")}
 	case event.Fetched:

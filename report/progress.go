@@ -64,7 +64,7 @@ func (p *progress) apply(e event.Event) {
 		for _, name := range e.Nodes {
 			p.node(name)
 		}
-	case event.Fetching, event.StageStarted: // fetching comes before the first stage
+	case event.BackingUp, event.Fetching, event.StageStarted: // these two come before the first stage
 		p.upgrade = true
 	case event.Restoring:
 		p.restore = true

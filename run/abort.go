@@ -21,19 +21,55 @@ import (
 // Abort gives a run up: it uncordons the nodes that carry the run's mark (one
 // that somebody else had cordoned before stays cordoned), removes its soft taints, releases the lock if
 // the run still has it, and closes the journal. It returns the nodes that were
-// uncordoned. What was done to machines is not undone.
+// uncordoned. What was done to machines is not undone, and those that the run has made stay.
 func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, err error) {
+	uncordoned, _, err = o.abort(ctx, run, false)
+	return uncordoned, err
+}
+
+// AbortRemoving is Abort, and before that removes the machines that are left over and carry
+// nothing (see Debts): it returns which.
+func (o *Operator) AbortRemoving(ctx context.Context, run string) (uncordoned, removed []string, err error) {
+	return o.abort(ctx, run, true)
+}
+
+func (o *Operator) abort(ctx context.Context, run string, settle bool) (uncordoned, removed []string, err error) {
 	journal, status, _, err := o.Store.open(ctx, run)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
 	if status.Closed() {
-		return nil, badInput("run %s was %s already: there is nothing to abort", run, status.Phase)
+		return nil, nil, badInput("run %s was %s already: there is nothing to abort", run, status.Phase)
 	}
 	if err := o.sameCluster(ctx, status.Spec); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	if settle {
+		debts, err := o.debts(ctx, status)
+		if err == nil {
+			removed, err = o.settle(ctx, journal, status.Spec, debts)
+		}
+		if err != nil {
+			return nil, removed, err
+		}
+	}
+	uncordoned, err = o.giveBack(ctx, run)
+	if err == nil {
+		err = o.releaseLeftover(ctx, run)
+	}
+	if err != nil {
+		return uncordoned, removed, err // the run stays open: abort can be repeated
+	}
+	reason := phrase.Count(len(uncordoned), "node") + " uncordoned"
+	if len(removed) > 0 {
+		reason += ", " + phrase.Count(len(removed), "machine") + " removed"
+	}
+	return uncordoned, removed, journal.Append(Record{Kind: KindAborted, Reason: reason})
+}
+
+// giveBack uncordons what a run has cordoned, and takes its soft taints off.
+func (o *Operator) giveBack(ctx context.Context, run string) (uncordoned []string, err error) {
 	list, err := o.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("list the nodes: %w", err)
@@ -50,7 +86,7 @@ func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, 
 		}
 		changed, err := drain.Uncordon(ctx, o.Client, node.Name, run)
 		if err != nil {
-			return uncordoned, err // the run stays open: abort can be repeated
+			return uncordoned, err
 		}
 		if changed {
 			uncordoned = append(uncordoned, node.Name)
@@ -58,10 +94,7 @@ func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, 
 			drain.Note(ctx, o.Client, o.Clock.Now(), node, reasonUncordoned, fmt.Sprintf("refit run %s was aborted", run))
 		}
 	}
-	if err := o.releaseLeftover(ctx, run); err != nil {
-		return uncordoned, err
-	}
-	return uncordoned, journal.Append(Record{Kind: KindAborted, Reason: phrase.Count(len(uncordoned), "node") + " uncordoned"})
+	return uncordoned, nil
 }
 
 // releaseLeftover releases the lock if a dead process of the run left it behind.

@@ -48,7 +48,7 @@ func (s *Spec) checkAccess(snapshot *cluster.Snapshot) (warnings []string, err e
 	places := map[string]string{}
 	for _, t := range s.Nodes {
 		n := snapshot.Node(t.Name)
-		if n == nil {
+		if n == nil || s.replaced(t.Name) { // nobody logs in there
 			continue
 		}
 		place, err := s.place(machines, n.Node)

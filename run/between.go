@@ -63,6 +63,11 @@ func (e *engine) leave(ctx context.Context, i, current int) string {
 // enter begins a stage.
 func (e *engine) enter(ctx context.Context, i int) string {
 	stage := e.spec.Upgrade.Stages[i]
+	if i == 0 {
+		if why := e.backup(ctx); why != "" {
+			return why
+		}
+	}
 	if e.between(i, StepFetch) != Done {
 		if why := e.fetch(ctx, i); why != "" {
 			return why
@@ -94,7 +99,7 @@ func (e *engine) fetch(ctx context.Context, first int) string {
 	for ; last < len(stages) && stages[last].Version == stages[first].Version; last++ {
 		for _, name := range stages[last].Nodes {
 			node := e.cluster.Seen(name)
-			if e.between(last, StepFetch) == Done || node == nil || slices.Contains(names, name) {
+			if e.between(last, StepFetch) == Done || e.spec.replaces(&stages[last]) || node == nil || slices.Contains(names, name) {
 				continue
 			}
 			names = append(names, name)
@@ -102,14 +107,18 @@ func (e *engine) fetch(ctx context.Context, first int) string {
 			work.Go(func() error { return e.fetchFor(both, node, stage) })
 		}
 	}
-	e.emit(event.Event{Type: event.Fetching, Nodes: names, Message: "what " + stages[first].Version + " needs"})
+	if len(names) > 0 {
+		e.emit(event.Event{Type: event.Fetching, Nodes: names, Message: "what " + stages[first].Version + " needs"})
+	}
 	if err := work.Wait(); err != nil {
 		if ctx.Err() != nil {
 			return stopReason(ctx)
 		}
 		return fmt.Sprintf("what %s needs cannot be fetched ahead: %v; no node of it was cordoned or upgraded, but some may have the repository of that version and its kubeadm already", stages[first], err)
 	}
-	e.emit(event.Event{Type: event.Fetched, Nodes: names, Message: "what " + stages[first].Version + " needs", Seconds: e.clock.Since(begun).Seconds()})
+	if len(names) > 0 {
+		e.emit(event.Event{Type: event.Fetched, Nodes: names, Message: "what " + stages[first].Version + " needs", Seconds: e.clock.Since(begun).Seconds()})
+	}
 	for i := first; i < last; i++ {
 		if e.between(i, StepFetch) == Done {
 			continue

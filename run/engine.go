@@ -32,6 +32,7 @@ type engine struct {
 
 	proof   string // what was found when all nodes were finished
 	served  string // how the Services answered that were asked meanwhile
+	refused string // what to do about it if the run must not begin: it was found before anything was touched
 	entered int    // the number of the stage that was told last, 1 for the first
 
 	stop context.CancelCauseFunc // ends the run in order, with the reason
@@ -77,7 +78,7 @@ func (e *engine) run(ctx context.Context) Outcome {
 	untidy := e.unsteer(ctx, steering)
 	if e.spec.Upgrade != nil && reason == "" && e.left() == 0 {
 		var wrong []string
-		if e.proof, wrong = e.prove(context.WithoutCancel(ctx)); len(wrong) > 0 {
+		if e.proof, wrong = e.prove(ctx); len(wrong) > 0 {
 			reason = "not every node is at " + e.spec.Upgrade.To + ": " + few(wrong)
 		}
 	}
@@ -262,7 +263,7 @@ func (e *engine) tellInterruption(active map[string]bool) {
 // uninterrupted tells whether a step is waited for when the run is to stop.
 func uninterrupted(step Step) bool {
 	switch step {
-	case StepCordon, StepSurge, StepDrain, StepReboot, StepReady, StepUncordon, StepRecover, StepSoak, StepRetreat, StepVerify:
+	case StepCordon, StepSurge, StepDrain, StepReboot, StepReady, StepUncordon, StepRecover, StepSoak, StepRetreat, StepVerify, StepJoin, StepDepart:
 		return false
 	}
 	return true

@@ -42,6 +42,8 @@ type errand struct {
 	Resume  string
 	Unknown UnknownCommand
 	Request Request
+	// Upgrade, if set, is what a new one is instead.
+	Upgrade *UpgradeRequest
 	// At the Nth record that the process writes it kills itself.
 	N    int
 	When moment
@@ -61,6 +63,10 @@ const errandEnv = "REFIT_TEST_ERRAND"
 
 // TestMain makes the test binary a refit process of its own when a test starts it as one.
 func TestMain(m *testing.M) {
+	if text := os.Getenv(simulatorEnv); text != "" {
+		simulate(text)
+		return
+	}
 	text := os.Getenv(errandEnv)
 	if text == "" {
 		os.Exit(m.Run())
@@ -91,7 +97,11 @@ func (e errand) work(o *Operator) (Outcome, error) {
 	if e.Resume != "" {
 		return o.Resume(ctx, e.Resume, e.Unknown)
 	}
-	p, err := o.Prepare(ctx, e.Request)
+	prepare := func() (*Prepared, error) { return o.Prepare(ctx, e.Request) }
+	if e.Upgrade != nil {
+		prepare = func() (*Prepared, error) { return o.PrepareUpgrade(ctx, *e.Upgrade) }
+	}
+	p, err := prepare()
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -23,6 +23,8 @@ func leftCordoned(s *cluster.Snapshot, spec *Spec) []string {
 		}
 		switch {
 		case !target.Unschedulable:
+		case spec.replaced(target.Name):
+			warnings = append(warnings, "node "+target.Name+" is cordoned already: it is replaced by one that is not")
 		case mark.OfDrain():
 			warnings = append(warnings, fmt.Sprintf("node %s is cordoned already, by refit drain: it is maintained and stays cordoned; refit uncordon %s brings it back",
 				target.Name, target.Name))

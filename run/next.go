@@ -71,13 +71,15 @@ func Next(v View, spec *Spec, p Progress) Decision {
 	d := Decision{Slots: spec.MaxUnavailable.Of(len(v.Nodes))}
 	current := spec.current(p.Nodes)
 	out := map[string]bool{}
+	coming := p.coming()
 	for _, n := range v.Nodes {
-		if reason := whyOut(n, spec.Run, p); reason != "" && !spec.staysCordoned(n, p) {
+		if reason := whyOut(n, spec, p); reason != "" && !spec.staysCordoned(n, p) && !coming[n.Name] {
 			d.Out = append(d.Out, NodeReason{n.Name, reason})
 			out[n.Name] = true
 		}
 	}
 	var candidates []*corev1.Node
+	var unprovided, departed []string
 	failures := 0
 	for _, target := range spec.Nodes {
 		status := p.Nodes[target.Name]
@@ -88,6 +90,10 @@ func Next(v View, spec *Spec, p Progress) Decision {
 			continue
 		}
 		node, reason := find(v.Nodes, target)
+		if node == nil && status.Steps[StepDepart] != "" {
+			departed = append(departed, target.Name) // its Node was to go; its machine may be left
+			continue
+		}
 		if node == nil {
 			d.Gone = append(d.Gone, NodeReason{target.Name, reason})
 			continue
@@ -100,6 +106,10 @@ func Next(v View, spec *Spec, p Progress) Decision {
 			d.Waits = append(d.Waits, NodeReason{target.Name, "its kubelet does not answer, so that its drain would not end"})
 			continue
 		}
+		if spec.providing(target.Name, status) {
+			unprovided = append(unprovided, target.Name)
+			continue
+		}
 		candidates = append(candidates, node)
 	}
 	if failures > spec.MaxFailures {
@@ -109,6 +119,7 @@ func Next(v View, spec *Spec, p Progress) Decision {
 		}
 		return d
 	}
+	d.Start = slices.Concat(departed, spec.provided(unprovided, p))
 	switch {
 	case len(candidates) == 0:
 	case spec.atOnce(current):
@@ -137,7 +148,7 @@ func (d *Decision) choose(v View, spec *Spec, p Progress, candidates []*corev1.N
 	for i, n := range v.Nodes {
 		state.Out[i] = out[n.Name]
 		if status := p.Nodes[n.Name]; status != nil {
-			state.Stage[i] = stage(status, p.Active[n.Name])
+			state.Stage[i] = stage(status, p.Active[n.Name] && !spec.providing(n.Name, status))
 			if state.Stage[i] == plan.Uninvolved && status.Visits > 0 {
 				state.Stage[i] = plan.Done // with this hop
 			}
@@ -173,7 +184,7 @@ func (d *Decision) choose(v View, spec *Spec, p Progress, candidates []*corev1.N
 // stage is where a node stands for the planner, if it is not one that may be started.
 func stage(n *NodeStatus, active bool) plan.Stage {
 	switch {
-	case active && n.Steps[StepUncordon] == Done:
+	case active && (n.Steps[StepUncordon] == Done || n.Steps[StepDepart] == Done):
 		return plan.Settling
 	case active:
 		return plan.Leaving
@@ -184,8 +195,8 @@ func stage(n *NodeStatus, active bool) plan.Stage {
 }
 
 // whyOut says why a node counts as unavailable, or "".
-func whyOut(node *corev1.Node, run string, p Progress) string {
-	if p.Active[node.Name] {
+func whyOut(node *corev1.Node, spec *Spec, p Progress) string {
+	if p.Active[node.Name] && !spec.providing(node.Name, p.Nodes[node.Name]) {
 		return "being maintained"
 	}
 	if !cluster.Ready(node) {
@@ -200,7 +211,7 @@ func whyOut(node *corev1.Node, run string, p Progress) string {
 	}
 	mark, marked := cluster.MarkOf(node)
 	switch {
-	case marked && mark.Run == run:
+	case marked && mark.Run == spec.Run:
 		return "cordoned by this run"
 	case mark.Run != "":
 		return "cordoned by " + mark.By()

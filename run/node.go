@@ -110,7 +110,7 @@ func (w *worker) steps(ctx context.Context) error {
 			return err
 		}
 	}
-	if w.status.Steps[StepUncordon] != Done {
+	if w.status.Steps[StepUncordon] != Done && !todo.departs {
 		back := slices.Concat([]act{func(ctx context.Context) error { return w.awaitReady(ctx, todo.ready) }}, todo.proof)
 		if !todo.inPlace {
 			back = append(back, w.uncordon)
@@ -174,13 +174,15 @@ func phaseOf(step Step) event.Phase {
 		return event.PhaseSoaking
 	case StepRetreat:
 		return event.PhaseRetreating
+	case StepCreate, StepJoin:
+		return event.PhasePreparing
 	case StepVerify:
 		return event.PhaseVerifying
 	case StepBeforeNode:
 		return event.PhasePreparing
 	case StepAfterNode:
 		return event.PhaseWorking
-	case StepDrain, StepMachine, StepFetch, StepBeforeStage, StepAfterStage, StepPause:
+	case StepDrain, StepMachine, StepBackup, StepFetch, StepBeforeStage, StepAfterStage, StepPause:
 		return ""
 	}
 	return event.PhaseWorking // on the machine, in an upgrade

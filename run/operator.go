@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -21,10 +22,12 @@ import (
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
+	"refit.dev/refit/etcd"
 	"refit.dev/refit/event"
 	"refit.dev/refit/host"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/plan"
+	"refit.dev/refit/provider"
 )
 
 // Operator begins, resumes and aborts runs.
@@ -35,6 +38,8 @@ type Operator struct {
 	Store  *Store
 	Sink   event.Sink
 	Clock  clock.WithTicker
+	// Etcd proves the backups that are taken before upgrades.
+	Etcd etcd.Worker
 }
 
 // BlockedError says that it would not be safe to begin; nothing was changed.
@@ -111,7 +116,7 @@ func (o *Operator) prepareSpec(ctx, watching context.Context, specFor func(*clus
 	if spec.Upgrade != nil && spec.Upgrade.AllAtOnce { // nothing is drained
 		return p, lockedByOther(ctx, o.Client, o.Clock.Now())
 	}
-	err = p.judge(ctx, snapshot, spec.view(snapshot))
+	err = p.judge(ctx, snapshot, spec.view(spec.withSurge(snapshot)))
 	return p, err
 }
 
@@ -316,8 +321,13 @@ func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 	}
 	// Hooks run where refit does.
 	local := func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }
+	var makes provider.Provider
+	if spec.Upgrade.Replace != nil {
+		makes = o.providerOf(spec)
+	}
 	return upgrading{
-		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.Ask,
+		provider: makes, roster: apiRoster{client: o.Client, clock: o.Clock},
+		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.Ask, recorded: o.recordedVersion, backup: o.backups(spec, machines),
 		dial: func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error) {
 			m, err := machines.Machine(node, spec.Run)
 			if err != nil {
@@ -326,6 +336,11 @@ func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 			return m.Dial(ctx, address)
 		},
 	}, func() { _ = machines.Close() }, nil
+}
+
+// providerOf is who makes and removes the machines of a run.
+func (o *Operator) providerOf(spec *Spec) provider.Provider {
+	return &provider.Exec{Config: spec.Upgrade.Replace.Provider, Dir: filepath.Join(o.Store.Dir(spec.Run), "provider"), Clock: o.Clock}
 }
 
 // Ask asks the API server for something that takes all of it, etcd too. A refusal is an answer.

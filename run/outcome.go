@@ -105,6 +105,10 @@ func (e *engine) sumUp(reason string, untidy error) Outcome {
 	if left := e.status.Count(Waiting) + e.status.Count(Begun); left > 0 || len(failed)+len(timedOut) > 0 {
 		o.Hint = fmt.Sprintf("carry on: refit runs resume %s; give up and uncordon: refit runs abort %s", e.spec.Run, e.spec.Run)
 	}
+	if e.refused != "" && o.Result == event.ResultUnfinished {
+		o.Result = event.ResultBlocked
+		o.Hint = fmt.Sprintf("%s; then refit runs resume %s, or refit runs abort %s and begin anew with --no-backup", e.refused, e.spec.Run, e.spec.Run)
+	}
 	return o
 }
 

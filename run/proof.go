@@ -11,37 +11,46 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/internal/phrase"
 )
 
 // prove looks at every node of an upgrade once more when all are finished: what it
-// finds is what the run says of itself. wrong lists what is not as it is to be.
+// finds is what the run says of itself; the end of ctx ends nothing but its waits. wrong lists what is not as it is to be.
 func (e *engine) prove(ctx context.Context) (proof string, wrong []string) {
 	to := e.spec.Upgrade.To
 	planes := e.spec.Upgrade.controlPlanes()
 	at := 0
 	for _, target := range e.spec.Nodes {
+		name, uid, standing := target.Name, target.UID, e.status.Nodes[target.Name]
+		if m := standing.Machine; m != nil && standing.Standing == Maintained {
+			name, uid = m.Node, types.UID(m.UID) // that is in its place
+		}
 		var node *corev1.Node
-		err := retry(ctx, e.clock, e.spec.Timeouts.Stall.Duration, func(ctx context.Context) (err error) {
-			node, err = e.cluster.Node(ctx, target.Name)
+		err := retry(context.WithoutCancel(ctx), e.clock, e.spec.Timeouts.Stall.Duration, func(ctx context.Context) (err error) {
+			node, err = e.cluster.Node(ctx, name)
 			return err
 		})
 		switch {
 		case err != nil:
-			wrong = append(wrong, fmt.Sprintf("node %s could not be looked at: %v", target.Name, err))
+			wrong = append(wrong, fmt.Sprintf("node %s could not be looked at: %v", name, err))
 			continue
-		case node == nil || node.UID != target.UID:
+		case name != target.Name && (node == nil || node.UID != uid):
+			wrong = append(wrong, fmt.Sprintf("node %s, in the place of %s, is gone", name, target.Name))
+			continue
+		case node == nil || node.UID != uid:
 			continue // the journal tells
 		}
-		if why := e.unproven(node, to, slices.Contains(planes, target.Name)); why != "" {
-			wrong = append(wrong, "node "+target.Name+": "+why)
+		if why := e.unproven(node, to, slices.Contains(planes, name)); why != "" {
+			wrong = append(wrong, "node "+name+": "+why)
 			continue
 		}
 		at++
 	}
-	return fmt.Sprintf("%s looked at: all at %s and Ready%s%s", phrase.Count(at, "node"), to, e.outageText(), e.served), wrong
+	addons, unseen := e.unprovenAddons(ctx)
+	return fmt.Sprintf("%s looked at: all at %s and Ready%s%s%s", phrase.Count(at, "node"), to, unseen, e.outageText(), e.served), append(wrong, addons...)
 }
 
 // unproven says what a node lacks that was upgraded, or "".
@@ -71,7 +80,12 @@ func componentVersion(pod *corev1.Pod) string {
 		!slices.Contains([]string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"}, pod.Labels["component"]) {
 		return ""
 	}
-	image, _, _ := strings.Cut(pod.Spec.Containers[0].Image, "@")
+	return tagOf(pod.Spec.Containers[0].Image)
+}
+
+// tagOf returns the tag of an image, "" if it has none.
+func tagOf(image string) string {
+	image, _, _ = strings.Cut(image, "@")
 	if i := strings.LastIndexByte(image, ':'); i > strings.LastIndexByte(image, '/') {
 		return image[i+1:]
 	}

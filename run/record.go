@@ -66,12 +66,23 @@ const (
 	// StepRetreat takes a node back to where it was before its cordon: its drain stood still.
 	StepRetreat Step = "retreat"
 
+	// StepCreate and those below are of a worker that gives way to a new machine: that is
+	// made, and joins; after the drain the old Node is deleted, and its machine removed.
+	StepCreate  Step = "create-machine"
+	StepJoin    Step = "join"
+	StepDepart  Step = "delete-node"
+	StepDispose Step = "delete-machine"
+	// StepAbandon removes the new machine: the run is given up.
+	StepAbandon Step = "abandon-machine"
+
 	StepMachine    Step = "machine"
 	StepVerify     Step = "verify"
 	StepBeforeNode Step = "before-node" // hooks
 	StepAfterNode  Step = "after-node"
 
-	// StepFetch and those below are of a stage: what it needs is fetched ahead, the hooks, and the pause behind it.
+	// StepBackup and those below are of a stage: etcd is saved before the first one, what it needs is fetched
+	// ahead, the hooks, and the pause behind it.
+	StepBackup      Step = "backup"
 	StepFetch       Step = "fetch"
 	StepBeforeStage Step = "before-stage"
 	StepAfterStage  Step = "after-stage"
@@ -115,6 +126,8 @@ type Record struct {
 	Workloads []Workload `json:"workloads,omitempty"`
 	// BootID is the one that the node had before the reboot that is asked for.
 	BootID string `json:"bootID,omitempty"`
+	// Machine is the new one that comes in the node's place, as far as it is known.
+	Machine *Made `json:"machine,omitempty"`
 	// Evicted is how many pods left the node, with a drain that is done.
 	Evicted int `json:"evicted,omitempty"`
 

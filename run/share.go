@@ -56,3 +56,6 @@ func (s *Share) UnmarshalText(text []byte) (err error) {
 	*s, err = ParseShare(string(text))
 	return err
 }
+
+// ShareOf is a number of nodes, 1 or more.
+func ShareOf(nodes int) Share { return Share{number: max(1, nodes)} }

@@ -6,6 +6,7 @@ package run
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -22,6 +23,8 @@ type Upgrade struct {
 	// workers are worked on at the same time.
 	AllAtOnce bool  `json:"allAtOnce,omitempty"`
 	Hooks     Hooks `json:"hooks,omitzero"`
+	// Backup says where etcd is saved before anything is touched; nil: it is not.
+	Backup *Backup `json:"backup,omitempty"`
 	// Held are the packages of each node that were held when the upgrade was planned, and
 	// are held again.
 	Held map[string][]string `json:"held,omitempty"`
@@ -29,6 +32,8 @@ type Upgrade struct {
 	ImageRepository string `json:"imageRepository,omitempty"`
 	// ExternalEtcd tells that etcd is on machines of its own.
 	ExternalEtcd bool `json:"externalEtcd,omitempty"`
+	// KubeProxy tells that kubeadm brings kube-proxy along.
+	KubeProxy bool `json:"kubeProxy,omitempty"`
 	// IgnorePreflight are the checks of kubeadm that are ignored, Patches the directory with
 	// patches on the machines, Clean has kubeadm's copies of etcd's data removed.
 	IgnorePreflight []string `json:"ignorePreflight,omitempty"`
@@ -36,6 +41,8 @@ type Upgrade struct {
 	Clean           bool     `json:"clean,omitempty"`
 	// Probes are Services that are asked from the machines all through the upgrade.
 	Probes []ServiceProbe `json:"probes,omitempty"`
+	// Replace: workers are not upgraded, but give way to new machines.
+	Replace *Replace `json:"replace,omitempty"`
 }
 
 // Hooks are commands in the shell of the operator's machine. They find REFIT_RUN
@@ -200,6 +207,9 @@ func (s *Spec) validateStages() error {
 	if u.To == "" || len(u.Stages) == 0 {
 		return errors.New("an upgrade has a version and stages")
 	}
+	if u.Backup != nil && !filepath.IsAbs(u.Backup.File) {
+		return fmt.Errorf("the backup of the upgrade goes to %q: want an absolute path", u.Backup.File)
+	}
 	last := map[string]string{}
 	for i, stage := range u.Stages {
 		switch {
@@ -236,5 +246,5 @@ func (s *Spec) validateStages() error {
 			return fmt.Errorf("node %s: no stage of the upgrade brings it to %s", n.Name, u.To)
 		}
 	}
-	return nil
+	return s.validateReplace()
 }

@@ -161,7 +161,7 @@ func (w *worker) othersReturn() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, n := range w.engine.status.Nodes {
-		if n.Standing == Begun && n.Steps[StepDrain] == Done && n.Steps[StepUncordon] != Done {
+		if n.Standing == Begun && n.Steps[StepDrain] == Done && n.Steps[StepUncordon] != Done && n.Machine == nil {
 			return true
 		}
 	}

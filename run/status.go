@@ -41,6 +41,8 @@ type NodeStatus struct {
 	// Workloads and BootID are what the records of the drain and of the reboot remembered.
 	Workloads []Workload `json:"workloads,omitempty"`
 	BootID    string     `json:"bootID,omitempty"`
+	// Machine is the new one that was asked for in the node's place.
+	Machine *Made `json:"machine,omitempty"`
 	// Surges are those of the last surge that was begun.
 	Surges []Surge `json:"surges,omitempty"`
 	// Soaking is since when the node soaks; zero before that.
@@ -82,6 +84,8 @@ type Status struct {
 	Nodes map[string]*NodeStatus `json:"nodes"`
 	// Stages are the steps between stages, by the number of the stage, 1 for the first.
 	Stages map[int]map[Step]State `json:"stages,omitempty"`
+	// Machines are those that the run has made, and those that it has to remove, if it replaces nodes.
+	Machines []MachineEntry `json:"machines,omitempty"`
 	// Process is the last one that took the run up.
 	Process Process `json:"process,omitzero"`
 	// Updated is the time of the last record.
@@ -115,6 +119,7 @@ func statusOf(records []Record) *Status {
 	for _, r := range records {
 		s.add(r)
 	}
+	s.Machines = s.ledger()
 	return s
 }
 
@@ -176,6 +181,9 @@ func (n *NodeStatus) add(r Record) {
 		}
 		if r.Step == StepSurge && r.State == Intent {
 			n.Surges = r.Surges
+		}
+		if r.Machine != nil {
+			n.Machine = r.Machine
 		}
 		if r.Step == StepSoak && r.State == Intent && n.Soaking.IsZero() {
 			n.Soaking = r.Time

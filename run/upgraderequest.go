@@ -5,6 +5,7 @@ package run
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/host/inventory"
 	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/provider"
 )
 
 // UpgradeRequest asks for an upgrade. Its stages name the nodes.
@@ -27,6 +29,8 @@ type UpgradeRequest struct {
 	SurgeSingletons       bool
 	Drain                 Drain
 	Timeouts              Timeouts
+	// BackupDir is the directory for the backup that is taken first, an absolute path; "" takes none.
+	BackupDir string
 	// Probes are Services that are asked all through the upgrade: NAMESPACE/NAME[:PORT].
 	Probes []string
 }
@@ -42,8 +46,31 @@ func (o *Operator) PrepareUpgrade(ctx context.Context, r UpgradeRequest) (*Prepa
 		return nil, err
 	}
 	r.Upgrade.Probes = probes
-	p, err := o.opened(ctx, func(watching context.Context) (*Prepared, error) { return o.prepareSpec(ctx, watching, r.spec) })
+	var machines []provider.Machine
+	if r.Upgrade.Replace != nil {
+		if machines, err = o.replaceable(ctx, r.Upgrade.Replace); err != nil {
+			return nil, err
+		}
+	}
+	p, err := o.opened(ctx, func(watching context.Context) (*Prepared, error) {
+		return o.prepareSpec(ctx, watching, r.specWith(machines))
+	})
 	return p.unblocked(err)
+}
+
+// specWith makes what makes the Spec of the run. machines are what the provider lists, if
+// workers are replaced.
+func (r UpgradeRequest) specWith(machines []provider.Machine) func(*cluster.Snapshot, Identity, time.Time) (*Spec, error) {
+	return func(s *cluster.Snapshot, id Identity, now time.Time) (*Spec, error) {
+		if r.Upgrade.Replace != nil {
+			replace, err := r.Upgrade.replaces(s, machines)
+			if err != nil {
+				return nil, err
+			}
+			r.Upgrade.Replace, r.MaxUnavailable = replace, ShareOf(replace.Surge)
+		}
+		return r.spec(s, id, now)
+	}
 }
 
 // spec makes the Spec of the run.
@@ -54,6 +81,9 @@ func (r UpgradeRequest) spec(s *cluster.Snapshot, id Identity, now time.Time) (*
 		MaxMoves: r.MaxMoves, SurgeSingletons: r.SurgeSingletons, Drain: r.Drain, Timeouts: r.Timeouts,
 	}
 	spec.fill()
+	if r.BackupDir != "" {
+		spec.Upgrade.Backup = &Backup{File: filepath.Join(r.BackupDir, "etcd-"+spec.Run+".db")}
+	}
 	var names, unknown []string
 	for _, stage := range r.Upgrade.Stages {
 		names = append(names, stage.Nodes...)

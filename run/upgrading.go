@@ -12,6 +12,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"refit.dev/refit/provider"
 )
 
 // upgrading is the work of refit upgrade apply.
@@ -21,19 +23,29 @@ type upgrading struct {
 	local Hosts
 	// ask asks the API server for something, for the probe; nil: its outages are not measured.
 	ask func(ctx context.Context) error
+	// recorded asks for the version that kubeadm has noted for the cluster; nil: nobody does.
+	recorded func(ctx context.Context) (string, error)
+	// backup saves etcd to a file by way of one of these nodes' machines, and proves it.
+	backup func(ctx context.Context, file string, controlPlane []*corev1.Node) (taken, error)
 	// dial connects from the machine of a node, for the probes of Services; nil: they are
 	// not asked.
 	dial func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error)
+	// provider makes and removes machines, roster lets them join; both nil unless workers are replaced.
+	provider provider.Provider
+	roster   roster
 }
 
 func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
 	if w.stage == nil {
 		return todo{}, fmt.Errorf("node %s is in no stage of the upgrade", w.target.Name)
 	}
+	if w.spec.replaces(w.stage) {
+		return replacing{worker: w, with: u}.todo(ctx)
+	}
 	hooks := w.spec.Upgrade.Hooks
 	var after []act
 	if hooks.AfterNode != "" {
-		after = append(after, u.hook(w, StepAfterNode, hooks.AfterNode))
+		after = append(after, u.hook(w, StepAfterNode, hooks.AfterNode, w.recheck))
 	}
 	if w.status.Steps[StepUncordon] == Done { // the machine has nothing to do with what is left
 		return todo{after: after, close: func() {}}, nil
@@ -73,7 +85,7 @@ func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
 	}
 	t.close = func() { quiet(); _ = p.Close() }
 	if hooks.BeforeNode != "" {
-		t.serving = append(t.serving, u.hook(w, StepBeforeNode, hooks.BeforeNode))
+		t.serving = append(t.serving, u.hook(w, StepBeforeNode, hooks.BeforeNode, w.recheck))
 	}
 	for _, s := range p.Serving() {
 		t.serving = append(t.serving, u.step(w, p, s, look))
@@ -132,13 +144,13 @@ func (w *worker) unreached(err error) error {
 	}
 }
 
-// hook runs a command of the operator's about a node.
-func (u upgrading) hook(w *worker, step Step, command string) act {
+// hook runs a command of the operator's about a node, which look looks at.
+func (u upgrading) hook(w *worker, step Step, command string, look func(context.Context) (*corev1.Node, error)) act {
 	return func(ctx context.Context) error {
 		if w.status.Steps[step] == Done {
 			return nil
 		}
-		node, err := w.recheck(ctx)
+		node, err := look(ctx)
 		if err != nil {
 			return err
 		}

@@ -28,6 +28,8 @@ type todo struct {
 	// cordoned nor drained for that.
 	empty   []act
 	inPlace bool
+	// departs: the node does not come back, so that it is neither waited for nor uncordoned.
+	departs bool
 	// ready returns what a node lacks that is Ready otherwise, or "".
 	ready func(*corev1.Node) string
 	// proof is done when the node is Ready, before it is uncordoned.

@@ -61,5 +61,8 @@ const (
 	takesKubelet      = 25 * time.Second
 	takesReady        = 15 * time.Second
 	takesUncordon     = time.Second
+	takesCreate       = 90 * time.Second // a cloud's machine from its order to its first boot; a guess
+	takesJoin         = 45 * time.Second // kubeadm join, the images of DaemonSets; a guess
+	takesRemove       = 30 * time.Second
 	takesDrain        = 10 * time.Second // of a control plane, whose pods the planner does not order
 )

@@ -33,6 +33,7 @@ func (d *decision) check() {
 	d.checkVersions()
 	d.checkNodes()
 	d.checkEtcd()
+	d.checkBackup()
 	d.checkServers()
 	d.checkAPIs()
 	d.checkGates()

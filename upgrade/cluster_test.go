@@ -37,6 +37,7 @@ type town struct {
 //	config VERSION [external-etcd] [gate=NAME]          kubeadm's record
 //	host NAME {...}                                     what was found on the machine, as YAML; offers=1.37.2,... is short for packages of them
 //	api RESOURCE GROUP VERSION [REMOVED]                a deprecated API that somebody asks for
+//	backup none | PLACE AGE                             the last that was proven
 //	stored DEFINITION VERSION [served]                  a version of a custom resource
 func parseTown(text string) (*town, error) {
 	t := &town{state: upgrade.State{Cluster: "uid", Hosts: map[string]upgrade.Host{}}, kubelets: map[string]string{}}
@@ -80,6 +81,15 @@ func (t *town) read(words []string, line string) error {
 			}
 		}
 		t.state.Deprecated = append(t.state.Deprecated, api)
+	case "backup":
+		t.state.Backup = &upgrade.Backup{}
+		if words[1] != "none" {
+			old, err := time.ParseDuration(words[2])
+			if err != nil {
+				return err
+			}
+			t.state.Backup = &upgrade.Backup{Place: words[1], Saved: now.Add(-old)}
+		}
 	case "stored":
 		t.state.Stored = append(t.state.Stored, upgrade.StoredVersion{Definition: words[1], Version: words[2], Served: served, Deprecated: served})
 	default:

@@ -58,6 +58,8 @@ const (
 	NodeNotUp        = "node-not-up"
 	EtcdMember       = "etcd-member-not-ready"
 	EtcdSingle       = "etcd-single-member"
+	BackupKnown      = "backup-proven"
+	BackupNone       = "backup-none"
 	EtcdAlarm        = "etcd-alarm"
 	EtcdSize         = "etcd-size"
 	EtcdUnseen       = "etcd-unseen"
@@ -158,7 +160,10 @@ func Codes() []cluster.Code {
 			Do: "Bring it back, or delete the Node object if the machine is gone for good."},
 		{Name: EtcdMember, Severity: cluster.Blocker, Meaning: "A member of etcd is not ready. While another one restarts, the others may be too few.",
 			Do: "Bring the member back first."},
-		{Name: EtcdSingle, Severity: cluster.Warning, Meaning: "There is one member of etcd: if its data is lost, so is the cluster.", Do: "Take a backup of etcd before."},
+		{Name: EtcdSingle, Severity: cluster.Warning, Meaning: "There is one member of etcd: if its data is lost, so is the cluster.", Do: "Have a backup: refit upgrade apply takes one first, unless --no-backup is said."},
+		{Name: BackupKnown, Severity: cluster.Info, Meaning: "A backup of this cluster was proven from this machine before: how old it is, and where it was.", Do: "Look whether it is still there (refit backup verify)."},
+		{Name: BackupNone, Severity: cluster.Warning, Meaning: "No backup of this cluster was proven from this machine, and --no-backup is said; a piece of information only if one is taken first.",
+			Do: "Leave --no-backup out, or prove the backup that you have: refit backup verify."},
 		{Name: EtcdAlarm, Severity: cluster.Blocker, Meaning: "etcd has raised an alarm: NOSPACE, because its database has reached its quota, so that nothing can be written; or CORRUPT, because members differ.",
 			Do: "For NOSPACE: compact, defragment and disarm (https://etcd.io/docs/latest/op-guide/maintenance/); for CORRUPT: replace the member that differs, or restore a backup."},
 		{Name: EtcdSize, Severity: cluster.Warning, Meaning: "The database of etcd has more than 80% of its quota. When it reaches that, nothing can be written any more.",

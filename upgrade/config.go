@@ -5,10 +5,12 @@ package upgrade
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 )
 
@@ -21,20 +23,17 @@ const (
 
 // readConfig reads what kubeadm keeps in the cluster.
 func (o *Observer) readConfig(ctx context.Context, s *State) error {
-	maps := o.Client.CoreV1().ConfigMaps(metav1.NamespaceSystem)
-	found, err := maps.Get(ctx, configMap, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	config, err := ConfigOf(ctx, o.Client)
+	switch {
+	case errors.Is(err, errDamaged):
+		return err
+	case err != nil:
+		return s.unseen(err, "configmaps kube-system/"+configMap, "what kubeadm has brought the cluster to")
+	case config == nil:
 		return nil // not kubeadm's cluster
 	}
-	if err != nil {
-		return s.unseen(err, "configmaps kube-system/"+configMap, "what kubeadm has brought the cluster to")
-	}
-	config, err := parseConfig(found.Data["ClusterConfiguration"])
-	if err != nil {
-		return fmt.Errorf("read ConfigMap kube-system/%s: %w", configMap, err)
-	}
 	s.Config = config
-	kubelets, err := maps.Get(ctx, kubeletMap, metav1.GetOptions{})
+	kubelets, err := o.Client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, kubeletMap, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -51,6 +50,26 @@ func (o *Observer) readConfig(ctx context.Context, s *State) error {
 	return nil
 }
 
+// errDamaged says that what kubeadm keeps cannot be read as what it is.
+var errDamaged = errors.New("its ClusterConfiguration is damaged")
+
+// ConfigOf reads kubeadm's ClusterConfiguration; nil if it keeps none. Errors of the API
+// server are as it gave them.
+func ConfigOf(ctx context.Context, client kubernetes.Interface) (*Config, error) {
+	found, err := client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Get(ctx, configMap, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	config, err := parseConfig(found.Data["ClusterConfiguration"])
+	if err != nil {
+		return nil, fmt.Errorf("read ConfigMap kube-system/%s: %w", configMap, err)
+	}
+	return config, nil
+}
+
 // parseConfig reads a ClusterConfiguration of any version of kubeadm's API.
 func parseConfig(text string) (*Config, error) {
 	var c struct {
@@ -62,7 +81,7 @@ func parseConfig(text string) (*Config, error) {
 		} `json:"etcd"`
 	}
 	if err := yaml.Unmarshal([]byte(text), &c); err != nil {
-		return nil, fmt.Errorf("its ClusterConfiguration is damaged: %w", err)
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return &Config{KubernetesVersion: c.KubernetesVersion, ImageRepository: c.ImageRepository, Endpoint: c.ControlPlaneEndpoint, ExternalEtcd: c.Etcd.External != nil}, nil
 }

@@ -68,6 +68,12 @@ func newDecision(s *State, in Intent) *decision {
 		Workers: in.Workers, MaxUnavailable: in.MaxUnavailable,
 		Hops: []Hop{}, Components: []Component{}, Findings: slices.Clone(s.Unseen),
 	}
+	if in.Strategy != Rolling {
+		d.plan.Strategy = in.Strategy
+	}
+	if in.Strategy == Replace {
+		d.plan.Surge = in.atOnce()
+	}
 	d.plan.Findings = append(d.plan.Findings, s.Snapshot.Unread...)
 	if len(d.now.APIServers) > 0 {
 		d.plan.From = actsAs(slices.MinFunc(d.now.APIServers, func(a, b skew.Instance) int { return actsAs(a).Compare(actsAs(b)) }))

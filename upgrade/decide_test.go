@@ -23,7 +23,8 @@ func quantity(text string) *resource.Quantity { q := resource.MustParse(text); r
 // TestDecide runs the transcripts of testdata/decide. `objects` puts manifests in place for
 // all that follow in the file; `plan to=VERSION` plans for the cluster of its input (see
 // parseTown) and shows the plan: workers=each, unsupported, removed-apis, force, emptydir and
-// unavailable=N are the intent; show=(hops,components,findings) is what is shown, only=(CODE,...)
+// no-backup,
+// unavailable=N and ignore=(CHECK,...) are the intent; show=(hops,backup,components,findings) is what is shown, only=(CODE,...)
 // which findings; server= is what the API server says of itself.
 func TestDecide(t *testing.T) {
 	shown := map[string]bool{}
@@ -70,6 +71,7 @@ func scene(t *testing.T, d *datadriven.TestData, common []runtime.Object) (*upgr
 	d.MaybeScanArgs(t, "server", &s.Snapshot.Server)
 	in := upgrade.Intent{Workers: skew.FewestHops, MaxUnavailable: 1, AllowUnsupported: d.HasArg("unsupported"), AllowRemovedAPIs: d.HasArg("removed-apis"),
 		Force: d.HasArg("force"), DeleteEmptyDirData: d.HasArg("emptydir")}
+	in.IgnorePreflight, in.NoBackup = listArg(d, "ignore"), d.HasArg("no-backup")
 	var to, workers string
 	d.ScanArgs(t, "to", &to)
 	if d.MaybeScanArgs(t, "workers", &workers); workers != "" {
@@ -106,6 +108,9 @@ func drawPlan(d *datadriven.TestData, p *upgrade.Plan) string {
 				drawVisit(&b, v)
 			}
 		}
+	}
+	if slices.Contains(show, "backup") && p.Backup {
+		b.WriteString("a backup is taken first\n")
 	}
 	if slices.Contains(show, "components") {
 		for _, c := range p.Components {

@@ -15,9 +15,7 @@ import (
 
 // makeHops turns the path into visits to nodes.
 func (d *decision) makeHops(path skew.Path) {
-	world := plan.NewWorld(d.Snapshot, plan.Drain{
-		Leaves: func(p *cluster.Pod) bool { return d.intent.drain().Leaves(p, d.Snapshot.Time) },
-	})
+	world := d.world(d.Snapshot)
 	told := map[string]bool{}
 	for _, h := range path.Hops {
 		hop := Hop{To: h.To, ControlPlane: []NodeSteps{}, Workers: []NodeSteps{}}
@@ -46,10 +44,10 @@ func (d *decision) makeHops(path skew.Path) {
 			}
 			visit := d.visit(m.Node, role, h.To, m.MovesKubelet())
 			if m.MovesKubelet() {
-				if n, known := world.Node(m.Node); known {
+				if n, known := world.Node(m.Node); known && d.intent.Strategy != AllAtOnce {
 					visit.Pods = world.Staying(n)
 				}
-				d.drainable(world, []string{m.Node}, told)
+				d.drainable(world, []string{m.Node}, takesInPlace, told)
 			}
 			visit.Start = hop.Seconds
 			hop.Seconds += visit.Seconds
@@ -58,6 +56,11 @@ func (d *decision) makeHops(path skew.Path) {
 		d.workers(world, &hop, workers, told)
 		d.plan.Hops = append(d.plan.Hops, hop)
 	}
+}
+
+// world is a cluster as the planner sees it.
+func (d *decision) world(s *cluster.Snapshot) *plan.World {
+	return plan.NewWorld(s, plan.Drain{Leaves: func(p *cluster.Pod) bool { return d.intent.drain().Leaves(p, s.Time) }})
 }
 
 func notKubelet(c skew.Component) bool { return c != skew.Kubelet }
@@ -112,6 +115,13 @@ func (d *decision) visit(node string, role Role, to skew.Version, kubelet bool) 
 		v.Steps = append(v.Steps, Step{Name: name, Seconds: takes.Seconds()})
 		v.Seconds += takes.Seconds()
 	}
+	if role == Worker && d.intent.Strategy == Replace {
+		add(StepCreate, takesCreate)
+		add(StepJoin, takesJoin)
+		add(StepDrain, takesDrain)
+		add(StepRemove, takesRemove)
+		return v
+	}
 	packages := []string{}
 	if role != ControlPlaneKubelet {
 		packages = append(packages, "kubeadm")
@@ -126,12 +136,15 @@ func (d *decision) visit(node string, role Role, to skew.Version, kubelet bool) 
 		}
 	}
 	if kubelet {
+		inPlace := d.intent.Strategy == AllAtOnce
 		v.StaysCordoned = cordoned
 		packages = append(packages, "kubelet", "kubectl")
-		add(StepDrain, takesDrain)
+		if !inPlace {
+			add(StepDrain, takesDrain)
+		}
 		add(StepKubelet, takesKubelet)
 		add(StepReady, takesReady)
-		if !cordoned {
+		if !cordoned && !inPlace {
 			add(StepUncordon, takesUncordon)
 		}
 	}
@@ -169,7 +182,12 @@ func (d *decision) workers(world *plan.World, hop *Hop, names []string, told map
 	for _, name := range names {
 		visits[name] = d.visit(name, Worker, hop.To, true)
 	}
-	made := d.drainable(world, names, told)
+	work := takesInPlace
+	if d.intent.Strategy == Replace {
+		// The room that the first new machines bring is there before anything is drained.
+		world, work = d.world(d.Snapshot.WithNew(names[:min(len(names), max(1, d.intent.Surge))])), takesCreate+takesJoin+takesRemove
+	}
+	made := d.drainable(world, names, work, told)
 	begin := hop.Seconds
 	for i := range made {
 		n := &made[i]
@@ -187,19 +205,35 @@ func (d *decision) workers(world *plan.World, hop *Hop, names []string, told map
 		hop.Workers = append(hop.Workers, v)
 	}
 	for _, name := range names { // whose node is gone from the snapshot: kept, so that nothing is lost
-		if v, left := visits[name]; left {
+		if v, left := visits[name]; left { // or it does not go by an order
 			v.Start = begin
+			if d.intent.Strategy == AllAtOnce {
+				hop.Seconds = max(hop.Seconds, begin+v.Seconds)
+			}
 			hop.Workers = append(hop.Workers, v)
 		}
 	}
 }
 
+// takesInPlace is the work on an empty node that is upgraded where it is.
+const takesInPlace = takesPackages + takesNodeConfig + takesKubelet + takesReady
+
+// atOnce is how many workers may be at work at once.
+func (in Intent) atOnce() int {
+	if in.Strategy == Replace {
+		return max(1, in.Surge)
+	}
+	return max(1, in.MaxUnavailable)
+}
+
 // drainable lets the planner order nodes, and tells once for each node what keeps it
 // from being emptied.
-func (d *decision) drainable(world *plan.World, names []string, told map[string]bool) []plan.Node {
-	work := takesPackages + takesNodeConfig + takesKubelet + takesReady
+func (d *decision) drainable(world *plan.World, names []string, work time.Duration, told map[string]bool) []plan.Node {
+	if d.intent.Strategy == AllAtOnce {
+		return nil // nothing is drained
+	}
 	known := slices.DeleteFunc(slices.Clone(names), func(name string) bool { _, found := world.Node(name); return !found })
-	made, err := plan.Make(world, &plan.Intent{Nodes: known, MaxUnavailable: max(1, d.intent.MaxUnavailable), MaxMoves: plan.DefaultMaxMoves, Work: work})
+	made, err := plan.Make(world, &plan.Intent{Nodes: known, MaxUnavailable: d.intent.atOnce(), MaxMoves: plan.DefaultMaxMoves, Work: work})
 	if err != nil {
 		return nil // no node is known
 	}

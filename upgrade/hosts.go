@@ -17,7 +17,7 @@ import (
 // checkHosts tells what is known of the machines that are visited, and what is not.
 func (d *decision) checkHosts() {
 	var unseen []string
-	for _, name := range d.moving() {
+	for _, name := range d.workedOn() {
 		h, looked := d.Hosts[name]
 		switch {
 		case !looked:
@@ -39,6 +39,20 @@ func (d *decision) checkHosts() {
 		d.add(HostUnseen, self(), "%s not looked at: %s; their packages, disks, certificates and settings are not known",
 			phrase.Count(len(unseen), "machine")+phrase.Plural(len(unseen), " was", " were"), few(unseen))
 	}
+}
+
+// workedOn lists the nodes on whose machines something is done, sorted: not those that give way
+// to new ones.
+func (d *decision) workedOn() []string {
+	names := d.moving()
+	if d.intent.Strategy != Replace {
+		return names
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		return !slices.ContainsFunc(d.plan.Hops, func(h Hop) bool {
+			return slices.ContainsFunc(h.ControlPlane, func(v NodeSteps) bool { return v.Node == name })
+		})
+	})
 }
 
 // versionsOf are the versions that a node's packages go through.
@@ -226,7 +240,7 @@ func (d *decision) checkMachine(name string, h *Host) {
 	}
 	// The check goes by the installed kubelet and not by its configuration (isCgroupsV1DisabledInKubelet
 	// in k8s.io/system-validators v1.12.1, validators/cgroup_validator_linux.go).
-	if h.CgroupV1 && d.current(name, true) >= cgroupV1Refused && d.runsKubeadm(name) {
+	if h.CgroupV1 && d.current(name, true) >= cgroupV1Refused && d.runsKubeadm(name) && !d.intent.ignores("SystemVerification") {
 		d.add(CgroupV1Preflight, nodeObject(name), "has cgroup v1 and a kubelet from 1.%d on: kubeadm upgrade refuses that before it begins", cgroupV1Refused)
 	}
 	for _, problem := range h.StaticPods {

@@ -40,7 +40,9 @@ type Observer struct {
 	Get func(ctx context.Context, path string) ([]byte, error)
 	// Hosts looks at the machines; nil if nobody may.
 	Hosts Hosts
-	Clock clock.PassiveClock
+	// Strategy is how workers are to move: with Replace nobody has to look at their machines.
+	Strategy Strategy
+	Clock    clock.PassiveClock
 }
 
 // parallelLooks is how many machines are looked at at once.
@@ -96,7 +98,14 @@ func (o *Observer) look(ctx context.Context, s *State, goal skew.Version) error 
 	found := make([]Host, len(s.Snapshot.Nodes))
 	group, looking := errgroup.WithContext(ctx)
 	group.SetLimit(parallelLooks)
+	planes := map[string]bool{}
+	for _, r := range RunningOf(s.Snapshot) {
+		planes[r.Node] = planes[r.Node] || r.Static
+	}
 	for i, n := range s.Snapshot.Nodes {
+		if o.Strategy == Replace && !planes[n.Name] {
+			continue
+		}
 		group.Go(func() error {
 			h, err := o.Hosts.Look(looking, n, minors)
 			found[i] = h
@@ -107,7 +116,9 @@ func (o *Observer) look(ctx context.Context, s *State, goal skew.Version) error 
 		return fmt.Errorf("look at the machines: %w", err)
 	}
 	for i, n := range s.Snapshot.Nodes {
-		s.Hosts[n.Name] = found[i]
+		if o.Strategy != Replace || planes[n.Name] {
+			s.Hosts[n.Name] = found[i]
+		}
 	}
 	return nil
 }

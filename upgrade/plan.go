@@ -4,6 +4,9 @@
 package upgrade
 
 import (
+	"slices"
+	"strings"
+
 	"k8s.io/apimachinery/pkg/types"
 
 	"refit.dev/refit/cluster"
@@ -24,10 +27,39 @@ type Intent struct {
 	AllowRemovedAPIs bool `json:"allowRemovedAPIs,omitempty"`
 	// MaxUnavailable is how many nodes may be out at once while workers move, 1 or more.
 	MaxUnavailable int `json:"maxUnavailable"`
+	// Strategy is how workers move; "" is Rolling. Surge is how many machines more there may be
+	// with Replace.
+	Strategy Strategy `json:"strategy,omitempty"`
+	Surge    int      `json:"surge,omitempty"`
 	// Force and DeleteEmptyDirData are kubectl drain's: what drains allow to be lost.
 	Force              bool `json:"force,omitempty"`
 	DeleteEmptyDirData bool `json:"deleteEmptyDirData,omitempty"`
+	// IgnorePreflight are the checks of kubeadm that will be ignored, "all" for all of them.
+	IgnorePreflight []string `json:"ignorePreflight,omitempty"`
+	// NoBackup: etcd is not saved before anything is touched.
+	NoBackup bool `json:"noBackup,omitempty"`
 }
+
+// ignores tells whether a check of kubeadm is ignored. kubeadm does not mind upper and lower
+// case (k8s.io/kubernetes/cmd/kubeadm/app/apis/kubeadm/validation.ValidateIgnorePreflightErrors).
+func (in Intent) ignores(check string) bool {
+	return slices.ContainsFunc(in.IgnorePreflight, func(name string) bool {
+		return strings.EqualFold(name, check) || strings.EqualFold(name, "all")
+	})
+}
+
+// Strategy is how workers get to a version.
+type Strategy string
+
+// The strategies.
+const (
+	// Rolling drains workers and upgrades them where they are, a few at a time.
+	Rolling Strategy = "rolling"
+	// AllAtOnce upgrades all of them at the same time; no node is drained.
+	AllAtOnce Strategy = "all-at-once"
+	// Replace has new machines come, drains the old ones and removes them.
+	Replace Strategy = "replace"
+)
 
 // drain are the options of the drains.
 func (in Intent) drain() drain.Options {
@@ -46,6 +78,12 @@ type Plan struct {
 	Workers skew.WorkerHops `json:"workerHops"`
 	// MaxUnavailable is how many nodes may be out at once while workers move.
 	MaxUnavailable int `json:"maxUnavailable"`
+	// Strategy is how workers move; "" is Rolling. Surge is how many machines more there may be
+	// with Replace.
+	Strategy Strategy `json:"strategy,omitempty"`
+	Surge    int      `json:"surge,omitempty"`
+	// Backup tells that etcd is saved, and the snapshot proven, before anything is touched.
+	Backup bool `json:"backup,omitempty"`
 	// Hops are in their order; none if the cluster is there already, or if there is no
 	// way, which a finding tells.
 	Hops []Hop `json:"hops"`
@@ -127,6 +165,10 @@ const (
 	StepKubelet  StepName = "kubelet"         // kubelet and kubectl packages, restart
 	StepReady    StepName = "ready"           // Ready at the new version
 	StepUncordon StepName = "uncordon"
+
+	StepCreate StepName = "create-machine" // a new machine is made
+	StepJoin   StepName = "join"           // it joins, and is Ready with the pods of its DaemonSets
+	StepRemove StepName = "remove"         // the old Node is deleted, and its machine removed
 )
 
 // Step is a part of a visit, with how long it is expected to take.

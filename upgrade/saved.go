@@ -73,6 +73,14 @@ func (p *SavedPlan) validate() error {
 	case p.Spec.MaxUnavailable < 1 || p.Spec.MaxUnavailable != p.MaxUnavailable || p.Spec.Workers != p.Workers:
 		return errors.New("maxUnavailable or workerHops are not those of the spec")
 	}
+	switch p.Spec.Strategy {
+	case "", Rolling, AllAtOnce, Replace:
+	default:
+		return fmt.Errorf("unknown strategy %q", p.Spec.Strategy)
+	}
+	if p.Strategy != p.Spec.Strategy && (p.Strategy != "" || p.Spec.Strategy != Rolling) || p.Strategy == Replace && (p.Surge < 1 || p.Surge != p.Spec.Surge) {
+		return errors.New("strategy or surge are not those of the spec")
+	}
 	ground := map[string]types.UID{}
 	for _, g := range p.Ground.Nodes {
 		ground[g.Name] = g.UID

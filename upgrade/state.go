@@ -26,6 +26,8 @@ type State struct {
 	// Hosts are what was found on the machines, by node. A node that is not in it was
 	// not looked at.
 	Hosts map[string]Host
+	// Backup is what is known of proven backups; nil if nobody has looked.
+	Backup *Backup
 	// Unseen says what could not be read, and what is not known because of that.
 	Unseen []cluster.Finding
 }

@@ -32,10 +32,7 @@ type Running struct {
 }
 
 // labelledPlane tells whether a node has the label that kubeadm gives control planes.
-func labelledPlane(n *cluster.Node) bool {
-	_, found := n.Labels["node-role.kubernetes.io/control-plane"]
-	return found
-}
+func labelledPlane(n *cluster.Node) bool { return cluster.ControlPlane(n.Node) }
 
 // RunningOf lists what runs where, by component and node: the control plane and etcd as far
 // as they are pods of kube-system, kubelets, kube-proxies, CoreDNS and container runtimes.

@@ -43,7 +43,7 @@ func nameOf(key string) string {
 
 // A name is the time when the set was begun, so that names are sorted by it, and something random
 // so that no two are the same.
-const timeLayout = "20060102T150405Z"
+const timeLayout = "20060102T150405.000Z"
 
 func newName(now time.Time) string {
 	return now.UTC().Format(timeLayout) + "-" + strings.ToLower(rand.Text()[:6])
@@ -51,5 +51,5 @@ func newName(now time.Time) string {
 
 // isName tells whether a name was made by newName; others reach no store.
 func isName(name string) bool {
-	return regexp.MustCompile(`^\d{8}T\d{6}Z-[a-z2-7]{6}$`).MatchString(name)
+	return regexp.MustCompile(`^\d{8}T\d{6}\.\d{3}Z-[a-z2-7]{6}$`).MatchString(name)
 }

@@ -164,7 +164,7 @@ func TestPruneStopsAnywhere(t *testing.T) {
 func TestLeftovers(t *testing.T) {
 	b := newBench(t)
 	b.take(t)
-	stray := []string{"data/20260101T000000Z-abcdef/snapshot", "data/20260101T000000Z-abcdef/snapshot.1a2b.tmp", "manifests/20260101T000000Z-abcdef.json.1a2b.tmp", "proofs/20260101T000000Z-abcdef.json"}
+	stray := []string{"data/20260101T000000.000Z-abcdef/snapshot", "data/20260101T000000.000Z-abcdef/snapshot.1a2b.tmp", "manifests/20260101T000000.000Z-abcdef.json.1a2b.tmp", "proofs/20260101T000000.000Z-abcdef.json"}
 	for _, s := range stray {
 		must(t, os.MkdirAll(filepath.Dir(filepath.Join(b.dir, s)), 0o700))
 		must(t, os.WriteFile(filepath.Join(b.dir, s), []byte("x"), 0o600))

@@ -18,6 +18,8 @@ import (
 
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/etcd/etcdtest"
+	"refit.dev/refit/etcd/proven"
+	"refit.dev/refit/internal/statedir"
 )
 
 // TestMain lets refit run itself as the process that reads snapshots: here that is the
@@ -31,6 +33,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestBackup(t *testing.T) {
+	t.Setenv(statedir.Env, t.TempDir())
 	dir, withTLS := etcdtest.WithTLS(t)
 	e := etcdtest.Start(t, withTLS)
 	for i := range 20 {
@@ -91,6 +94,28 @@ func TestBackup(t *testing.T) {
 		if _, errw, code := refit(t, "backup", verb, file); code != exitFailed || !strings.Contains(errw, "does not have the SHA-256") {
 			t.Errorf("%s of a damaged file: exit %d, stderr %q", verb, code, errw)
 		}
+	}
+}
+
+// TestProofIsRemembered: what was proven is known to the plans of upgrades.
+func TestProofIsRemembered(t *testing.T) {
+	t.Setenv(statedir.Env, t.TempDir())
+	e := etcdtest.Start(t)
+	if _, err := e.Client.Put(t.Context(), "/registry/namespaces/kube-system", `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"1234"}}`); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "snapshot.db")
+	for _, args := range [][]string{{"save", file, "--endpoints", e.Endpoint}, {"verify", file}} {
+		if _, errw, code := refit(t, append([]string{"backup"}, args...)...); code != exitDone {
+			t.Fatalf("%v: exit %d, stderr %q", args, code, errw)
+		}
+	}
+	store, err := proven.DefaultStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last, err := store.Last("1234"); err != nil || last == nil || last.Place != file || last.Revision != 2 || last.Saved.IsZero() {
+		t.Errorf("what is known of proven backups: %+v, %v", last, err)
 	}
 }
 

@@ -109,7 +109,7 @@ func TestBackupSets(t *testing.T) {
 		{"verify " + store + "/latest --identity " + another, "encrypted to others", exitUsage},
 		{"verify " + store + "/latest --identity " + private, "", exitDone},
 		{"status " + store + "/latest --verify-key " + private, "no public key", exitUsage},
-		{"status " + store + "/20260101T000000Z-aaaaaa", "no such set", exitUsage},
+		{"status " + store + "/20260101T000000.000Z-aaaaaa", "no such set", exitUsage},
 		{"status " + store, "no name of a set", exitUsage},
 		{"list " + store + "/nowhere", "no such file", exitUsage},
 		{"list ftp://x/y", "no kind of store", exitUsage},

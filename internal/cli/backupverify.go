@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/utils/clock"
@@ -70,6 +71,7 @@ func newBackupVerifyCommand(a *app) *cobra.Command {
 					return backupError(cmd.Context(), err)
 				}
 			}
+			a.noteProof(args[0], proof, time.Now())
 			if a.output != "text" {
 				return report.WriteData(a.Out, a.output, proof)
 			}

@@ -12,14 +12,12 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/host"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/report"
 )
-
-// controlPlaneLabel marks the nodes of the control plane, as kubeadm sets it.
-const controlPlaneLabel = "node-role.kubernetes.io/control-plane"
 
 // howToName is what to do where etcd is not found.
 const howToName = "name etcd with --endpoints, --cacert, --cert and --key"
@@ -65,21 +63,10 @@ func (a *app) etcd(ctx context.Context, f *etcdFlags) (*controlPlane, error) {
 		return &controlPlane{Access: found.Access, close: func() {}}, nil
 	}
 	if reached.machine != nil {
-		reached.Access, err = located(ctx, reached.machine, f)
+		reached.Access, err = etcd.LocateAll(ctx, reached.machine, f.patience)
 		return reached, err
 	}
 	return a.etcdOverSSH(ctx, f)
-}
-
-// located finds etcd from a machine, and all of its members.
-func located(ctx context.Context, m host.Machine, f *etcdFlags) (etcd.Access, error) {
-	access, err := etcd.Locate(ctx, m, f.patience)
-	if err != nil {
-		return access, err
-	}
-	others, err := access.Others(ctx)
-	access.Endpoints = append(access.Endpoints, others...)
-	return access, err
 }
 
 // etcdOverSSH finds etcd from the first node of the control plane that lets it.
@@ -92,13 +79,13 @@ func (a *app) etcdOverSSH(ctx context.Context, f *etcdFlags) (*controlPlane, err
 	if err != nil {
 		return nil, hint.Wrap(err, "choose the cluster with --kubeconfig and --context, or %s", howToName)
 	}
-	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: controlPlaneLabel})
+	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{LabelSelector: cluster.ControlPlaneLabel})
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("list the nodes of the control plane, to find etcd: %w", err),
 			"where the API server does not answer, %s, or run refit on a control plane", howToName)
 	}
 	if len(nodes.Items) == 0 {
-		return nil, hint.Wrap(fmt.Errorf("no node has the label %s, so etcd is not found", controlPlaneLabel), howToName)
+		return nil, hint.Wrap(fmt.Errorf("no node has the label %s, so etcd is not found", cluster.ControlPlaneLabel), howToName)
 	}
 	machines, err := a.openMachines(*reach)
 	if err != nil {
@@ -110,7 +97,7 @@ func (a *app) etcdOverSSH(ctx context.Context, f *etcdFlags) (*controlPlane, err
 		m, err := machines.Machine(&nodes.Items[i], "")
 		if err == nil {
 			var access etcd.Access
-			if access, err = located(ctx, m, f); err == nil {
+			if access, err = etcd.LocateAll(ctx, m, f.patience); err == nil {
 				a.say("etcd is reached from node " + report.Printable(nodes.Items[i].Name))
 				return &controlPlane{access, m, nodes.Items[i].Name, closing}, nil
 			}

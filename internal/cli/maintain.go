@@ -244,7 +244,11 @@ func (a *app) operator() (*run.Operator, report.Reporter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &run.Operator{Client: client, Server: config.Host, Store: store, Sink: reporter, Clock: clk}, reporter, nil
+	w, err := worker()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &run.Operator{Client: client, Server: config.Host, Store: store, Sink: reporter, Clock: clk, Etcd: w}, reporter, nil
 }
 
 // outcomeError turns how a run went into an exit code. What there is to say about

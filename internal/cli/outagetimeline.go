@@ -174,6 +174,7 @@ var fateTexts = map[outage.Fate]string{
 	outage.FateFailsJob: "lost, and the Job fails with it",
 	outage.FateStuck:    "deleted, but stuck Terminating, and not replaced",
 	outage.FateReplaced: "deleted and replaced",
+	outage.FateUnwanted: "deleted, and no more wanted",
 	outage.FateRestarts: "not deleted, because the node is back in time",
 	outage.FateStays:    "not deleted, however long it takes",
 	outage.FateFinished: "had ended before",

@@ -17,6 +17,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/event"
 	"refit.dev/refit/host/inventory"
@@ -172,7 +173,7 @@ func (a *app) completeRestore(ctx context.Context, o *run.Operator, named []stri
 	}
 	r.Nodes, r.Known = named, map[string]*corev1.Node{}
 	for i, n := range nodes {
-		_, controlPlane := n.Labels[controlPlaneLabel]
+		controlPlane := cluster.ControlPlane(&nodes[i])
 		switch {
 		case slices.Contains(named, n.Name):
 			r.Known[n.Name] = &nodes[i]
@@ -185,7 +186,7 @@ func (a *app) completeRestore(ctx context.Context, o *run.Operator, named []stri
 		}
 	}
 	if len(r.Nodes) == 0 {
-		return usageError(hint.Wrap(errors.New("no node has the label "+controlPlaneLabel), "name the machines of etcd: --machines cp1,cp2,cp3"))
+		return usageError(hint.Wrap(errors.New("no node has the label "+cluster.ControlPlaneLabel), "name the machines of etcd: --machines cp1,cp2,cp3"))
 	}
 	return nil
 }

@@ -78,11 +78,26 @@ func writeRun(w io.Writer, format string, s *run.Status) error {
 	if _, err := io.WriteString(w, report.Printable(strings.Join(head, "\n"))+"\n\n"); err != nil {
 		return err
 	}
-	return writeTable(w, func(row func(cells ...any)) {
+	err := writeTable(w, func(row func(cells ...any)) {
 		row("NODE", "STANDING", "STEP", "EVICTED", "TOOK", "REASON")
 		for _, name := range inTurn(s.Spec) {
 			n := s.Nodes[name]
 			row(name, standing(s.Spec, n), dash(string(n.Step)), n.Evicted, took(n), n.Reason)
+		}
+	})
+	if err != nil || len(s.Machines) == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	return writeTable(w, func(row func(cells ...any)) {
+		row("MACHINE", "KEY", "NODE", "STANDING", "FOR")
+		for i := range s.Machines {
+			m := &s.Machines[i]
+			what := "in the place of " + m.Node
+			if m.Old {
+				what = "was the machine of " + m.Node
+			}
+			row(dash(m.Machine.ID), dash(m.Machine.Key), dash(m.Machine.Node), m.Stand, what)
 		}
 	})
 }
@@ -108,6 +123,9 @@ func inTurn(s *run.Spec) []string {
 
 // standing is where a node stands, for people.
 func standing(s *run.Spec, n *run.NodeStatus) string {
+	if s.Upgrade != nil && n.Standing == run.Maintained && n.Machine != nil {
+		return "replaced"
+	}
 	if s.Upgrade != nil && n.Standing == run.Maintained {
 		return "upgraded"
 	}

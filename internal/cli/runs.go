@@ -163,23 +163,29 @@ func (a *app) resume(ctx context.Context, args []string, unknown run.UnknownComm
 }
 
 func newRunsAbortCommand(a *app) *cobra.Command {
+	keep := false
 	cmd := &cobra.Command{
 		Use:   "abort [RUN]",
 		Short: "Give a run up and uncordon what it had cordoned",
 		Long: "Uncordon the nodes that the run cordoned - those that somebody else had cordoned before stay\n" +
 			"so -, remove its soft taints, release the lock and close the journal. What was done to the\n" +
-			"machines is not undone. Without a name it is the only run that is not finished.",
+			"machines is not undone. Without a name it is the only run that is not finished.\n\n" +
+			"A run that replaces nodes may have made machines that carry nothing yet, or not have removed\n" +
+			"old ones whose nodes are gone. They are listed, and removed if that is confirmed; what\n" +
+			"carries pods is left, with what to do about it.",
 		Example: "  refit runs abort 20261122-150405-abcd",
 		Args:    usageArgs(cobra.MaximumNArgs(1)), ValidArgsFunction: completeRuns(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.abort(cmd.Context(), args)
+			return a.abort(cmd.Context(), args, keep)
 		},
 	}
+	cmd.Flags().BoolVar(&keep, "keep-machines", false, "remove no machine that the run has made, or was to remove")
+	a.yesFlag(cmd)
 	a.outputFlag(cmd, "text", "json", "yaml")
 	return cmd
 }
 
-func (a *app) abort(ctx context.Context, args []string) error {
+func (a *app) abort(ctx context.Context, args []string, keep bool) error {
 	operator, reporter, err := a.operator()
 	if err != nil {
 		return err
@@ -187,7 +193,7 @@ func (a *app) abort(ctx context.Context, args []string) error {
 	if a.output == "text" { // what a reporter makes of it is about maintenance
 		operator.Sink = event.Discard
 	}
-	err = a.abortWith(ctx, operator, args)
+	err = a.abortWith(ctx, operator, args, keep)
 	err = errors.Join(err, reporter.Close())
 	if err != nil && ctx.Err() != nil { // some nodes may be uncordoned
 		return exitWith(exitUnfinished, hint.Wrap(err, "abort the run again for the rest"))
@@ -195,7 +201,7 @@ func (a *app) abort(ctx context.Context, args []string) error {
 	return runError(err)
 }
 
-func (a *app) abortWith(ctx context.Context, operator *run.Operator, args []string) error {
+func (a *app) abortWith(ctx context.Context, operator *run.Operator, args []string, keep bool) error {
 	id, err := named(args, operator.Store.OnlyUnfinished)
 	if err != nil {
 		return err
@@ -211,16 +217,33 @@ func (a *app) abortWith(ctx context.Context, operator *run.Operator, args []stri
 		}
 		return err
 	}
-	uncordoned, err := operator.Abort(ctx, id)
+	settle, err := a.askAboutDebts(ctx, operator, id, keep)
+	if err != nil {
+		return err
+	}
+	abort := func(ctx context.Context, id string) (uncordoned, removed []string, err error) {
+		uncordoned, err = operator.Abort(ctx, id)
+		return uncordoned, nil, err
+	}
+	if settle {
+		abort = operator.AbortRemoving
+	}
+	uncordoned, removed, err := abort(ctx, id)
 	if a.output == "text" {
 		for _, name := range uncordoned {
 			fmt.Fprintf(a.Out, "node/%s uncordoned\n", report.Printable(name))
+		}
+		for _, name := range removed {
+			fmt.Fprintf(a.Out, "%s removed\n", report.Printable(name))
 		}
 	}
 	if err != nil {
 		return err
 	}
 	message := fmt.Sprintf("run %s is aborted; %s uncordoned", id, phrase.Count(len(uncordoned), "node"))
+	if len(removed) > 0 {
+		message += ", " + phrase.Count(len(removed), "machine") + " removed"
+	}
 	if a.output == "text" {
 		fmt.Fprintln(a.ErrOut, message)
 	}

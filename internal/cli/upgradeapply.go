@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -17,24 +18,22 @@ import (
 
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/statedir"
+	"refit.dev/refit/provider"
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
 	"refit.dev/refit/upgrade"
 )
 
-// The strategies of an upgrade's workers.
-const (
-	strategyRolling   = "rolling"
-	strategyAllAtOnce = "all-at-once"
-)
-
 // applyFlags are those of refit upgrade apply, as given.
 type applyFlags struct {
 	upgradeFlags
-	plan, out, strategy, pauseAfter string
+	plan, out, provider, pauseAfter string
+	backupDir                       string
 	acceptDowntime, dryRun          bool
 	reach                           sshFlags
 	request                         run.UpgradeRequest
+	makes                           *provider.Config // of machines, with --strategy replace
 }
 
 func newUpgradeApplyCommand(a *app) *cobra.Command {
@@ -43,8 +42,9 @@ func newUpgradeApplyCommand(a *app) *cobra.Command {
 		Use:   "apply (--to VERSION | --plan FILE)",
 		Short: "Upgrade the cluster, node by node",
 		Long: "Bring every node to a version of Kubernetes: the control planes one after the other, then the\n" +
-			"workers, never more than --max-unavailable out at once and within the budgets. Package lists,\n" +
-			"packages and images are fetched ahead on all machines. On each node: kubeadm, drain, kubelet and\n" +
+			"workers, never more than --max-unavailable out at once and within the budgets. First of all etcd is\n" +
+			"saved to a file, and it is proven that it can be restored. Package lists, packages and images are\n" +
+			"fetched ahead on all machines. On each node: kubeadm, drain, kubelet and\n" +
 			"kubectl, restart, Ready at the version; then what really runs there is looked at, whatever the\n" +
 			"commands have said, and the node is uncordoned.\n\n" +
 			"Machines are reached over SSH at their InternalIP, as the user's ssh would: by keys, and with host\n" +
@@ -74,19 +74,19 @@ func newUpgradeApplyCommand(a *app) *cobra.Command {
 	f.addApply(cmd.Flags())
 	a.yesFlag(cmd)
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")
-	offer(cmd, "strategy", strategyRolling, strategyAllAtOnce)
+	offer(cmd, "strategy", string(upgrade.Rolling), string(upgrade.AllAtOnce), string(upgrade.Replace))
 	offer(cmd, "pause-after", string(run.AfterControlPlane), string(run.AfterFirstWorker))
 	return cmd
 }
 
 func (f *applyFlags) addApply(flags *pflag.FlagSet) {
-	f.add(flags)
+	f.add(flags, "")
 	r, t := &f.request, &f.request.Timeouts
 	*t = run.DefaultTimeouts()
 	flags.StringVar(&f.plan, "plan", "", "carry out the plan that was saved in this file (- is the standard input)")
 	lookFlag(flags, &f.dryRun)
 	flags.StringVar(&f.out, "out", "", "save the plan to this file (- is the standard output), show it, and change nothing")
-	flags.StringVar(&f.strategy, "strategy", strategyRolling, "how workers are upgraded: rolling, or all-at-once, without drains and all of them at the same time")
+	flags.StringVar(&f.provider, "provider", "", "with --strategy replace: the file with the commands that make, remove and list machines")
 	flags.BoolVar(&f.acceptDowntime, "accept-downtime", false, "with --strategy all-at-once: pods of all workers may be disturbed at the same time")
 	flags.StringVar(&f.pauseAfter, "pause-after", "", "stop after the control-plane, or after the first-worker; refit runs resume goes on")
 	flags.DurationVar(&r.Soak, "soak", 0, "how long to wait after a node is back and its workloads have recovered, before the next")
@@ -99,6 +99,7 @@ func (f *applyFlags) addApply(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&r.Upgrade.IgnorePreflight, "ignore-preflight-errors", nil, "checks of kubeadm that may fail, by name")
 	flags.StringVar(&r.Upgrade.Patches, "patches", "", "the directory on the machines with patches for kubeadm")
 	flags.BoolVar(&r.Upgrade.Clean, "clean", false, "remove the copies of etcd's data that kubeadm leaves")
+	flags.StringVar(&f.backupDir, "backup-dir", "", "the directory for the snapshot of etcd that is saved and proven first (default: backups in the state directory)")
 	f.reach.add(flags)
 	flags.DurationVar(&t.Drain.Duration, "drain-timeout", t.Drain.Duration, "how long the drain of one node may take")
 	flags.DurationVar(&t.Ready.Duration, "ready-timeout", t.Ready.Duration, "how long a node may take to be Ready, and what it runs to be as it is to be")
@@ -107,7 +108,7 @@ func (f *applyFlags) addApply(flags *pflag.FlagSet) {
 }
 
 // inPlan are the flags that a saved plan says.
-var inPlan = [...]string{"to", "worker-hops", "max-unavailable", "force", "delete-emptydir-data", "allow-unsupported", "allow-removed-apis"}
+var inPlan = [...]string{"to", "worker-hops", "max-unavailable", "no-backup", "force", "delete-emptydir-data", "allow-unsupported", "allow-removed-apis"}
 
 // completeApply puts into the request what flags of other types say.
 func (f *applyFlags) completeApply(cmd *cobra.Command) error {
@@ -141,16 +142,8 @@ func (f *applyFlags) completeApply(cmd *cobra.Command) error {
 	default:
 		return fmt.Errorf("--pause-after %q: want %s or %s", f.pauseAfter, run.AfterControlPlane, run.AfterFirstWorker)
 	}
-	switch f.strategy {
-	case strategyRolling:
-	case strategyAllAtOnce:
-		if !f.acceptDowntime {
-			return hint.Wrap(errors.New("--strategy all-at-once disturbs the pods of all workers at the same time, without drains and budgets"),
-				"say --accept-downtime if that is what you want, or leave --strategy out")
-		}
-		f.request.Upgrade.AllAtOnce = true
-	default:
-		return fmt.Errorf("--strategy %q: want %s or %s", f.strategy, strategyRolling, strategyAllAtOnce)
+	if err := f.completeWay(flags); err != nil {
+		return err
 	}
 	for _, name := range []string{"drain-timeout", "ready-timeout", "recover-timeout", "stall-timeout"} {
 		if d, err := flags.GetDuration(name); err == nil && d <= 0 {
@@ -160,12 +153,63 @@ func (f *applyFlags) completeApply(cmd *cobra.Command) error {
 	if f.request.Soak < 0 {
 		return fmt.Errorf("--soak %s: want 0 (none) or more", f.request.Soak)
 	}
+	if err := f.completeBackup(flags.Changed("backup-dir")); err != nil {
+		return err
+	}
 	access, err := f.reach.access()
 	if err != nil {
 		return err
 	}
 	f.request.Access = *access
 	return nil
+}
+
+// completeWay sees to it that all that a strategy needs was said.
+func (f *applyFlags) completeWay(flags *pflag.FlagSet) (err error) {
+	if err := f.completeStrategy(); err != nil { // a saved plan may say another
+		return err
+	}
+	switch f.intent.Strategy {
+	case upgrade.AllAtOnce:
+		if !f.acceptDowntime {
+			return hint.Wrap(errors.New("--strategy all-at-once disturbs the pods of all workers at the same time, without drains and budgets"),
+				"say --accept-downtime if that is what you want, or leave --strategy out")
+		}
+		f.request.Upgrade.AllAtOnce = true
+	case upgrade.Replace:
+		if f.provider == "" {
+			return hint.Wrap(errors.New("--strategy replace needs to know who makes and removes machines"), "name the file with the commands: --provider FILE")
+		}
+		if f.makes, err = provider.LoadConfig(f.provider); err != nil {
+			return fmt.Errorf("--provider: %w", err)
+		}
+		if flags.Changed("max-unavailable") {
+			return hint.Wrap(errors.New("--strategy replace takes no worker out before its new machine is in service, so that --max-unavailable has no say"),
+				"leave it out; --surge is how many machines more there may be")
+		}
+	case upgrade.Rolling:
+	}
+	for _, name := range []string{"provider", "surge"} {
+		if flags.Changed(name) && f.intent.Strategy != upgrade.Replace {
+			return fmt.Errorf("--%s goes with --strategy replace", name)
+		}
+	}
+	return nil
+}
+
+// completeBackup finds the directory for the backup.
+func (f *applyFlags) completeBackup(said bool) (err error) {
+	switch {
+	case said && f.intent.NoBackup:
+		return hint.Wrap(errors.New("--backup-dir and --no-backup exclude each other"), "leave one of them out")
+	case said && f.backupDir == "":
+		return errors.New("--backup-dir names no directory")
+	case said:
+		f.backupDir, err = filepath.Abs(f.backupDir)
+	default:
+		f.backupDir, err = statedir.Path("backups")
+	}
+	return err
 }
 
 func (a *app) upgradeApply(ctx context.Context, f applyFlags) error {
@@ -192,10 +236,17 @@ func (a *app) upgradeApply(ctx context.Context, f applyFlags) error {
 	}
 	r := &f.request
 	r.Upgrade.To = plan.To.String()
+	if !f.intent.NoBackup {
+		r.BackupDir = f.backupDir
+	}
 	r.Upgrade.Stages, r.Upgrade.Held = run.StagesOf(plan, run.Gate(f.pauseAfter))
 	run.NoteHeld(r.Upgrade.Held, state.Hosts)
+	r.Upgrade.KubeProxy = slices.ContainsFunc(plan.Hops, func(h upgrade.Hop) bool { return h.KubeProxy })
 	if state.Config != nil {
 		r.Upgrade.ImageRepository, r.Upgrade.ExternalEtcd = state.Config.ImageRepository, state.Config.ExternalEtcd
+	}
+	if f.makes != nil {
+		r.Upgrade.Replace = &run.Replace{Surge: f.intent.Surge, Provider: *f.makes}
 	}
 	r.Drain = run.Drain{IgnoreDaemonSets: true, Force: f.intent.Force, DeleteEmptyDirData: f.intent.DeleteEmptyDirData}
 	r.MaxUnavailable = f.share
@@ -237,27 +288,46 @@ func (a *app) saveUpgrade(out string, saved upgrade.SavedPlan) error {
 // planToApply makes the plan, or reads the one that was saved.
 func (a *app) planToApply(ctx context.Context, f *applyFlags) (*upgrade.Plan, *upgrade.State, error) {
 	if f.plan == "" {
-		state, err := a.observeUpgrade(ctx, f.intent.Version, &f.request.Access)
+		state, err := a.observeUpgrade(ctx, f.intent.Version, f.intent.Strategy, &f.request.Access)
 		if err != nil {
 			return nil, nil, err
 		}
 		f.intent.MaxUnavailable = f.share.Of(len(state.Snapshot.Nodes))
+		f.intent.IgnorePreflight = f.request.Upgrade.IgnorePreflight
 		return upgrade.Decide(state, f.intent), state, nil
 	}
 	saved, err := readPlanFile(ctx, a.In, f.plan, upgrade.ReadPlan, "refit upgrade plan")
 	if err != nil {
 		return nil, nil, err
 	}
-	state, err := a.observeUpgrade(ctx, saved.To, &f.request.Access)
+	state, err := a.observeUpgrade(ctx, saved.To, saved.Spec.Strategy, &f.request.Access)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := stillHolds(saved, state, f.plan); err != nil {
 		return nil, nil, err
 	}
+	if err := f.sameWay(saved); err != nil {
+		return nil, nil, err
+	}
 	f.intent = saved.Spec
 	f.share, err = run.ParseShare(fmt.Sprint(saved.MaxUnavailable))
 	return &saved.Plan, state, err
+}
+
+// sameWay fails if a saved plan is for another strategy than was asked for.
+func (f *applyFlags) sameWay(saved *upgrade.SavedPlan) error {
+	was := saved.Spec.Strategy
+	if was == "" {
+		was = upgrade.Rolling
+	}
+	if was == f.intent.Strategy && saved.Spec.Surge == f.intent.Surge {
+		return nil
+	}
+	if was == f.intent.Strategy {
+		return usageError(hint.Wrap(fmt.Errorf("--plan %s: it is for --surge %d", f.plan, saved.Spec.Surge), "say the same, or make another plan"))
+	}
+	return usageError(hint.Wrap(fmt.Errorf("--plan %s: it is for --strategy %s", f.plan, was), "say the same, or make another plan"))
 }
 
 // showBeforehand shows a plan to whoever is asked about it.

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/utils/clock"
 
+	"refit.dev/refit/etcd/proven"
 	"refit.dev/refit/host/inventory"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
@@ -27,16 +28,22 @@ import (
 // upgradeFlags say what is wanted of an upgrade.
 type upgradeFlags struct {
 	to, workers, maxUnavailable string
+	strategy                    string
+	surge                       int
 	intent                      upgrade.Intent
 	share                       run.Share
 }
 
-func (f *upgradeFlags) add(flags *pflag.FlagSet) {
+// add adds the flags; also is what else a strategy may be.
+func (f *upgradeFlags) add(flags *pflag.FlagSet, also string) {
 	flags.StringVar(&f.to, "to", "", "the version to go to: v1.37.2, 1.37.2, or 1.37 for the newest patch that every host can install")
 	flags.StringVar(&f.workers, "worker-hops", string(skew.FewestHops), "on a way of several minors, move workers as seldom as the version-skew policy allows (fewest), or at each hop (each)")
 	flags.StringVar(&f.maxUnavailable, "max-unavailable", "10%", "how many nodes of the cluster may be out at once while workers move: a number, or a percentage of all nodes (one at least)")
+	flags.StringVar(&f.strategy, "strategy", string(upgrade.Rolling), "how workers get there: rolling; all-at-once, without drains and all of them at the same time; or replace, by new machines"+also)
+	flags.IntVar(&f.surge, "surge", 1, "with --strategy replace: how many machines more there may be meanwhile")
 	flags.BoolVar(&f.intent.Force, "force", false, "also evict pods that no controller would replace")
 	flags.BoolVar(&f.intent.DeleteEmptyDirData, "delete-emptydir-data", false, "also evict pods with emptyDir volumes, whose data is lost")
+	flags.BoolVar(&f.intent.NoBackup, "no-backup", false, "save no etcd before anything is touched")
 	flags.BoolVar(&f.intent.AllowUnsupported, "allow-unsupported", false, "go to a minor that gets no fixes any more, or to a pre-release")
 	flags.BoolVar(&f.intent.AllowRemovedAPIs, "allow-removed-apis", false, "go on although somebody has asked for APIs that the new version does not have")
 }
@@ -55,6 +62,23 @@ func (f *upgradeFlags) complete() (err error) {
 	if f.share, err = run.ParseShare(f.maxUnavailable); err != nil {
 		return fmt.Errorf("--max-unavailable %w", err)
 	}
+	return f.completeStrategy()
+}
+
+// completeStrategy puts the strategy into the intent.
+func (f *upgradeFlags) completeStrategy() error {
+	switch f.intent.Strategy = upgrade.Strategy(f.strategy); f.intent.Strategy {
+	case upgrade.Rolling, upgrade.AllAtOnce, upgrade.Replace:
+	default:
+		return fmt.Errorf("--strategy %q: want %s, %s or %s", f.strategy, upgrade.Rolling, upgrade.AllAtOnce, upgrade.Replace)
+	}
+	if f.surge < 1 {
+		return fmt.Errorf("--surge %d: want 1 or more", f.surge)
+	}
+	f.intent.Surge = 0
+	if f.intent.Strategy == upgrade.Replace {
+		f.intent.Surge = f.surge
+	}
 	return nil
 }
 
@@ -62,7 +86,7 @@ func newUpgradePlanCommand(a *app) *cobra.Command {
 	var f upgradeFlags
 	var reach sshFlags
 	var out, file string
-	noHosts := false
+	noHosts, all := false, false
 	cmd := &cobra.Command{
 		Use:   "plan (--to VERSION | --plan FILE)",
 		Short: "Show how the cluster gets to a version, and what is in the way",
@@ -81,6 +105,8 @@ func newUpgradePlanCommand(a *app) *cobra.Command {
 			"  # Save the plan; look later whether it still holds\n" +
 			"  refit upgrade plan --to v1.37.2 --out upgrade.yaml\n" +
 			"  refit upgrade plan --plan upgrade.yaml\n\n" +
+			"  # Rolling, all at once, or by new machines? The three side by side\n" +
+			"  refit upgrade plan --to v1.37.2 --strategy all --surge 2\n\n" +
 			"  # What blocks\n" +
 			"  refit upgrade plan --to v1.37.2 -o json | jq -r '.findings[] | select(.severity == \"blocker\") | .message'",
 		Args: usageArgs(cobra.NoArgs),
@@ -98,8 +124,17 @@ func newUpgradePlanCommand(a *app) *cobra.Command {
 				}
 				return a.upgradeCheckPlan(cmd.Context(), file, access)
 			}
+			if f.strategy == allStrategies {
+				if cmd.Flags().Changed("out") {
+					return usageError(errors.New("--strategy all compares, and makes no plan that could be saved: choose one, then --out"))
+				}
+				f.strategy, all = string(upgrade.Rolling), true
+			}
 			if err := f.complete(); err != nil {
 				return usageError(err)
+			}
+			if all {
+				return a.upgradeCompare(cmd.Context(), f, access)
 			}
 			if cmd.Flags().Changed("out") {
 				if err := checkOut(out, upgrade.ReadPlan); err != nil {
@@ -109,39 +144,59 @@ func newUpgradePlanCommand(a *app) *cobra.Command {
 			return a.upgradePlan(cmd.Context(), f, access, out)
 		},
 	}
-	f.add(cmd.Flags())
+	f.add(cmd.Flags(), "; all compares the three")
 	reach.add(cmd.Flags())
 	cmd.Flags().BoolVar(&noHosts, "no-hosts", false, "look at no machine: what only machines can tell is then not known")
 	cmd.Flags().StringVar(&out, "out", "", "save the plan to this file (- is the standard output) and show it")
 	cmd.Flags().StringVar(&file, "plan", "", "look whether the plan that was saved in this file (- is the standard input) still holds")
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")
 	offer(cmd, "worker-hops", string(skew.FewestHops), string(skew.EachHop))
+	offer(cmd, "strategy", string(upgrade.Rolling), string(upgrade.AllAtOnce), string(upgrade.Replace), allStrategies)
 	return cmd
 }
 
 // observeUpgrade reads what an upgrade to a version is decided from; without an access no
-// machine is looked at.
-func (a *app) observeUpgrade(ctx context.Context, goal skew.Version, access *inventory.Access) (*upgrade.State, error) {
+// machine is looked at, and with the strategy replace none of a worker.
+func (a *app) observeUpgrade(ctx context.Context, goal skew.Version, strategy upgrade.Strategy, access *inventory.Access) (*upgrade.State, error) {
 	_, client, err := a.client()
 	if err != nil {
 		return nil, err
 	}
-	o := upgrade.Observer{Client: client, Get: upgrade.GetWith(client), Clock: clock.RealClock{}}
-	if access == nil {
-		return o.Observe(ctx, goal)
+	o := upgrade.Observer{Client: client, Get: upgrade.GetWith(client), Strategy: strategy, Clock: clock.RealClock{}}
+	if access != nil {
+		hosts, closing, err := a.machines(*access)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = closing() }() // they were looked at, and nothing else
+		o.Hosts = hosts
 	}
-	hosts, closing, err := a.machines(*access)
-	if err != nil {
-		return nil, err
-	}
-	o.Hosts = hosts
 	state, err := o.Observe(ctx, goal)
-	_ = closing() // they were looked at, and nothing else
+	if err == nil {
+		a.recallBackup(state)
+	}
 	return state, err
 }
 
+// recallBackup adds what this machine knows of proven backups.
+func (a *app) recallBackup(state *upgrade.State) {
+	store, err := proven.DefaultStore()
+	var last *proven.Record
+	if err == nil {
+		last, err = store.Last(string(state.Cluster))
+	}
+	switch {
+	case err != nil:
+		a.say("warning: " + report.Printable(err.Error()))
+	case last == nil:
+		state.Backup = &upgrade.Backup{}
+	default:
+		state.Backup = &upgrade.Backup{Place: last.Place, Saved: last.Saved}
+	}
+}
+
 func (a *app) upgradePlan(ctx context.Context, f upgradeFlags, access *inventory.Access, out string) error {
-	state, err := a.observeUpgrade(ctx, f.intent.Version, access)
+	state, err := a.observeUpgrade(ctx, f.intent.Version, f.intent.Strategy, access)
 	if err != nil {
 		return err
 	}
@@ -187,7 +242,7 @@ func (a *app) upgradeCheckPlan(ctx context.Context, file string, access *invento
 	if err != nil {
 		return err
 	}
-	state, err := a.observeUpgrade(ctx, saved.To, access)
+	state, err := a.observeUpgrade(ctx, saved.To, saved.Spec.Strategy, access)
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,9 @@ func (v upgradeView) text(p *upgrade.Plan) string {
 	}
 	b.WriteString(v.Fold(headOf(p), "  "))
 	v.components(&b, p)
+	if p.Backup {
+		b.WriteString("\n" + v.Fold("first of all: etcd is saved, and it is proven that the snapshot can be restored", "  "))
+	}
 	for i := range p.Hops {
 		v.hop(&b, p, i)
 	}
@@ -78,8 +81,16 @@ func headOf(p *upgrade.Plan) string {
 			workers[x.Node] = true
 		}
 	}
-	return fmt.Sprintf("upgrade %s to %s in %s: %s, %s, at most %d out at once; about %s", from, p.To, phrase.Count(len(p.Hops), "hop"),
-		phrase.Count(len(control), "control-plane node"), phrase.Count(len(workers), "worker"), p.MaxUnavailable, rounded(p.Seconds))
+	how := fmt.Sprintf("at most %d out at once", p.MaxUnavailable)
+	switch p.Strategy {
+	case upgrade.AllAtOnce:
+		how = "workers all at once, without drains"
+	case upgrade.Replace:
+		how = "workers replaced, with " + phrase.Count(p.Surge, "machine") + " more meanwhile"
+	case upgrade.Rolling:
+	}
+	return fmt.Sprintf("upgrade %s to %s in %s: %s, %s, %s; about %s", from, p.To, phrase.Count(len(p.Hops), "hop"),
+		phrase.Count(len(control), "control-plane node"), phrase.Count(len(workers), "worker"), how, rounded(p.Seconds))
 }
 
 // components is the table of what runs, and what it will be.
@@ -206,6 +217,12 @@ func does(x *upgrade.NodeSteps) string {
 			parts = append(parts, "wait until it is Ready")
 		case upgrade.StepUncordon:
 			parts = append(parts, "uncordon")
+		case upgrade.StepCreate:
+			parts = append(parts, "make a new machine")
+		case upgrade.StepJoin:
+			parts = append(parts, "wait until it has joined and is Ready")
+		case upgrade.StepRemove:
+			parts = append(parts, "delete the node and its machine")
 		}
 	}
 	text := strings.Join(parts, ", ")

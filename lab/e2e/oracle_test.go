@@ -129,11 +129,20 @@ func wantNoMarks(t *testing.T, l *lab.Lab) {
 // kubectl returns what kubectl says.
 func kubectl(t *testing.T, l *lab.Lab, args ...string) string {
 	t.Helper()
+	out, err := tryKubectl(t, l, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// tryKubectl is kubectl for what may fail.
+func tryKubectl(t *testing.T, l *lab.Lab, args ...string) (string, error) {
 	out, err := exec.CommandContext(t.Context(), l.Kubectl(), append([]string{"--kubeconfig", l.Kubeconfig()}, args...)...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("kubectl %s: %v: %s", strings.Join(args, " "), err, out)
+		err = fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, out)
 	}
-	return strings.TrimSpace(string(out))
+	return strings.TrimSpace(string(out)), err
 }
 
 // wantUntouched wants that every node and machine is as it was when the lab was made.

@@ -23,13 +23,15 @@ const refit = "../../bin/refit"
 
 // operator is somebody at a shell who runs refit against a lab.
 type operator struct {
-	lab *lab.Lab
-	env []string
+	lab   *lab.Lab
+	state string // the state directory
+	env   []string
 }
 
 // newOperator has journals of its own.
 func newOperator(t *testing.T, l *lab.Lab) operator {
-	return operator{l, append(os.Environ(), "KUBECONFIG="+l.Kubeconfig(), "REFIT_STATE_DIR="+t.TempDir())}
+	state := t.TempDir()
+	return operator{l, state, append(os.Environ(), "KUBECONFIG="+l.Kubeconfig(), "REFIT_STATE_DIR="+state)}
 }
 
 // reach are the flags of the verbs that log in to the lab's machines.

@@ -6,6 +6,7 @@
 package e2e
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -28,27 +29,30 @@ func TestUpgradeThroughFaults(t *testing.T) {
 	kubectl(t, l, "cordon", "w2") // somebody else, before
 	run := o.start(t, o.apply("--ready-timeout", "2m")...)
 	again := func() { run = o.start(t, "runs", "resume") }
-	chapter := func(name string, f func(t *testing.T)) {
-		if !t.Run(name, f) {
-			t.FailNow() // the rest of the story would mean nothing
-		}
-	}
-
-	chapter("kill -9 in the middle of the installation of a package", func(t *testing.T) {
+	chapter(t, "kill -9 while etcd is saved before anything is touched", func(t *testing.T) {
+		eventually(t, "refit writes a snapshot", func() error {
+			run.alive(t)
+			_, err := os.Stat(o.backups())
+			return err
+		})
+		run.kill()
+		again()
+	})
+	chapter(t, "kill -9 in the middle of the installation of a package", func(t *testing.T) {
 		dpkg := inMachine(t, l, "cp1", "dpkg unpacks kubeadm", stop("dpkg .*--unpack.*/kubeadm_"), run)
 		run.kill()
 		inMachine(t, l, "cp1", "dpkg goes on", resume(dpkg), nil)
 		again()
 	})
 	kubeadm := ""
-	chapter("kill -9 in the middle of kubeadm upgrade apply", func(t *testing.T) {
+	chapter(t, "kill -9 in the middle of kubeadm upgrade apply", func(t *testing.T) {
 		inMachine(t, l, "cp1", "kubeadm changes the API server", "until grep -q kube-apiserver:"+next+
 			" /etc/kubernetes/manifests/kube-apiserver.yaml 2>/dev/null; do sleep 0.05; done", run)
 		kubeadm = inMachine(t, l, "cp1", "kubeadm waits for it", stop("^kubeadm upgrade apply"), run)
 		run.kill()
 		again() // while the only API server is away
 	})
-	chapter("SSH is cut in the middle of kubeadm upgrade apply", func(t *testing.T) {
+	chapter(t, "SSH is cut in the middle of kubeadm upgrade apply", func(t *testing.T) {
 		inMachine(t, l, "cp1", "refit logs in again", "until ss -Htn state established '( sport = :22 )' | grep -q .; do sleep 0.1; done", run)
 		must(t, l.CutSSH(t.Context(), "cp1", lab.Silence))
 		inMachine(t, l, "cp1", "kubeadm goes on", resume(kubeadm), run)
@@ -56,7 +60,7 @@ func TestUpgradeThroughFaults(t *testing.T) {
 		must(t, l.HealSSH(t.Context(), "cp1"))
 		run.alive(t)
 	})
-	chapter("a worker goes down while its kubelet restarts, and does not come back: nothing new starts", func(t *testing.T) {
+	chapter(t, "a worker goes down while its kubelet restarts, and does not come back: nothing new starts", func(t *testing.T) {
 		inMachine(t, l, "w1", "the kubelet restarts", `before=$(pidof kubelet)
 until now=$(systemctl show -P MainPID kubelet) && [ "$now" != "$before" ] && [ "$now" != 0 ]; do sleep 0.05; done`, run)
 		must(t, l.Kill(t.Context(), "w1"))
@@ -68,7 +72,7 @@ until now=$(systemctl show -P MainPID kubelet) && [ "$now" != "$before" ] && [ "
 			t.Errorf("w2 was begun: it has %s", got)
 		}
 	})
-	chapter("the worker is back, and the run is resumed; kill -9 between drain and restart of the kubelet", func(t *testing.T) {
+	chapter(t, "the worker is back, and the run is resumed; kill -9 between drain and restart of the kubelet", func(t *testing.T) {
 		must(t, l.Start(t.Context(), "w1"))
 		again()
 		dpkg := inMachine(t, l, "w2", "dpkg unpacks the kubelet", stop("dpkg .*--unpack.*/kubelet_"), run)
@@ -79,10 +83,11 @@ until now=$(systemctl show -P MainPID kubelet) && [ "$now" != "$before" ] && [ "
 		inMachine(t, l, "w2", "dpkg goes on", resume(dpkg), nil)
 		again()
 	})
-	chapter("resumed once more, it finishes", func(t *testing.T) {
+	chapter(t, "resumed once more, it finishes", func(t *testing.T) {
 		run.wait(t).want(t, 0, "3 of 3 nodes upgraded")
 	})
 	wantUpgraded(t, l, "w2")
+	t.Run("etcd was saved before", o.wantOneBackup)
 	t.Run("kubeadm upgrade apply ran once", func(t *testing.T) {
 		// It makes a copy of etcd's data each time.
 		if got := inMachine(t, l, "cp1", "count kubeadm's copies", "ls -d /etc/kubernetes/tmp/kubeadm-backup-etcd-* | wc -l", nil); got != "1" {

@@ -43,6 +43,12 @@ func TestUpgrade(t *testing.T) {
 		}
 		wantUntouched(t, l, before)
 	})
+	t.Run("etcd cannot be saved first: refused, nothing touched", func(t *testing.T) {
+		before := nodes(t, l)
+		o.run(t, o.apply("--backup-dir", "/proc/none")...).want(t, 3, "there is no proven backup", "nothing was changed", "--no-backup")
+		wantUntouched(t, l, before)
+		o.run(t, "runs", "abort").want(t, 0)
+	})
 	t.Run("one command upgrades the cluster", func(t *testing.T) {
 		through := map[string]*asking{"w1": service(t, l, "w1"), "w2": service(t, l, "w2")}
 		server := api(t, l, false)
@@ -56,6 +62,7 @@ func TestUpgrade(t *testing.T) {
 		}
 	})
 	wantUpgraded(t, l)
+	t.Run("etcd was saved before", o.wantOneBackup)
 	t.Run("the status says that nothing is left", func(t *testing.T) {
 		s := o.run(t, "upgrade", "status", "-o", "json")
 		s.want(t, 0)

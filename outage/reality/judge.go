@@ -252,7 +252,7 @@ func (e *evidence) against(f *outage.Pod) string {
 		case p.gone > 0 && l.holds(p.gone):
 			return "it went although its node was away"
 		}
-	case outage.FateLost:
+	case outage.FateLost, outage.FateUnwanted:
 		if p.owner != "" && made {
 			return "another was made"
 		}

@@ -1,0 +1,100 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/etcd"
+	"refit.dev/refit/etcd/etcdtest"
+	"refit.dev/refit/host"
+)
+
+// here is a control plane whose connections are made from this machine.
+type here struct{ controlPlane }
+
+func (here) Dial(ctx context.Context, address string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+}
+
+func sourceOf(name string, files map[string]string, err error) etcd.Source {
+	return etcd.Source{Name: name, Reach: func() (host.Machine, error) { return here{controlPlane{files: files}}, err }}
+}
+
+func TestTake(t *testing.T) {
+	e := etcdtest.Start(t)
+	put(t, e, "/registry/namespaces/kube-system", stored(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system", UID: "1234"}}))
+	plain := strings.NewReplacer("    - --etcd-cafile=/pki/ca.crt\n", "", "    - --etcd-certfile=/pki/client.crt\n", "", "    - --etcd-keyfile=/pki/client.key\n", "")
+	sources := []etcd.Source{
+		sourceOf("cp-1", nil, errors.New("the machine is away")),
+		sourceOf("cp-2", nil, nil),
+		sourceOf("cp-3", map[string]string{etcd.APIServerManifest: plain.Replace(fmt.Sprintf(manifest, e.Endpoint))}, nil),
+	}
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	file := filepath.Join(dir, "etcd.db")
+	// An earlier process was killed in the middle.
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"etcd.db", ".etcd.db.refit-1", ".other.db.refit-1"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	taker := etcd.Taker{Worker: etcdtest.Worker(t), Clock: clock.RealClock{}, Patience: 5 * time.Second, Cluster: "1234"}
+	taken, err := taker.Take(t.Context(), sources, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if taken.By != "cp-3" || taken.Saved.File != file || taken.Proof.Keys != 1 || taken.Proof.Status.SHA256 != taken.Saved.SHA256 {
+		t.Errorf("%+v", taken)
+	}
+	want(t, dir, ".other.db.refit-1", "etcd.db")
+	if _, err := taker.Worker.Status(t.Context(), file); err != nil {
+		t.Errorf("the file: %v", err)
+	}
+
+	// Of another cluster: it is no backup of this one, and does not look like one.
+	taker.Cluster = "5678"
+	if _, err := taker.Take(t.Context(), sources, file); !errors.Is(err, etcd.ErrUnproven) || !strings.Contains(err.Error(), "of another cluster") {
+		t.Errorf("of another cluster: %v", err)
+	}
+	want(t, dir, ".other.db.refit-1", "etcd.db.unproven")
+
+	_, err = taker.Take(t.Context(), sources[:2], file)
+	if err == nil || !strings.Contains(err.Error(), "cp-1: the machine is away") || !strings.Contains(err.Error(), "cp-2: no API server runs there") {
+		t.Errorf("without a way: %v", err)
+	}
+	if _, err = taker.Take(t.Context(), nil, file); err == nil {
+		t.Error("without a source: no error")
+	}
+}
+
+// want wants these files in a directory, and no others.
+func want(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if strings.Join(got, " ") != strings.Join(names, " ") {
+		t.Errorf("there are %v, want %v", got, names)
+	}
+}

@@ -1,0 +1,239 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package provider
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/internal/hint"
+)
+
+const (
+	// answerLimit is how many bytes of a command's standard output are taken: a list of
+	// 5,000 machines takes a tenth of it. Of the standard error the end is kept.
+	answerLimit = 8 << 20
+	errorTail   = 2 << 10
+	// endGrace is how long a command has to end after it was asked to.
+	endGrace = 3 * time.Second
+	// lockPoll is how often a lock is tried again; the system offers no wait that a context ends.
+	lockPoll = 100 * time.Millisecond
+	// exitTemporary is EX_TEMPFAIL of sysexits.h.
+	exitTemporary = 75
+)
+
+// Exec is the Provider of an operator's commands.
+type Exec struct {
+	Config Config
+	// Dir is a directory for locks, which need not exist: a command holds the one of its machine as
+	// long as it runs, so that one that outlives a killed refit is waited for.
+	Dir   string
+	Clock clock.WithTicker
+}
+
+// question is what a command finds on its standard input, answer what it writes.
+type question struct {
+	Version int    `json:"version"` // of this format
+	Action  string `json:"action"`
+	Run     string `json:"run,omitempty"`
+	// Order is that of a create, Machine the one to delete.
+	Order   *Order   `json:"order,omitempty"`
+	Machine *Machine `json:"machine,omitempty"`
+}
+
+type answer struct {
+	Machine  *Machine   `json:"machine,omitempty"`
+	Machines *[]Machine `json:"machines,omitempty"`
+}
+
+const formatVersion = 1
+
+// List runs the command list.
+func (x *Exec) List(ctx context.Context) ([]Machine, error) {
+	a, err := x.ask(ctx, x.Config.List, "", question{Action: "list"})
+	if err != nil {
+		return nil, fmt.Errorf("list the machines: %w", err)
+	}
+	if a.Machines == nil || a.Machine != nil {
+		return nil, fmt.Errorf("list the machines: %w", &BadAnswerError{errors.New(`want {"machines": [...]}`)})
+	}
+	if err := CheckList(*a.Machines); err != nil {
+		return nil, fmt.Errorf("list the machines: %w", err)
+	}
+	return *a.Machines, nil
+}
+
+// Create runs the command create.
+func (x *Exec) Create(ctx context.Context, o Order) (Machine, error) {
+	if !keyPattern.MatchString(o.Key) {
+		return Machine{}, fmt.Errorf("create a machine: %q is not a key", o.Key)
+	}
+	a, err := x.ask(ctx, x.Config.Create, "key "+o.Key, question{Action: "create", Run: o.Run, Order: &o})
+	switch {
+	case err != nil:
+	case a.Machine == nil || a.Machines != nil:
+		err = &BadAnswerError{errors.New(`want {"machine": {...}}`)}
+	case a.Machine.Key != o.Key:
+		err = &BadAnswerError{fmt.Errorf("a machine with the key %q, and %s was asked for", a.Machine.Key, o.Key)}
+	default:
+		err = a.Machine.Check()
+	}
+	if err != nil {
+		return Machine{}, fmt.Errorf("create the machine %s: %w", o.Key, err)
+	}
+	return *a.Machine, nil
+}
+
+// Delete runs the command delete.
+func (x *Exec) Delete(ctx context.Context, run string, m Machine) error {
+	if err := m.Check(); err != nil {
+		return fmt.Errorf("delete a machine: %w", err)
+	}
+	if _, err := x.ask(ctx, x.Config.Delete, "id "+m.ID, question{Action: "delete", Run: run, Machine: &m}); err != nil {
+		return fmt.Errorf("delete %s: %w", m, err)
+	}
+	return nil
+}
+
+// ask runs a command. about is what no two commands may be about at a time; "" for one that
+// changes nothing.
+func (x *Exec) ask(ctx context.Context, c Command, about string, q question) (a answer, err error) {
+	q.Version = formatVersion
+	input, err := json.Marshal(q)
+	if err != nil {
+		return a, err
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, c.limit(), errTime)
+	defer cancel()
+	cmd := exec.CommandContext(limited, c.Argv[0], c.Argv[1:]...)
+	if about != "" && x.Dir != "" {
+		lock, err := x.lock(limited, about)
+		if err != nil {
+			return a, err
+		}
+		defer lock.Close()
+		cmd.ExtraFiles = []*os.File{lock} // it is locked until the command ends, too
+	}
+	output, tail := &bounded{most: answerLimit}, &bounded{most: errorTail, last: true}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), output, tail
+	cmd.Env = append(os.Environ(), "REFIT_ACTION="+q.Action, "REFIT_RUN="+q.Run)
+	// A Ctrl-C at refit's terminal does not reach it: refit decides what ends when.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = endGrace
+	err = cmd.Run()
+	if err != nil && limited.Err() != nil {
+		if cmd.Process != nil {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // children of it may have ignored the request
+		}
+		if ctx.Err() != nil {
+			return a, context.Cause(ctx)
+		}
+		return a, hint.Wrap(fmt.Errorf("%s did not end within %s and was stopped%s", c.Argv[0], c.limit(), said(tail, q)),
+			"see what it waits for, or give it longer: timeout in the provider's file")
+	}
+	if errors.Is(err, exec.ErrWaitDelay) { // it has ended; what it left in the background has not
+		err = nil
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		err = fmt.Errorf("%s ended with %s%s", c.Argv[0], exit.ProcessState, said(tail, q))
+		if exit.ExitCode() == exitTemporary {
+			err = &TemporaryError{err}
+		}
+		return a, err
+	}
+	if err != nil {
+		return a, fmt.Errorf("run %s: %w", c.Argv[0], err)
+	}
+	if output.cut {
+		return a, &BadAnswerError{fmt.Errorf("it is longer than %d MiB", answerLimit>>20)}
+	}
+	if q.Action == "delete" {
+		return a, nil // what it says is of no use: a list will tell
+	}
+	err = decode(output.data, &a)
+	return a, err
+}
+
+var errTime = errors.New("its time was over")
+
+// decode reads the one JSON object of an answer, strictly.
+func decode(data []byte, into *answer) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return &BadAnswerError{fmt.Errorf("not the JSON that was asked for: %w", err)}
+	}
+	if d.More() {
+		return &BadAnswerError{errors.New("something follows the JSON")}
+	}
+	return nil
+}
+
+// said is the end of what a command wrote to its standard error, without secrets.
+func said(tail *bounded, q question) string {
+	text := strings.TrimSpace(string(tail.data))
+	if q.Order != nil && q.Order.Join != nil && q.Order.Join.Token != "" {
+		token := q.Order.Join.Token
+		_, secret, _ := strings.Cut(token, ".")
+		text = strings.NewReplacer(token, "[token]", secret, "[token]").Replace(text)
+	}
+	if text == "" {
+		return ""
+	}
+	return ": " + strings.Join(strings.Fields(text), " ")
+}
+
+// lock takes the lock on what a command is about, and waits for one that has it.
+func (x *Exec) lock(ctx context.Context, about string) (*os.File, error) {
+	if err := os.MkdirAll(x.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make room for locks: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(x.Dir, fileName(about)), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", about, err)
+	}
+	tick := x.Clock.NewTicker(lockPoll)
+	defer tick.Stop()
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return f, nil
+		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", about, err), f.Close())
+		}
+		select {
+		case <-tick.C():
+		case <-ctx.Done():
+			if cause := context.Cause(ctx); !errors.Is(cause, errTime) {
+				return nil, errors.Join(cause, f.Close())
+			}
+			return nil, errors.Join(hint.Wrap(fmt.Errorf("a command about the same machine (%s), begun earlier, still runs", about),
+				"see what it waits for; it is one of the provider's commands, without a refit above it"), f.Close())
+		}
+	}
+}
+
+// fileName makes one of any text.
+func fileName(about string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '_'
+	}, about) + "-" + digest(about) + ".lock"
+}

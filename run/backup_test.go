@@ -1,0 +1,124 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"refit.dev/refit/cluster"
+	"refit.dev/refit/event"
+	"refit.dev/refit/internal/hint"
+)
+
+// backupTrial is an upgrade of a, the control plane, and b, with a backup before; fail says
+// what comes of taking it.
+func backupTrial(t *testing.T, fail func() error) (*trial, *fakeFleet, func(*fakeFleet) upgrading) {
+	t.Helper()
+	c := newFakeCluster(t, "a", "b")
+	c.nodes["a"].Labels = map[string]string{cluster.ControlPlaneLabel: ""}
+	spec := upgradeSpec("a", "b")
+	spec.Upgrade.Backup = &Backup{File: "/backups/etcd.db"}
+	tr, f := upgradeTrial(t, c, spec)
+	u := func(f *fakeFleet) upgrading {
+		u := tr.upgrading(f)
+		u.backup = func(_ context.Context, file string, nodes []*corev1.Node) (taken, error) {
+			c.change(func() {
+				for _, n := range nodes {
+					c.did("backup %s %s", n.Name, file)
+				}
+			})
+			return taken{revision: 7, bytes: 3 << 20, keys: 5, by: "node a"}, fail()
+		}
+		return u
+	}
+	tr.work = u(f)
+	return tr, f, u
+}
+
+// times counts the backups in what was done, and fails if anything came before one.
+func times(t *testing.T, log []string) int {
+	t.Helper()
+	n := 0
+	for i, l := range log {
+		if l != "backup a /backups/etcd.db" {
+			continue
+		}
+		n++
+		if slices.ContainsFunc(log[:i], func(l string) bool { return !strings.HasPrefix(l, "backup") }) {
+			t.Errorf("something was done before the backup: %v", log)
+		}
+	}
+	return n
+}
+
+func TestBackupBeforeUpgrade(t *testing.T) {
+	tr, f, _ := backupTrial(t, func() error { return nil })
+	if o := tr.run(deadline(t)); o.Result != event.ResultDone {
+		t.Fatalf("%+v", o)
+	}
+	f.atVersion(t, "a", "b")
+	if n := times(t, tr.cluster.log()); n != 1 {
+		t.Errorf("%d backups", n)
+	}
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if !slices.ContainsFunc(tr.events, func(e event.Event) bool {
+		return e.Type == event.BackedUp && contains(e.Message, "/backups/etcd.db by way of node a: 3 MiB, revision 7, 5 keys")
+	}) {
+		t.Error("it was not told")
+	}
+}
+
+// Without a proven backup nothing is touched, and who resumes takes one.
+func TestNoBackupNoUpgrade(t *testing.T) {
+	broken := hint.Wrap(errors.New("no room"), "make some")
+	tr, f, u := backupTrial(t, func() error { return broken })
+	o := tr.run(deadline(t))
+	if o.Result != event.ResultBlocked || !contains(o.Reason, "no proven backup: no room") ||
+		!contains(o.Hint, "make some; then refit runs resume") || !contains(o.Hint, "--no-backup") {
+		t.Errorf("%+v", o)
+	}
+	for _, l := range tr.cluster.log() {
+		if !strings.HasPrefix(l, "backup") {
+			t.Errorf("%s was done", l)
+		}
+	}
+	broken = nil
+	e := tr.next(t, UnknownStop)
+	e.work = u(f)
+	if o := e.run(deadline(t)); o.Result != event.ResultDone {
+		t.Fatalf("resumed: %+v", o)
+	}
+	f.atVersion(t, "a", "b")
+	if n := times(t, tr.cluster.log()); n != 2 {
+		t.Errorf("%d backups", n)
+	}
+}
+
+// A process that is killed at any record about the backup is followed by one that has it.
+func TestBackupThroughKills(t *testing.T) {
+	for n, want := range []int{1, 2, 1, 1} { // records; a backup whose end is not on disk is taken again
+		tr, f, u := backupTrial(t, func() error { return nil })
+		tr.log.fail = killAt(n)
+		if o := tr.run(deadline(t)); o.Result == event.ResultDone {
+			t.Fatalf("after %d records: %+v", n, o)
+		}
+		tr.log.fail = nil
+		e := tr.next(t, UnknownStop)
+		e.work = u(f)
+		if o := e.run(deadline(t)); o.Result != event.ResultDone {
+			t.Fatalf("resumed after %d records: %+v", n, o)
+		}
+		f.atVersion(t, "a", "b")
+		if n := times(t, tr.cluster.log()); n != want {
+			t.Errorf("%d backups, want %d", n, want)
+		}
+	}
+}
