@@ -4,6 +4,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -129,7 +130,7 @@ func (s *Store) putSmall(ctx context.Context, key string, content []byte) error 
 		return err
 	}
 	again, err := s.getSmall(ctx, key)
-	if err == nil && string(again) != string(content) {
+	if err == nil && !bytes.Equal(again, content) {
 		err = fmt.Errorf("%s: %s in the store is not what was written", s.where, key)
 	}
 	return err
