@@ -60,8 +60,13 @@ bin/refit-twin: $(TWIN_SOURCES)
 demo: build ## take a simulated 12-node cluster through maintenance and see that no budget breaks
 	@bin/refit demo
 
+# The S3 server that the tests of backup sets run; they build it themselves if it is not there.
+bin/versitygw: vault/vaulttest/gateway/go.mod
+	@go -C vault/vaulttest/gateway build -o ../../../$@ github.com/versity/versitygw/cmd/versitygw
+	@touch $@
+
 .PHONY: test
-test: build tools ## run every test of both modules with -race; the last line says how many there were
+test: build tools bin/versitygw ## run every test of both modules with -race; the last line says how many there were
 	@bin/tools/gotestsum --format pkgname-and-test-fails --raw-command -- tools/test -race -timeout $(TEST_TIMEOUT)
 
 .PHONY: check
@@ -116,7 +121,7 @@ e2e-ha: bin/refit ## upgrade three control planes behind a load balancer, and se
 
 .PHONY: tidy
 tidy: ## complain about a go.mod or go.sum that is not tidy
-	@for module in . cmd/refit-twin tools lab/build/*; do \
+	@for module in . cmd/refit-twin tools vault/vaulttest/gateway lab/build/*; do \
 		go -C $$module mod tidy -diff || { echo "$$module/go.mod is not tidy: run go -C $$module mod tidy" >&2; exit 1; }; \
 	done
 

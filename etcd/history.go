@@ -14,6 +14,8 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/schema"
 	"google.golang.org/protobuf/proto"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"refit.dev/refit/etcd/atrest"
 )
 
 // history is what has become of every key.
@@ -107,7 +109,7 @@ func (s *Status) count(counts map[resourceName]*Resource, key, value []byte) {
 	if string(key) == registry+"namespaces/"+metav1.NamespaceSystem {
 		s.ClusterUID = uidOf(value)
 	}
-	encrypted := isEncrypted(value)
+	encrypted := atrest.IsEncrypted(value)
 	if name.group == "" && !encrypted {
 		name.group = groupOf(value)
 	}

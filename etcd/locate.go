@@ -52,7 +52,7 @@ func LocateBy(ctx context.Context, m host.Machine, manifest string, patience tim
 	if err != nil {
 		return Access{}, fmt.Errorf("find etcd: %w", err)
 	}
-	flags, err := apiServerFlags(text)
+	flags, err := APIServerFlags(text)
 	if err != nil {
 		return Access{}, fmt.Errorf("find etcd: %s: %w", manifest, err)
 	}
@@ -81,8 +81,8 @@ func ByFlags(ctx context.Context, m host.Machine, flags map[string]string, patie
 	return a, nil
 }
 
-// apiServerFlags are the flags of a static pod's container, without their dashes.
-func apiServerFlags(manifest []byte) (map[string]string, error) {
+// APIServerFlags are the flags of a static pod's container, without their dashes.
+func APIServerFlags(manifest []byte) (map[string]string, error) {
 	var pod corev1.Pod
 	if err := yaml.Unmarshal(manifest, &pod); err != nil {
 		return nil, err

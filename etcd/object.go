@@ -16,18 +16,16 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"refit.dev/refit/etcd/atrest"
 )
 
 // registry is where API servers put their objects, unless --etcd-prefix says otherwise.
 const registry = "/registry/"
 
 // How the API server marks what it stores: protobuf
-// (k8s.io/apimachinery/pkg/runtime/serializer/protobuf), and what is encrypted at rest
-// (k8s.io/apiserver/pkg/server/options/encryptionconfig). All else is JSON.
-const (
-	protobufMark  = "k8s\x00"
-	encryptedMark = "k8s:enc:"
-)
+// (k8s.io/apimachinery/pkg/runtime/serializer/protobuf), and what is encrypted at rest (package atrest). All else is JSON.
+const protobufMark = "k8s\x00"
 
 type resourceName struct{ group, name string }
 
@@ -66,8 +64,6 @@ func resourceOf(key []byte) (resourceName, bool) {
 	}
 	return resourceName{name: storedAs(parts[0])}, true
 }
-
-func isEncrypted(value []byte) bool { return bytes.HasPrefix(value, []byte(encryptedMark)) }
 
 // groupOf reads the API group out of an object; "" if it cannot be told.
 func groupOf(value []byte) string {
@@ -121,9 +117,11 @@ func field(message []byte, number protowire.Number) []byte {
 
 // decoding counts what became of the objects.
 type decoding struct {
-	decoded, encrypted, unknown int
-	bad                         int
-	complaints                  []string
+	decoded, decrypted, encrypted, unknown int
+	bad                                    int
+	complaints                             []string
+	// keys are those that objects are decrypted with.
+	keys atrest.Keys
 }
 
 // object decodes one object of Kubernetes; other keys are passed over.
@@ -131,12 +129,18 @@ func (d *decoding) object(key, value []byte) {
 	if _, ok := resourceOf(key); !ok {
 		return
 	}
-	if isEncrypted(value) {
-		d.encrypted++
-		return
+	sealed := atrest.IsEncrypted(value)
+	var known bool
+	var err error
+	if sealed {
+		value, err = d.keys.Decrypt(key, value)
 	}
-	known, err := decode(value)
+	if err == nil {
+		known, err = decode(value)
+	}
 	switch {
+	case errors.Is(err, atrest.ErrNoKey):
+		d.encrypted++
 	case err != nil:
 		if d.bad++; d.bad <= maxComplaints {
 			d.complaints = append(d.complaints, fmt.Sprintf("%q: %v", key, err))
@@ -145,6 +149,9 @@ func (d *decoding) object(key, value []byte) {
 		d.unknown++
 	default:
 		d.decoded++
+		if sealed {
+			d.decrypted++
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/storage/schema"
 
+	"refit.dev/refit/etcd/atrest"
 	"refit.dev/refit/internal/hint"
 )
 
@@ -23,9 +24,10 @@ var ErrUnproven = errors.New("the snapshot is not proven")
 // Proof is what was seen when a snapshot was restored and etcd was started on it.
 type Proof struct {
 	Status *Status `json:"status"`
-	// Decoded objects could be read; Unknown ones are of built-in types that this refit
-	// does not know, and Encrypted ones were not tried.
+	// Decoded objects could be read, Decrypted ones among them after they were decrypted; Unknown
+	// ones are of built-in types that this refit does not know, and Encrypted ones were not tried.
 	Decoded   int `json:"decoded"`
+	Decrypted int `json:"decrypted"`
 	Unknown   int `json:"unknown"`
 	Encrypted int `json:"encrypted"`
 	// What the etcd that was started says of itself; they are those of Status.
@@ -65,7 +67,13 @@ func Scratch(dir string) (path string, remove func() error, err error) {
 //
 // The error is ErrDamaged if the file is not whole, ErrUnproven if etcd does not have the
 // same after a restore.
-func (w Worker) Verify(ctx context.Context, file, scratch string) (_ *Proof, err error) {
+func (w Worker) Verify(ctx context.Context, file, scratch string) (*Proof, error) {
+	return w.VerifyDecrypted(ctx, file, scratch, nil)
+}
+
+// VerifyDecrypted is Verify with the EncryptionConfiguration of the API server: objects that it
+// has the keys for are decrypted and decoded, too. nil has none.
+func (w Worker) VerifyDecrypted(ctx context.Context, file, scratch string, encryption []byte) (_ *Proof, err error) {
 	if scratch == "" {
 		scratch = os.TempDir()
 	}
@@ -80,7 +88,7 @@ func (w Worker) Verify(ctx context.Context, file, scratch string) (_ *Proof, err
 		return nil, fmt.Errorf("verify %s: %w", file, err)
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	answer, err := w.ask(ctx, file, request{Verify: &fileRequest{File: file, Scratch: dir}})
+	answer, err := w.ask(ctx, file, request{Verify: &fileRequest{File: file, Scratch: dir, Encryption: encryption}})
 	if err != nil {
 		return nil, err
 	}
@@ -88,18 +96,25 @@ func (w Worker) Verify(ctx context.Context, file, scratch string) (_ *Proof, err
 }
 
 // prove is what a worker does.
-func prove(ctx context.Context, file, scratch string) (*Proof, error) {
+func prove(ctx context.Context, asked fileRequest) (*Proof, error) {
+	file := asked.File
 	d := &decoding{}
+	if len(asked.Encryption) > 0 {
+		var err error
+		if d.keys, err = atrest.Parse(asked.Encryption); err != nil {
+			return nil, fmt.Errorf("decrypt the objects of %s: %w", file, err)
+		}
+	}
 	status, err := readStatus(file, d.object)
 	if err != nil {
 		return nil, err
 	}
-	p := &Proof{Status: status, Decoded: d.decoded, Unknown: d.unknown, Encrypted: d.encrypted}
+	p := &Proof{Status: status, Decoded: d.decoded, Decrypted: d.decrypted, Unknown: d.unknown, Encrypted: d.encrypted}
 	if d.bad > 0 {
 		return p, hint.Wrap(fmt.Errorf("%s: %w: %d objects cannot be decoded: %s", file, ErrUnproven, d.bad, strings.Join(d.complaints, "; ")),
 			"save another snapshot; if it is the same, the API server cannot read them either")
 	}
-	r := scratchMember(scratch)
+	r := scratchMember(asked.Scratch)
 	if err := restore(file, r); err != nil {
 		return p, err
 	}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os/exec"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,10 @@ type fileRequest struct {
 	File string `json:"file"`
 	// Scratch is a directory in which a restored one is made.
 	Scratch string `json:"scratch,omitempty"`
+	// Keys are those of which the values are wanted.
+	Keys []string `json:"keys,omitempty"`
+	// Encryption is an EncryptionConfiguration, to decrypt objects with.
+	Encryption []byte `json:"encryption,omitempty"`
 }
 
 type restoreRequest struct {
@@ -48,10 +53,12 @@ type response struct {
 	Status   *Status `json:"status,omitempty"`
 	Revision int64   `json:"revision,omitempty"`
 	Proof    *Proof  `json:"proof,omitempty"`
-	Error    string  `json:"error,omitempty"`
-	Hint     string  `json:"hint,omitempty"`
-	Damaged  bool    `json:"damaged,omitempty"`
-	Unproven bool    `json:"unproven,omitempty"`
+	// Values are those of the keys that were asked for and are there.
+	Values   map[string][]byte `json:"values,omitempty"`
+	Error    string            `json:"error,omitempty"`
+	Hint     string            `json:"hint,omitempty"`
+	Damaged  bool              `json:"damaged,omitempty"`
+	Unproven bool              `json:"unproven,omitempty"`
 }
 
 // goodbye is how long a worker has to let go of its streams once it was killed.
@@ -180,11 +187,11 @@ func (r request) do(ctx context.Context) (answer response, err error) {
 	}()
 	switch {
 	case r.Status != nil:
-		answer.Status, err = readStatus(r.Status.File, nil)
+		answer.Status, answer.Values, err = lookAt(r.Status.File, r.Status.Keys)
 	case r.Last != nil:
 		answer.Revision, err = lastRevision(r.Last.File)
 	case r.Verify != nil:
-		answer.Proof, err = prove(ctx, r.Verify.File, r.Verify.Scratch)
+		answer.Proof, err = prove(ctx, *r.Verify)
 	case r.Restore != nil:
 		err = restore(r.Restore.File, r.Restore.Options)
 	default:
@@ -196,12 +203,29 @@ func (r request) do(ctx context.Context) (answer response, err error) {
 // Status reads the file of a snapshot, or a copy of etcd's database. The error is
 // ErrDamaged if it is none, or not whole; ErrNotFile, or a *fs.PathError, if it cannot be read.
 func (w Worker) Status(ctx context.Context, file string) (*Status, error) {
+	status, _, err := w.Look(ctx, file)
+	return status, err
+}
+
+// Look is Status, and returns the values of those keys that are there.
+func (w Worker) Look(ctx context.Context, file string, keys ...string) (*Status, map[string][]byte, error) {
 	if err := isFile(file); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	answer, err := w.ask(ctx, file, request{Status: &fileRequest{File: file}})
+	answer, err := w.ask(ctx, file, request{Status: &fileRequest{File: file, Keys: keys}})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return answer.Status, nil
+	return answer.Status, answer.Values, nil
+}
+
+// lookAt is what a worker does.
+func lookAt(file string, keys []string) (*Status, map[string][]byte, error) {
+	values := map[string][]byte{}
+	status, err := readStatus(file, func(key, value []byte) {
+		if slices.Contains(keys, string(key)) {
+			values[string(key)] = bytes.Clone(value)
+		}
+	})
+	return status, values, err
 }

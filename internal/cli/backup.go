@@ -20,11 +20,13 @@ func newBackupCommand(a *app) *cobra.Command {
 		Use:   "backup",
 		Short: "Save etcd, and prove that what was saved can be restored",
 		Long: "Save snapshots of etcd, tell what is in them, and prove that they can be restored. Files are those\n" +
-			"of etcdctl and etcdutl: either reads what the other wrote.",
+			"of etcdctl and etcdutl: either reads what the other wrote. Or keep backup sets in a store: a snapshot\n" +
+			"with what else a restore needs, compressed and encrypted.",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBackupSaveCommand(a), newBackupStatusCommand(a), newBackupVerifyCommand(a), newBackupWorkerCommand(a))
+	cmd.AddCommand(newBackupSaveCommand(a), newBackupListCommand(a), newBackupStatusCommand(a), newBackupVerifyCommand(a),
+		newBackupFetchCommand(a), newBackupPruneCommand(a), newBackupScheduleCommand(a), newBackupWorkerCommand(a))
 	return cmd
 }
 

@@ -128,7 +128,7 @@ func TestBackupWrongUse(t *testing.T) {
 	for _, c := range []struct {
 		args, env, says string
 	}{
-		{"save", "", "accepts 1 arg(s), received 0"},
+		{"save", "", "nothing says where to save to"},
 		{"save " + file + " --endpoints ftp://a:1", "", "want http://HOST:PORT"},
 		{"save " + file + " --cacert /nowhere/ca", "", "--cacert: open /nowhere/ca"},
 		{"save " + file + " --user me", "", "the password is missing"},

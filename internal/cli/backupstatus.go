@@ -13,21 +13,30 @@ import (
 
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/report"
+	"refit.dev/refit/vault"
 )
 
 func newBackupStatusCommand(a *app) *cobra.Command {
+	var read readFlags
 	cmd := &cobra.Command{
-		Use:   "status FILE",
-		Short: "Tell what is in a snapshot of etcd",
+		Use:   "status FILE | SET",
+		Short: "Tell what is in a snapshot of etcd, or in a backup set",
 		Long: "Tell what is in the file of a snapshot, after its SHA-256 was compared and bbolt has checked it.\n" +
 			"The first line is that of `etcdutl snapshot status`: hash, revision, keys, size and storage\n" +
 			"version; with -o json the fields have its names, too. A copy of a database that has no SHA-256 can\n" +
-			"be looked at as well. The exit code is 1 if the file is damaged.",
+			"be looked at as well. The exit code is 1 if the file is damaged.\n\n" +
+			"Of a set (STORE/NAME, or STORE/latest) its manifest is told, which takes no key, and when it was\n" +
+			"last proven; the parts of the set are there and as long as they should be.",
 		Example: "  refit backup status snapshot.db\n\n" +
 			"  # How many Secrets are in it?\n" +
-			"  refit backup status snapshot.db -o json | jq '.resources[] | select(.name == \"secrets\") | .objects'",
+			"  refit backup status snapshot.db -o json | jq '.resources[] | select(.name == \"secrets\") | .objects'\n\n" +
+			"  # The newest set\n" +
+			"  refit backup status file:///backup/prod/latest",
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if vault.IsURL(args[0]) {
+				return a.statusOfSet(cmd.Context(), &read, args[0])
+			}
 			w, err := worker()
 			if err != nil {
 				return err
@@ -42,6 +51,8 @@ func newBackupStatusCommand(a *app) *cobra.Command {
 			return writeSnapshotStatus(a.Out, status)
 		},
 	}
+	read.storeFlags.add(cmd.Flags())
+	read.trustFlags.add(cmd.Flags())
 	a.outputFlag(cmd, "text", "json", "yaml")
 	return cmd
 }
@@ -74,12 +85,18 @@ func writeSnapshotStatus(w io.Writer, s *etcd.Status) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if len(s.Resources) == 0 {
+	return writeResources(w, s.Resources)
+}
+
+// writeResources writes how much there is of each resource.
+func writeResources(w io.Writer, resources []etcd.Resource) error {
+	if len(resources) == 0 {
 		return nil
 	}
 	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "GROUP\tRESOURCE\tOBJECTS\tSIZE\tENCRYPTED")
-	for _, r := range s.Resources {
+	for _, r := range resources {
 		fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%d\n", oneLine(r.Group), oneLine(r.Name), r.Objects, size(r.Bytes), r.Encrypted)
 	}
 	return t.Flush()

@@ -27,6 +27,7 @@ import (
 	"refit.dev/refit/restore"
 	"refit.dev/refit/run"
 	"refit.dev/refit/twin"
+	"refit.dev/refit/vault"
 )
 
 // apiPatience is how long the API server has to answer what a restore would like to know
@@ -40,13 +41,14 @@ type restoreFlags struct {
 	otherCluster bool
 	broken       bool
 	reach        sshFlags
+	set          readFlags
 }
 
 func newRestoreCommand(a *app) *cobra.Command {
 	var f restoreFlags
 	cmd := &cobra.Command{
-		Use:   "restore FILE",
-		Short: "Put a snapshot of etcd back under the control plane",
+		Use:   "restore FILE | SET",
+		Short: "Put a snapshot of etcd, or that of a backup set, back under the control plane",
 		Long: "Restore a snapshot on every machine of etcd: prove that it can be restored, make a data directory\n" +
 			"of it for each member and lay it beside the one in use; stop all API servers, controller managers\n" +
 			"and schedulers, then etcd; exchange the directories; start etcd, compare the members, and start\n" +
@@ -54,11 +56,16 @@ func newRestoreCommand(a *app) *cobra.Command {
 			"Works for control planes of kubeadm (static pods), for services of systemd (etcd.service,\n" +
 			"kube-apiserver.service), and for twins. Machines are reached over SSH as refit upgrade does. Everything is\n" +
 			"recorded on this machine before it is done: refit runs resume carries on after a crash, and\n" +
-			"until etcd is started on the restored data refit runs abort puts everything back as it was.",
+			"until etcd is started on the restored data refit runs abort puts everything back as it was.\n\n" +
+			"A set (STORE/NAME, or STORE/latest) is fetched before, compared with its manifest, and decrypted into\n" +
+			"the state directory, from where it is removed when the restore has come to its end. Its files of a\n" +
+			"machine are left alone: refit backup fetch brings them.",
 		Example: "  # See what would be done, and be asked\n" +
 			"  refit restore backup.db\n\n" +
 			"  # The API server does not answer: say where the members of etcd are\n" +
-			"  refit restore backup.db --machines cp1,cp2,cp3 --inventory machines.yaml",
+			"  refit restore backup.db --machines cp1,cp2,cp3 --inventory machines.yaml\n\n" +
+			"  # The newest set of a store\n" +
+			"  refit restore s3://backups/prod/latest?region=eu-central-1 --identity key.txt",
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.restore(cmd.Context(), args[0], f) },
 	}
@@ -68,12 +75,13 @@ func newRestoreCommand(a *app) *cobra.Command {
 	flags.BoolVar(&f.otherCluster, "other-cluster", false, "the snapshot may be of another cluster")
 	flags.BoolVar(&f.broken, "etcd-is-broken", false, "an etcd that runs and does not answer is what is to be mended")
 	f.reach.add(flags)
+	f.set.add(flags)
 	a.yesFlag(cmd)
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")
 	return cmd
 }
 
-func (a *app) restore(ctx context.Context, file string, f restoreFlags) error {
+func (a *app) restore(ctx context.Context, file string, f restoreFlags) (err error) {
 	access, err := f.reach.access()
 	if err != nil {
 		return usageError(err)
@@ -83,6 +91,18 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) error {
 	}
 	if f.dataDir != "" {
 		f.dataDir = filepath.Clean(f.dataDir)
+	}
+	fetched := vault.IsURL(file)
+	begun := false
+	if fetched {
+		if file, err = a.fetchForRestore(ctx, file, &f.set); err != nil {
+			return err
+		}
+		defer func() {
+			if err == nil || !begun {
+				err = errors.Join(err, removeFetched(file))
+			}
+		}()
 	}
 	if file, err = filepath.Abs(file); err != nil {
 		return usageError(err)
@@ -125,6 +145,7 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) error {
 		if err := a.confirm(ctx); err != nil {
 			return run.Outcome{}, err
 		}
+		begun = true
 		return carrier.Begin(ctx, prepared.Spec)
 	}()
 	return outcomeError(ctx, outcome, errors.Join(err, reporter.Close()))
@@ -265,7 +286,10 @@ func (a *app) carryRestore(o *run.Operator, spec *run.Spec, do func(*restore.Ope
 		return err
 	}
 	defer closing()
-	return do(carrier)
+	if err := do(carrier); err != nil {
+		return err
+	}
+	return removeFetched(spec.Restore.File)
 }
 
 // twinOf is the twin that a run restores, or nil.

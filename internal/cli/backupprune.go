@@ -1,0 +1,117 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/phrase"
+	"refit.dev/refit/report"
+	"refit.dev/refit/vault"
+	"refit.dev/refit/vault/retention"
+)
+
+// keepFlags say what is kept.
+type keepFlags struct{ retention.Policy }
+
+func (f *keepFlags) add(flags *pflag.FlagSet) {
+	flags.IntVar(&f.Last, "keep-last", 0, "keep the newest N sets")
+	flags.IntVar(&f.Hourly, "keep-hourly", 0, "keep the newest set of each of the last N hours that have one")
+	flags.IntVar(&f.Daily, "keep-daily", 0, "keep the newest set of each of the last N days that have one")
+	flags.IntVar(&f.Weekly, "keep-weekly", 0, "keep the newest set of each of the last N weeks that have one")
+	flags.IntVar(&f.Monthly, "keep-monthly", 0, "keep the newest set of each of the last N months that have one")
+}
+
+func (f *keepFlags) check() error {
+	return usageError(hint.Wrap(f.Check(), "say at least one of --keep-last, --keep-hourly, --keep-daily, --keep-weekly, --keep-monthly"))
+}
+
+func newBackupPruneCommand(a *app) *cobra.Command {
+	var store storeFlags
+	var keep keepFlags
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "prune STORE",
+		Short: "Remove the backup sets that no rule keeps",
+		Long: "Remove the sets of a store that no rule keeps, and what was left of sets that were never finished (of\n" +
+			"more than a day ago). Hours and days are those of UTC. Whatever the rules say, the set that was proven\n" +
+			"last stays, and a full stays as long as a delta is kept that needs it. Sets whose manifests cannot be\n" +
+			"read stay, too.",
+		Example: "  refit backup prune s3://backups/prod?region=eu-central-1 --keep-hourly 24 --keep-daily 14 --keep-monthly 12 --dry-run",
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			where, err := vault.ParseStore(args[0])
+			if err != nil {
+				return usageError(err)
+			}
+			if err := keep.check(); err != nil {
+				return err
+			}
+			s, err := store.open(cmd.Context(), where, false)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			return a.prune(cmd.Context(), s, keep.Policy, dryRun)
+		},
+	}
+	store.add(cmd.Flags())
+	keep.add(cmd.Flags())
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be removed, and remove nothing")
+	a.yesFlag(cmd)
+	a.outputFlag(cmd, "text", "json", "yaml")
+	return cmd
+}
+
+func (a *app) prune(ctx context.Context, s *vault.Store, policy retention.Policy, dryRun bool) error {
+	p, err := s.PlanPrune(ctx, policy)
+	if err != nil {
+		return setError(ctx, err)
+	}
+	removed := 0
+	for _, x := range p.Sets {
+		if len(x.Reasons) == 0 {
+			removed++
+		}
+	}
+	if a.output != "text" {
+		err = report.WriteData(a.Out, a.output, p)
+	} else {
+		err = writePruning(a.Out, p)
+	}
+	if err != nil || dryRun || removed+len(p.Orphans) == 0 {
+		return err
+	}
+	if err := a.confirm(ctx); err != nil {
+		return err
+	}
+	if err := s.Prune(ctx, p, func(x vault.Pruned) { a.say("removed " + x.Name) }); err != nil {
+		return setError(ctx, err)
+	}
+	a.say(fmt.Sprintf("%s and %s removed; %s are free", phrase.Count(removed, "set"), phrase.Count(len(p.Orphans), "leftover"), size(p.Bytes)))
+	return nil
+}
+
+func writePruning(w io.Writer, p *vault.Pruning) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tKIND\tSTORED\tKEPT AS")
+	for _, x := range p.Sets {
+		why := "removed"
+		if len(x.Reasons) > 0 {
+			why = phrase.Few(x.Reasons, 5)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", x.Name, x.Kind, size(x.Bytes), oneLine(why))
+	}
+	for _, key := range p.Orphans {
+		fmt.Fprintf(t, "%s\tleftover\t\tremoved\n", oneLine(key))
+	}
+	return t.Flush()
+}

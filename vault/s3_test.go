@@ -1,0 +1,178 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package vault
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/vault/retention"
+	"refit.dev/refit/vault/vaulttest"
+)
+
+// onS3 has the bench's sets go to a real S3 server.
+func onS3(t *testing.T) (*bench, *vaulttest.S3) {
+	t.Helper()
+	s3 := vaulttest.StartS3(t)
+	b := newBench(t)
+	b.store = open(t, s3.URL("clusters/prod"))
+	b.store.patience = 5 * time.Second
+	b.taker.Store, b.dir = b.store, filepath.Join(s3.Dir, "clusters", "prod")
+	return b, s3
+}
+
+// TestOnS3 takes sets to a real S3 server, several parts each, reads them again and prunes them.
+func TestOnS3(t *testing.T) {
+	b, s3 := onS3(t)
+	b.noise = 60_000
+	b.put(t, 400, 650) // 15 MB, so that an upload has parts
+	full := b.take(t)
+	if full.Stored() < 2*5<<20 {
+		t.Fatalf("the full takes %d bytes, which S3 gets in one piece", full.Stored())
+	}
+	b.put(t, 0, 5)
+	delta := b.take(t)
+	if delta.Base == nil {
+		t.Fatalf("no delta: %s", delta.Why)
+	}
+	for _, m := range []*Manifest{full.Manifest, delta.Manifest} {
+		if proof, _, err := b.prover(t).Prove(t.Context(), m.Name); err != nil || proof.Keys != 650 {
+			t.Errorf("%s: %v", m.Kind(), err)
+		}
+	}
+	// Under another prefix there is nothing.
+	if sets, err := open(t, s3.URL("clusters")).List(t.Context(), nil); err != nil || len(sets) != 0 {
+		t.Errorf("under another prefix are %d sets, %v", len(sets), err)
+	}
+	p, err := b.store.PlanPrune(t.Context(), retention.Policy{Last: 1})
+	must(t, err)
+	must(t, b.store.Prune(t.Context(), p, nil))
+	if sets, err := b.store.List(t.Context(), nil); err != nil || len(sets) != 2 {
+		t.Errorf("the full that a delta needs was removed: %d sets, %v", len(sets), err)
+	}
+}
+
+// TestFaultsOfS3 has the server refuse, stall and lie, at each kind of object. Whatever is listed
+// afterwards can be restored.
+func TestFaultsOfS3(t *testing.T) {
+	b, s3 := onS3(t)
+	b.taker.Full = true
+	is := func(r *http.Request, method, dir string) bool {
+		return r.Method == method && strings.Contains(r.URL.Path, "/"+dir+"/")
+	}
+	refuse := func(method, dir string) vaulttest.Fault {
+		return func(w http.ResponseWriter, r *http.Request, _ string) bool {
+			if !is(r, method, dir) {
+				return false
+			}
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(http.StatusForbidden)
+			return true
+		}
+	}
+	stall := func(method, dir string) vaulttest.Fault {
+		return func(_ http.ResponseWriter, r *http.Request, _ string) bool {
+			if is(r, method, dir) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				<-r.Context().Done()
+				return true
+			}
+			return false
+		}
+	}
+	lose := func(dir string) vaulttest.Fault { // says that it was written
+		return func(w http.ResponseWriter, r *http.Request, _ string) bool {
+			if !is(r, http.MethodPut, dir) {
+				return false
+			}
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)
+			w.WriteHeader(http.StatusOK)
+			return true
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		fault vaulttest.Fault
+		says  string
+	}{
+		{"a refused part", refuse(http.MethodPut, "data"), "Forbidden"},
+		{"a refused manifest", refuse(http.MethodPut, "manifests"), "Forbidden"},
+		{"a stalled part", stall(http.MethodPut, "data"), "no sign of life"},
+		{"a stalled manifest", stall(http.MethodPut, "manifests"), "no sign of life"},
+		{"a lost part", lose("data"), "look again at"},
+		{"a lost manifest", lose("manifests"), "look again at"},
+		{"a stalled look", stall(http.MethodHead, "data"), "no sign of life"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s3.Break(c.fault)
+			_, err := b.taker.Take(t.Context())
+			s3.Break(nil)
+			if err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("want an error with %q: %v", c.says, err)
+			}
+			if sets, err := b.store.List(t.Context(), nil); err != nil || len(sets) != 0 {
+				t.Errorf("%d sets are listed, %v", len(sets), err)
+			}
+		})
+	}
+	// The server cuts what it has, after it has said that all is well.
+	m := b.take(t).Manifest
+	path := filepath.Join(b.dir, "data", m.Name, "snapshot")
+	text, err := os.ReadFile(path)
+	must(t, err)
+	must(t, os.WriteFile(path, text[:len(text)-100], 0o600))
+	sets, err := b.store.List(t.Context(), nil)
+	if err != nil || len(sets) != 1 || !strings.Contains(sets[0].Problem, "instead of") {
+		t.Errorf("a set that was cut is listed as %+v, %v", sets, err)
+	}
+	if _, _, err := b.prover(t).Prove(t.Context(), Latest); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a set that was cut: %v", err)
+	}
+	must(t, os.WriteFile(path, text, 0o600))
+	s3.Break(stall(http.MethodGet, "data"))
+	if err := b.reader().Snapshot(t.Context(), m, filepath.Join(t.TempDir(), "out")); err == nil || !strings.Contains(err.Error(), "no sign of life") {
+		t.Errorf("a stalled read: %v", err)
+	}
+	s3.Break(nil)
+	if _, _, err := b.prover(t).Prove(t.Context(), Latest); err != nil {
+		t.Errorf("a set that was mended: %v", err)
+	}
+}
+
+// TestServersThatAreNotThere are told so, without waiting.
+func TestServersThatAreNotThere(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "a")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "b")
+	where, err := ParseStore("s3://bucket/x?endpoint=http://127.0.0.1:1&region=r&use_path_style=true")
+	must(t, err)
+	s, err := Open(t.Context(), where, clock.RealClock{}, 0, true)
+	must(t, err)
+	defer s.Close()
+	if _, err := s.List(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("nobody listens there: %v", err)
+	}
+	if _, _, err := s.Find(t.Context(), Latest, nil); err == nil || errors.Is(err, ErrNotFound) {
+		t.Errorf("nobody listens there, which is no answer about sets: %v", err)
+	}
+}
+
+// TestHugeManifest is about a stored manifest that is longer than any.
+func TestHugeManifest(t *testing.T) {
+	b := newBench(t)
+	m := b.take(t).Manifest
+	must(t, os.WriteFile(filepath.Join(b.dir, manifestKey(m.Name)), bytes.Repeat([]byte("x"), maxSmall+1), 0o600))
+	if _, _, err := b.store.Find(t.Context(), m.Name, nil); err == nil {
+		t.Error("a manifest without end is taken")
+	}
+}

@@ -1,0 +1,119 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package seal
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"filippo.io/age"
+	"filippo.io/age/agessh"
+	"golang.org/x/crypto/ssh"
+
+	"refit.dev/refit/internal/hint"
+)
+
+// Recipients are those who can read what is sealed: public keys, as they were said.
+type Recipients struct {
+	keys  []age.Recipient
+	names []string
+}
+
+// Names are the public keys, without comments.
+func (r Recipients) Names() []string { return r.names }
+
+// None tells whether nobody is named, so that nothing is encrypted.
+func (r Recipients) None() bool { return len(r.keys) == 0 }
+
+// Add adds a public key of age (age1...), or of SSH (ssh-ed25519 or ssh-rsa).
+func (r *Recipients) Add(text string) error {
+	text = strings.TrimSpace(text)
+	var key age.Recipient
+	var name string
+	var err error
+	switch {
+	case strings.HasPrefix(text, "age1"):
+		var keys []age.Recipient
+		if keys, err = age.ParseRecipients(strings.NewReader(text)); err == nil {
+			key = keys[0]
+		}
+		name = text
+	case strings.HasPrefix(text, "ssh-"):
+		key, err = agessh.ParseRecipient(text)
+		name = strings.Join(strings.Fields(text)[:min(2, len(strings.Fields(text)))], " ")
+	case strings.HasPrefix(text, "AGE-SECRET-KEY-"), strings.Contains(text, "PRIVATE KEY"):
+		err = errors.New("it is a private key; do not show it to anybody") // and it is not repeated here
+		text = "..."
+	default:
+		err = errors.New("it is no public key of age or SSH")
+	}
+	if err != nil {
+		return hint.Wrap(fmt.Errorf("recipient %q: %w", text, err), "want age1... (age-keygen -y FILE prints it), ssh-ed25519 ... or ssh-rsa ...")
+	}
+	r.keys, r.names = append(r.keys, key), append(r.names, name)
+	return nil
+}
+
+// AddFile adds the public keys of a file, one on a line; lines that are empty or begin
+// with # say nothing.
+func (r *Recipients) AddFile(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the recipients: %w", err)
+	}
+	before := len(r.keys)
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if err := r.Add(line); err != nil {
+			return fmt.Errorf("%s:%d: %w", path, n, err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if len(r.keys) == before {
+		return fmt.Errorf("%s: no recipient stands there", path)
+	}
+	return nil
+}
+
+// Identities are private keys.
+type Identities struct{ keys []age.Identity }
+
+// None tells whether there is no key.
+func (i Identities) None() bool { return len(i.keys) == 0 }
+
+// AddFile adds the private keys of a file: of age (AGE-SECRET-KEY-1...), or one of SSH that has
+// no passphrase.
+func (i *Identities) AddFile(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the identity: %w", err)
+	}
+	var keys []age.Identity
+	if bytes.Contains(text, []byte("-----BEGIN")) && !bytes.Contains(text, []byte("AGE ENCRYPTED")) {
+		var key age.Identity
+		if key, err = agessh.ParseIdentity(text); err == nil {
+			keys = []age.Identity{key}
+		}
+	} else {
+		keys, err = age.ParseIdentities(bytes.NewReader(text))
+	}
+	if _, locked := errors.AsType[*ssh.PassphraseMissingError](err); locked || bytes.Contains(text, []byte("age-encryption.org/v1")) || bytes.Contains(text, []byte("AGE ENCRYPTED")) {
+		return hint.Wrap(fmt.Errorf("identity %s: a passphrase is needed for it", path), "decrypt it for this: age -d -o KEY %s, or ssh-keygen -p on a copy", path)
+	}
+	if err != nil {
+		return hint.Wrap(fmt.Errorf("identity %s: it holds no private key of age or SSH", path), "want a file of age-keygen, or a private key of SSH (ed25519 or RSA)") // what it holds is not told
+	}
+	i.keys = append(i.keys, keys...)
+	return nil
+}
