@@ -70,6 +70,9 @@ func Open(ctx context.Context, where Location, c clock.Clock, patience time.Dura
 // Where is the store's URL.
 func (s *Store) Where() Location { return s.where }
 
+// Location is where the store is.
+func (s *Store) Location() Location { return s.where }
+
 // Close gives the store up.
 func (s *Store) Close() error { return s.bucket.Close() }
 

@@ -12,30 +12,45 @@ import (
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/etcd/proven"
 	"refit.dev/refit/report"
+	"refit.dev/refit/vault"
 )
 
-// noteProof remembers for the plans of upgrades that a file was proven. That it cannot be
-// noted is said, and makes the proof no worse.
+// noteProof remembers for the plans of upgrades that a file was proven.
 func (a *app) noteProof(file string, proof *etcd.Proof, now time.Time) {
-	err := func() error {
-		store, err := proven.DefaultStore()
-		if err != nil {
-			return err
-		}
-		place, err := filepath.Abs(file)
-		if err != nil {
-			return err
-		}
-		info, err := os.Stat(file)
-		if err != nil {
-			return fmt.Errorf("note that a backup was proven: %w", err)
-		}
-		s := proof.Status
-		return store.Note(proven.Record{
-			Cluster: s.ClusterUID, Place: place, Saved: info.ModTime().UTC(), Proven: now.UTC(), Revision: s.Revision, SHA256: s.SHA256,
-		})
-	}()
+	place, err := filepath.Abs(file)
 	if err != nil {
-		a.say("warning: " + report.Printable(err.Error()))
+		a.unnoted(fmt.Errorf("note that a backup was proven: %w", err))
+		return
 	}
+	info, err := os.Stat(file)
+	if err != nil {
+		a.unnoted(fmt.Errorf("note that a backup was proven: %w", err))
+		return
+	}
+	s := proof.Status
+	a.note(proven.Record{
+		Cluster: s.ClusterUID, Place: place, Saved: info.ModTime().UTC(), Proven: now.UTC(), Revision: s.Revision, SHA256: s.SHA256,
+	})
+}
+
+// noteSet remembers it of a set.
+func (a *app) noteSet(place string, m *vault.Manifest, proof *vault.Proof) {
+	a.note(proven.Record{
+		Cluster: m.Cluster.UID, Place: place, Saved: m.Created, Proven: proof.Proven, Revision: m.Snapshot.Revision, SHA256: m.Snapshot.SHA256,
+	})
+}
+
+func (a *app) note(r proven.Record) {
+	store, err := proven.DefaultStore()
+	if err == nil {
+		err = store.Note(r)
+	}
+	if err != nil {
+		a.unnoted(err)
+	}
+}
+
+// unnoted says that a proof could not be noted, which makes it no worse.
+func (a *app) unnoted(err error) {
+	a.say("warning: " + report.Printable(err.Error()))
 }

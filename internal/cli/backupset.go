@@ -125,6 +125,7 @@ func (a *app) verifySet(ctx context.Context, f *verifyFlags, set string) error {
 	if err != nil {
 		return setError(ctx, err)
 	}
+	a.noteSet(r.Store.Location().Set(m.Name), m, proof)
 	if f.metricsFile != "" {
 		if err := r.Store.WriteMetrics(ctx, f.metricsFile); err != nil {
 			return setError(ctx, err)

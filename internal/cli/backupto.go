@@ -131,6 +131,7 @@ func (a *app) saveSet(ctx context.Context, reach *etcdFlags, f *setFlags) (err e
 		if saved.Proof, _, err = p.Prove(ctx, taken.Name); err != nil {
 			return setError(ctx, hint.Wrap(fmt.Errorf("set %s is saved and not proven: %w", taken.Name, err), "%s", hint.Of(err)))
 		}
+		a.noteSet(taken.Location, taken.Manifest, saved.Proof)
 	}
 	if f.metricsFile != "" {
 		if err := t.Store.WriteMetrics(ctx, f.metricsFile); err != nil {
