@@ -29,7 +29,11 @@ const maxFiles = 64 << 20
 // writeFiles writes files as a tar archive, without their leading slash.
 func writeFiles(w io.Writer, files []File, now time.Time) error {
 	t := tar.NewWriter(w)
+	total := 0
 	for _, f := range files {
+		if total += len(f.Data); total > maxFiles {
+			return fmt.Errorf("the files of the machine have more than %d bytes", maxFiles)
+		}
 		if err := checkPath(f.Path); err != nil {
 			return err
 		}

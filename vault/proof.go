@@ -70,8 +70,9 @@ type Prover struct {
 
 // Prove fetches a set, compares it with its manifest, decrypts it, decodes each object, restores it
 // into a scratch directory and starts etcd there (etcd.Worker.Verify). Then it writes that down in
-// the store. The error is ErrDamaged if the set is not what was written, ErrUnproven of package etcd if
-// etcd has something else after a restore: then a proof of before is taken back.
+// the store. The error is ErrDamaged if the set is not what was written: then a proof of before is
+// taken back. It is ErrDamaged or ErrUnproven of package etcd if the snapshot that was fetched could not
+// be restored here.
 func (p Prover) Prove(ctx context.Context, name string) (_ *Proof, _ *Manifest, err error) {
 	began := p.Store.clock.Now()
 	m, seal, err := p.Store.Find(ctx, name, p.Trust)
@@ -79,7 +80,8 @@ func (p Prover) Prove(ctx context.Context, name string) (_ *Proof, _ *Manifest, 
 		return nil, nil, err
 	}
 	defer func() {
-		if errors.Is(err, ErrDamaged) || errors.Is(err, etcd.ErrDamaged) || errors.Is(err, etcd.ErrUnproven) {
+		// What etcd says may be this machine's fault: no memory, a full disk.
+		if errors.Is(err, ErrDamaged) {
 			err = errors.Join(err, p.Store.remove(ctx, proofKey(m.Name)))
 		}
 	}()

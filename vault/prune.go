@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"refit.dev/refit/vault/retention"
@@ -61,11 +62,21 @@ func (s *Store) PlanPrune(ctx context.Context, policy retention.Policy) (*Prunin
 			p.Sets = append(p.Sets, Pruned{Name: e.Name, Kind: "unknown", Reasons: []string{"cannot be read: " + e.Problem}})
 			continue
 		}
-		set := retention.Set{Name: e.Name, Created: e.Manifest.Created, Proven: e.Proof != nil && e.Problem == ""}
+		set := retention.Set{Name: e.Name, Created: e.Manifest.Created, Proven: e.Proof != nil && e.Problem == "", Broken: e.Problem != ""}
 		if e.Manifest.Base != nil {
 			set.Base = e.Manifest.Base.Name
 		}
 		sets = append(sets, set)
+	}
+	var named []string // sets that have a manifest, even if the store did not give it
+	for _, e := range entries {
+		named = append(named, e.Name)
+	}
+	for _, o := range proofs {
+		if name := nameOf(o.key); strings.HasPrefix(o.key, manifestDir+"/") && name != "" && !slices.Contains(named, name) {
+			named = append(named, name)
+			unread = name
+		}
 	}
 	for _, d := range retention.Decide(sets, policy) {
 		m := entries[slices.IndexFunc(entries, func(e Entry) bool { return e.Name == d.Name })].Manifest
@@ -78,7 +89,7 @@ func (s *Store) PlanPrune(ctx context.Context, policy retention.Policy) (*Prunin
 		}
 		p.Sets = append(p.Sets, Pruned{Name: d.Name, Created: d.Created, Kind: m.Kind(), Bytes: m.Stored(), Reasons: d.Reasons})
 	}
-	p.orphans(entries, append(data, proofs...), s.clock.Now())
+	p.orphans(named, append(data, proofs...), s.clock.Now())
 	return p, nil
 }
 
@@ -98,12 +109,12 @@ func (s *Store) leftovers(ctx context.Context) (data, rest []object, err error) 
 }
 
 // orphans finds the objects that belong to no set and are old enough.
-func (p *Pruning) orphans(entries []Entry, there []object, now time.Time) {
+func (p *Pruning) orphans(sets []string, there []object, now time.Time) {
 	known := map[string]bool{}
-	for _, e := range entries {
-		known[manifestKey(e.Name)], known[proofKey(e.Name)] = true, true
+	for _, name := range sets {
+		known[manifestKey(name)], known[proofKey(name)] = true, true
 		for _, part := range []string{snapshotPart, filesPart} {
-			known[dataKey(e.Name, part)] = true
+			known[dataKey(name, part)] = true
 		}
 	}
 	for _, o := range there {

@@ -123,6 +123,9 @@ func (r Reader) Files(ctx context.Context, m *Manifest) (files []File, err error
 	if err != nil {
 		return nil, fmt.Errorf("fetch set %s: %w", m.Name, err)
 	}
+	if len(files) != len(m.Files) {
+		return nil, fmt.Errorf("fetch set %s: %w: it has %d files, and %d in its manifest", m.Name, ErrDamaged, len(files), len(m.Files))
+	}
 	return files, nil
 }
 

@@ -72,10 +72,11 @@ func (w Writer) Write(ctx context.Context, c Content) (*Manifest, *pages.Index, 
 		err = w.publish(ctx, m)
 	}
 	if err != nil {
-		// What was written is in nobody's way, and no worse than before if it stays.
+		// What was written is in nobody's way, and no worse than before if it stays. The manifest
+		// goes first: it may be there although writing it failed.
 		clean := context.WithoutCancel(ctx)
-		for _, part := range []string{snapshotPart, filesPart} {
-			if w.Store.remove(clean, dataKey(m.Name, part)) != nil {
+		for _, key := range []string{manifestKey(m.Name), dataKey(m.Name, snapshotPart), dataKey(m.Name, filesPart)} {
+			if w.Store.remove(clean, key) != nil {
 				break
 			}
 		}

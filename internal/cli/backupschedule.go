@@ -132,6 +132,10 @@ func checkSaveFlags(args []string) (vault.Location, error) {
 	if err := flags.Parse(args); err != nil {
 		return vault.Location{}, hint.Wrap(usageError(fmt.Errorf("refit backup save: %w", err)), "refit backup save --help lists the flags; what kubeconfig to use is said by KUBECONFIG in --environment-file")
 	}
+	if _, _, secret := strings.Cut(reach.user, ":"); secret || reach.password != "" {
+		return vault.Location{}, usageError(hint.Wrap(errors.New("a password does not belong into a unit or a crontab, which others can read"),
+			"put ETCDCTL_PASSWORD=... into the file of --environment-file"))
+	}
 	if sets.to == "" || flags.NArg() > 0 {
 		return vault.Location{}, usageError(hint.Wrap(fmt.Errorf("refit backup save %s: it does not save to a store", strings.Join(flags.Args(), " ")), "say --to STORE"))
 	}

@@ -203,6 +203,8 @@ func TestBackupSchedule(t *testing.T) {
 		{"-- --to file:///b --nonsense", "unknown flag"},
 		{"-- --to file:///b --recipients-file admins.txt --plaintext", "admins.txt"},
 		{"-- --to file:///b --plaintext --metrics-file m.prom", "want an absolute path"},
+		{"-- --to file:///b --plaintext --user root:hush", "a password does not belong"},
+		{"-- --to file:///b --plaintext --user root --password hush", "a password does not belong"},
 		{"--name a/b -- --to file:///b --plaintext", "want letters"},
 		{"--cron --on-calendar often -- --to file:///b --plaintext", "cron wants five"},
 		{"--keep-last -1 -- --to file:///b --plaintext", "fewer than 0"},

@@ -18,6 +18,8 @@ type Set struct {
 	// Base is the name of the full that a delta needs, "" for a full.
 	Base   string
 	Proven bool
+	// Broken: something is known to be wrong with it. It takes no place of one that is whole.
+	Broken bool
 }
 
 // Policy says how many are kept; 0 is no rule.
@@ -58,16 +60,18 @@ func Decide(sets []Set, p Policy) []Decision {
 		return strings.Compare(b.Name, a.Name)
 	})
 	for _, rule := range p.rules() {
-		seen := ""
-		left := rule.keep
-		for i := range all {
-			period := rule.period(all[i].Set)
-			if left == 0 || period == seen {
-				continue
+		for _, broken := range []bool{false, true} {
+			seen := ""
+			left := rule.keep
+			for i := range all {
+				period := rule.period(all[i].Set)
+				if all[i].Broken != broken || left == 0 || period == seen {
+					continue
+				}
+				seen = period
+				left--
+				all[i].Reasons = append(all[i].Reasons, rule.name)
 			}
-			seen = period
-			left--
-			all[i].Reasons = append(all[i].Reasons, rule.name)
 		}
 	}
 	if i := slices.IndexFunc(all, func(d Decision) bool { return d.Proven }); i >= 0 {

@@ -15,7 +15,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestDecide reads sets, a line each, "NAME TIME [base=NAME] [proven]", and draws what becomes of them.
+// TestDecide reads sets, a line each, "NAME TIME [base=NAME] [proven] [broken]", and draws what becomes of them.
 func TestDecide(t *testing.T) {
 	datadriven.RunTest(t, "testdata/decide", func(t *testing.T, d *datadriven.TestData) string {
 		var p Policy
@@ -44,6 +44,7 @@ func TestDecide(t *testing.T) {
 					s.Base = base
 				}
 				s.Proven = s.Proven || w == "proven"
+				s.Broken = s.Broken || w == "broken"
 			}
 			sets = append(sets, s)
 		}
