@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
@@ -129,9 +131,31 @@ func check(u *unstructured.Unstructured, apiVersion, kind string) error {
 			return fmt.Errorf("a %s is called %q: %s", kind, segment, strings.Join(wrong, "; "))
 		}
 	}
+	if kind == "Secret" && apiVersion == "v1" {
+		if err := checkValues(u, name); err != nil {
+			return err
+		}
+	}
 	for _, o := range ownerEntries(metadata) {
 		if _, ok := o.(map[string]any); !ok {
 			return fmt.Errorf("%s %s has an owner reference that is none", kind, name)
+		}
+	}
+	return nil
+}
+
+// checkValues refuses a Secret with values that are no text without saying them: the API server would
+// put them into its answer (structured-merge-diff, typed/validate.go).
+func checkValues(u *unstructured.Unstructured, name string) error {
+	for _, field := range []string{"data", "stringData"} {
+		values, ok := u.Object[field].(map[string]any)
+		if !ok && u.Object[field] != nil {
+			return fmt.Errorf("a Secret (%s) has a %s that is no map", name, field)
+		}
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			if _, text := values[key].(string); !text && values[key] != nil {
+				return fmt.Errorf("a Secret (%s) has a value of %s.%s that is no text: quote it", name, field, key)
+			}
 		}
 	}
 	return nil
