@@ -31,6 +31,7 @@ type applyFlags struct {
 	plan, out, provider, pauseAfter string
 	backupDir                       string
 	acceptDowntime, dryRun          bool
+	backupDirSaid                   bool
 	reach                           sshFlags
 	request                         run.UpgradeRequest
 	makes                           *provider.Config // of machines, with --strategy replace
@@ -199,6 +200,7 @@ func (f *applyFlags) completeWay(flags *pflag.FlagSet) (err error) {
 
 // completeBackup finds the directory for the backup.
 func (f *applyFlags) completeBackup(said bool) (err error) {
+	f.backupDirSaid = said // a saved plan may take none
 	switch {
 	case said && f.intent.NoBackup:
 		return hint.Wrap(errors.New("--backup-dir and --no-backup exclude each other"), "leave one of them out")
@@ -309,6 +311,10 @@ func (a *app) planToApply(ctx context.Context, f *applyFlags) (*upgrade.Plan, *u
 	}
 	if err := f.sameWay(saved); err != nil {
 		return nil, nil, err
+	}
+	if f.backupDirSaid && saved.Spec.NoBackup {
+		return nil, nil, usageError(hint.Wrap(fmt.Errorf("--plan %s takes no backup, and --backup-dir names a directory for one", f.plan),
+			"leave --backup-dir out, or make another plan"))
 	}
 	f.intent = saved.Spec
 	f.share, err = run.ParseShare(fmt.Sprint(saved.MaxUnavailable))
