@@ -16,6 +16,7 @@ import (
 	"refit.dev/refit/drain"
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/phrase"
+	"refit.dev/refit/provider"
 )
 
 // Abort gives a run up: it uncordons the nodes that carry the run's mark (one
@@ -56,6 +57,9 @@ func (o *Operator) abort(ctx context.Context, run string, settle bool) (uncordon
 	}
 	uncordoned, err = o.giveBack(ctx, run)
 	if err == nil {
+		err = o.disinviteAll(ctx, status)
+	}
+	if err == nil {
 		err = o.releaseLeftover(ctx, run)
 	}
 	if err != nil {
@@ -66,6 +70,24 @@ func (o *Operator) abort(ctx context.Context, run string, settle bool) (uncordon
 		reason += ", " + phrase.Count(len(removed), "machine") + " removed"
 	}
 	return uncordoned, removed, journal.Append(Record{Kind: KindAborted, Reason: reason})
+}
+
+// disinviteAll takes back the bootstrap tokens of machines that were asked for and have not joined:
+// one whose command goes on would join a cluster that does not wait for it any more.
+func (o *Operator) disinviteAll(ctx context.Context, status *Status) error {
+	u := status.Spec.Upgrade
+	if u == nil || u.Replace == nil || u.Replace.Provider.Join != provider.JoinKubeadm {
+		return nil
+	}
+	for _, e := range status.ledger() {
+		if e.Old || e.Stand == Serving {
+			continue
+		}
+		if err := (apiRoster{client: o.Client, clock: o.Clock}).disinvite(ctx, e.Machine.Key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // giveBack uncordons what a run has cordoned, and takes its soft taints off.

@@ -71,8 +71,11 @@ func (o *Operator) debt(ctx context.Context, e MachineEntry, list []provider.Mac
 	if !listed || e.Stand == Removed {
 		return d, false, nil
 	}
-	if e.Old && now.Node != "" && now.Node != e.Machine.Node {
+	if known := e.Machine.Node; (e.Old || known != "") && now.Node != "" && now.Node != known {
 		return d, false, &provider.BadAnswerError{Err: fmt.Errorf("%s is node %s now", e.Machine, now.Node)}
+	}
+	if now.Node == "" { // a provider need not know it, and the journal may
+		now.Node = e.Machine.Node
 	}
 	e.Machine = now
 	d = Debt{MachineEntry: e}

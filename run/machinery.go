@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/provider"
@@ -109,11 +111,31 @@ func (r replacing) dispose(ctx context.Context) error {
 	}
 	old := r.spec.Upgrade.Replace.Machines[r.target.Name]
 	return r.step(ctx, StepDispose, Record{Reason: old.String()}, func() (Record, error) {
+		if err := r.stayedAway(ctx, old); err != nil {
+			return Record{}, err
+		}
 		if err := removeMachine(ctx, r, old); err != nil {
 			return Record{}, r.providerFailed(ctx, StepDispose, old.String()+" could not be removed", err)
 		}
 		return Record{}, nil
 	})
+}
+
+// stayedAway fails if the Node of the old machine is there again, as when its kubelet was started
+// anew: then it is not cordoned any more, and may have pods.
+func (r replacing) stayedAway(ctx context.Context, old provider.Machine) error {
+	var back *corev1.Node
+	err := r.call(ctx, func(ctx context.Context) (err error) {
+		back, err = r.cluster.Node(ctx, r.target.Name)
+		return err
+	})
+	if err != nil || back == nil {
+		return err
+	}
+	return &failure{
+		reason: fmt.Sprintf("node %s has registered itself again, and may have pods: %s was not removed", r.target.Name, old),
+		hint:   fmt.Sprintf("refit drain %[1]s, kubectl delete node %[1]s, then refit runs resume %[2]s", r.target.Name, r.spec.Run),
+	}
 }
 
 // removeMachine has a machine removed, unless it is gone, and waits until it is not listed any more.
