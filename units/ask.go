@@ -135,18 +135,12 @@ func withoutGate(flags []string, gate string) (rest []string, changed bool) {
 
 // askGates asks for the gates that --version does not look at.
 func askGates(ctx context.Context, run Runner, program string, u Unit) (problems []string, err error) {
-	end := ""
-	gates := u.ConfigGates
-	switch u.Component {
-	case Kubelet:
-		end, gates = "--config="+none, u.Gates
-	case KubeProxy:
-		end, gates = "--write-config-to=/dev/null", u.Gates
-	default:
+	end, asks := map[string]string{Kubelet: "--config=" + none, KubeProxy: "--write-config-to=/dev/null"}[u.Component]
+	if !asks {
 		return nil, nil
 	}
-	for _, gate := range slices.Sorted(maps.Keys(gates)) {
-		_, text, err := run(ctx, []string{program, "--feature-gates=" + gate + "=" + strconv.FormatBool(gates[gate]), end})
+	for _, gate := range slices.Sorted(maps.Keys(u.Gates)) {
+		_, text, err := run(ctx, []string{program, "--feature-gates=" + gate + "=" + strconv.FormatBool(u.Gates[gate]), end})
 		if err != nil {
 			return nil, err
 		}

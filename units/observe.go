@@ -41,10 +41,10 @@ type Unit struct {
 	Service service.Service
 	// Flags are those of its command, "--name=value" each.
 	Flags []string
-	// Gates are the feature gates of its flags and its configuration, ConfigGates those of
-	// the latter alone; Config is the path of that.
-	Gates, ConfigGates map[string]bool
-	Config             string
+	// Gates are the feature gates of its flags and its configuration; Config is the path of
+	// the latter.
+	Gates  map[string]bool
+	Config string
 	// Health is what it says of itself.
 	Health Answer
 }

@@ -19,6 +19,10 @@ const (
 	// calm is for how long a process has to be the same and well before it counts as such:
 	// many fail some seconds after they have begun to answer.
 	calm = 10 * time.Second
+	// stopping is how long the process of before may take to end on top of what the new one
+	// may take: an API server ends the requests that it has, and systemd kills after 90 s by
+	// default.
+	stopping = 3 * time.Minute
 )
 
 // Raise brings one component of a host to a binary that was staged.
@@ -93,7 +97,8 @@ func (r Raise) Do(ctx context.Context) error {
 // start restarts the service unless its process runs the file in its place, and waits until
 // it is well. why says what is not when its time is over.
 func (r Raise) start(ctx context.Context) (why string, err error) {
-	begun := r.Clock.Now()
+	asked := r.Clock.Now()
+	begun := asked
 	u, _, err := r.look(ctx, false)
 	if err != nil {
 		return "", err
@@ -108,6 +113,9 @@ func (r Raise) start(ctx context.Context) (why string, err error) {
 	for {
 		u, why, err = r.look(ctx, false)
 		now := r.Clock.Now()
+		if u.Service.Active == "deactivating" && now.Sub(asked) < stopping {
+			begun = now
+		}
 		switch {
 		case err != nil && !host.Temporary(err):
 			return "", err

@@ -54,7 +54,7 @@ func (r *reader) text(ctx context.Context, argv ...string) (string, error) {
 // config reads which feature gates a unit has, and what of its configuration its health is
 // asked by.
 func (r *reader) config(ctx context.Context, u *Unit) error {
-	u.Gates, u.ConfigGates = map[string]bool{}, map[string]bool{}
+	u.Gates = map[string]bool{}
 	if u.Config = u.flag("config", ""); u.Config != "" && (u.Component == Kubelet || u.Component == KubeProxy) {
 		text, err := r.m.ReadFile(ctx, u.Config)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -65,7 +65,7 @@ func (r *reader) config(ctx context.Context, u *Unit) error {
 			r.gap("%s, the configuration of %s: %v", u.Config, u.Component, err)
 		}
 		for gate, on := range c.FeatureGates {
-			u.ConfigGates[gate], u.Gates[gate] = on, on
+			u.Gates[gate] = on
 		}
 		u.healthz(c)
 	}

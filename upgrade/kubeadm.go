@@ -161,6 +161,7 @@ func (kubeadmMethod) brought(_ *decision, r Running, last string, now skew.Compo
 func (kubeadmMethod) check(d *decision) {
 	d.checkConfig()
 	d.checkEtcd()
+	d.checkGates()
 	d.checkConfigGates()
 	d.checkPodGates()
 }

@@ -95,7 +95,7 @@ func disksOf(ctx context.Context, m host.Machine, s units.State, h *Host) error 
 	slices.Sort(dirs)
 	for _, dir := range slices.Compact(dirs) {
 		result, err := m.Exec(ctx, []string{"df", "--output=avail,target", "--block-size=1", "--", dir}, host.ExecOptions{})
-		if err = host.Succeed(result, err); err != nil {
+		if err := host.Succeed(result, err); err != nil {
 			return err
 		}
 		lines := strings.Split(strings.TrimSpace(string(result.Stdout)), "\n")

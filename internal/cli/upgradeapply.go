@@ -51,6 +51,9 @@ func newUpgradeApplyCommand(a *app) *cobra.Command {
 			"fetched ahead on all machines. On each node: kubeadm, drain, kubelet and\n" +
 			"kubectl, restart, Ready at the version; then what really runs there is looked at, whatever the\n" +
 			"commands have said, and the node is uncordoned.\n\n" +
+			"Where components are services of systemd, binaries are sent ahead instead, from the place that\n" +
+			"--binaries names, and asked whether they know the flags of their units. Each component is put into\n" +
+			"its place and restarted, and if it is not well in time, the one of before comes back by itself.\n\n" +
 			"Machines are reached over SSH at their InternalIP, as the user's ssh would: by keys, and with host\n" +
 			"keys that are known. --inventory is for exceptions.\n\n" +
 			"Everything is recorded before it is done, and what takes long goes on by itself on its machine.\n" +
@@ -62,6 +65,8 @@ func newUpgradeApplyCommand(a *app) *cobra.Command {
 			"  # Save the plan, have it approved, and carry it out if it still holds\n" +
 			"  refit upgrade apply --to v1.37.2 --out upgrade.yaml\n" +
 			"  refit upgrade apply --plan upgrade.yaml\n\n" +
+			"  # A cluster of binaries and systemd units\n" +
+			"  refit upgrade apply --to v1.37.2 --binaries https://dl.k8s.io/release\n\n" +
 			"  # Look at the first worker before the others follow\n" +
 			"  refit upgrade apply --to v1.37.2 --yes --pause-after first-worker\n" +
 			"  refit runs resume\n\n" +

@@ -51,7 +51,7 @@ func TestScratch(t *testing.T) {
 		source := copyReleases(t, l)
 		breakBinary(t, inRelease(source, "kubelet"))
 		through := map[string]*asking{"w1": service(t, l, "w1"), "w2": service(t, l, "w2")}
-		o.run(t, o.byUnits(source, "--component-timeout", "40s")...).want(t, 1,
+		o.run(t, o.byUnits(source, "--component-timeout", "1m")...).want(t, 1,
 			"kubelet "+next+" was not well in time", "was rolled back to the binary of before, which runs and is well", "journalctl -u kubelet.service")
 		for name, a := range through {
 			a.wantAll(t, "the Service through "+name+" while a kubelet was rolled back")
