@@ -195,7 +195,7 @@ func TestLoadPart(t *testing.T) {
 	if _, err := export.Write(dir, cut, export.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	parts := []string{dir, filepath.Join(dir, "shop"), filepath.Join(dir, "shop/configmap/settings.yaml")}
+	parts := []string{dir, filepath.Join(dir, "shop"), filepath.Join(dir, "shop", "configmap", "settings.yaml")}
 	for _, path := range parts {
 		loaded, err := Load([]string{path}, nil, nil)
 		if err != nil || len(loaded.Objects) != 1 || len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], "things.example.com") {

@@ -4,6 +4,7 @@
 package export
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"os"
@@ -127,7 +128,7 @@ func TestDamagedSecretIsMended(t *testing.T) {
 	if _, err := Write(dir, secretCut(), o); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(dir, "shop/secret/password.yaml.age")
+	file := filepath.Join(dir, "shop", "secret", "password.yaml.age")
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +156,7 @@ func TestDamagedSecretIsMended(t *testing.T) {
 		if err == nil {
 			now, err = identities.Decrypt(now)
 		}
-		if err != nil || string(now) != string(secretCut().Objects[0].Text) {
+		if err != nil || !bytes.Equal(now, secretCut().Objects[0].Text) {
 			t.Errorf("%s: %s, %v", name, now, err)
 		}
 	}
@@ -167,7 +168,7 @@ func TestPlainSecretIsClosed(t *testing.T) {
 	if _, err := Write(dir, secretCut(), o); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(dir, "shop/secret/password.yaml")
+	file := filepath.Join(dir, "shop", "secret", "password.yaml")
 	if err := os.Chmod(file, 0o644); err != nil { //nolint:gosec // that is the point
 		t.Fatal(err)
 	}
@@ -196,7 +197,7 @@ func TestCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parts := []string{dir, filepath.Join(dir, "shop"), filepath.Join(dir, "shop/configmap"), filepath.Join(dir, "shop/configmap/c-001.yaml")}
+	parts := []string{dir, filepath.Join(dir, "shop"), filepath.Join(dir, "shop", "configmap"), filepath.Join(dir, "shop", "configmap", "c-001.yaml")}
 	for _, path := range parts {
 		if lacks, err := Check(path); err != nil || !slices.Equal(lacks, []string{"things.example.com"}) {
 			t.Errorf("%s: %v, %v", path, lacks, err)
