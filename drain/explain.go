@@ -50,6 +50,15 @@ func (d *Drainer) explainUnclear() {
 		if p.node.ended {
 			continue // an alarm for a pod that is nobody's concern any more
 		}
+		if p.atGate() { // whose explanation looks at every pod of the budget: only if it is told, then
+			if !d.gate(p.budgets[0]).shut() {
+				continue
+			}
+			if next := p.toldAt.Add(retell); p.told != nil && now.Before(next) {
+				d.tellLater(p, next)
+				continue
+			}
+		}
 		b, worth := d.explain(p)
 		if !worth || p.told != nil && reflect.DeepEqual(*p.told, b) {
 			continue
@@ -91,8 +100,8 @@ func (d *Drainer) remaining(n *nodeDrain) []event.Remaining {
 // the drain goes on. The cause is empty if the pod is gone with all that it had.
 func (d *Drainer) explain(p *podDrain) (b event.Blocker, worth bool) {
 	stage := p.stage
-	if p.probing && len(p.budgets) > 0 && (stage == queued || stage == asking) {
-		stage = gated // the question only makes sure of what its budget says
+	if p.atGate() {
+		stage = gated
 	}
 	switch stage {
 	case held:
@@ -107,8 +116,7 @@ func (d *Drainer) explain(p *podDrain) (b event.Blocker, worth bool) {
 			b := d.explainGate(g)
 			g.explained = &b
 		}
-		// A budget that allows more is only waiting for its turn.
-		return *g.explained, g.pdb != nil && (g.pdb.Status.DisruptionsAllowed <= 0 || !g.observed() || g.closed())
+		return *g.explained, g.shut()
 	case mustering:
 		return d.explainQuorum(p.pod)
 	case stuck:
@@ -135,6 +143,12 @@ func (d *Drainer) explain(p *podDrain) (b event.Blocker, worth bool) {
 		Message: "still attached to the node: volume " + strings.Join(attached, ", "),
 		Hint:    "the attach-detach controller and the volume's CSI driver detach it: look at `kubectl get volumeattachments`",
 	}, true
+}
+
+// atGate tells whether a pod waits for its budget. A question that only makes sure of
+// what the budget says is part of that.
+func (p *podDrain) atGate() bool {
+	return p.stage == gated || p.probing && len(p.budgets) > 0 && (p.stage == queued || p.stage == asking)
 }
 
 // explainGate explains a budget in the way of the pods that wait for it.

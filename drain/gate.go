@@ -76,6 +76,12 @@ func newGate(key types.NamespacedName) *gate {
 // newest specification; until then the server refuses every eviction.
 func (g *gate) observed() bool { return g.pdb.Status.ObservedGeneration >= g.pdb.Generation }
 
+// shut tells whether the gate lets nothing through until something changes. Pods of a
+// budget that allows more are only waiting for their turn.
+func (g *gate) shut() bool {
+	return g.pdb != nil && (g.pdb.Status.DisruptionsAllowed <= 0 || !g.observed() || g.closed())
+}
+
 // room tells whether an eviction may be let through now; if only stagger is in
 // the way, when it may.
 func (g *gate) room(now time.Time) (yes bool, later time.Time) {

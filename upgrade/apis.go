@@ -73,6 +73,10 @@ func (d *decision) checkGates() {
 			}
 		}
 	}
+}
+
+// checkConfigGates reads the configuration that kubeadm keeps for kubelets.
+func (d *decision) checkConfigGates() {
 	if d.Config != nil {
 		for _, gate := range slices.Sorted(maps.Keys(d.Config.KubeletGates)) {
 			if minor := gateGone(gate, d.minors()); minor > 0 {
@@ -81,7 +85,6 @@ func (d *decision) checkGates() {
 			}
 		}
 	}
-	d.checkPodGates()
 }
 
 // checkPodGates reads the command lines of the control plane and of kube-proxy.

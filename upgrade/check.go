@@ -4,7 +4,6 @@
 package upgrade
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,9 +21,14 @@ func (d *decision) add(code string, object cluster.Object, format string, args .
 
 // addHint is add with a hint of its own.
 func (d *decision) addHint(code string, object cluster.Object, hint, format string, args ...any) {
-	d.plan.Findings = append(d.plan.Findings, cluster.Finding{
-		Severity: d.codes[code].Severity, Code: code, Object: object, Message: fmt.Sprintf(format, args...), Hint: hint,
-	})
+	f := d.finding(code, object, format, args...)
+	f.Hint = hint
+	d.plan.Findings = append(d.plan.Findings, f)
+}
+
+// finding tells about object; severity and hint are the code's.
+func (d *decision) finding(code string, object cluster.Object, format string, args ...any) cluster.Finding {
+	return cluster.Finding{Severity: d.codes[code].Severity, Code: code, Object: object, Message: fmt.Sprintf(format, args...), Hint: d.codes[code].Do}
 }
 
 // check looks for everything that is in the way of the hops.
@@ -32,7 +36,7 @@ func (d *decision) check() {
 	d.checkControlPlane()
 	d.checkVersions()
 	d.checkNodes()
-	d.checkEtcd()
+	d.by.check(d)
 	d.checkBackup()
 	d.checkServers()
 	d.checkAPIs()
@@ -61,9 +65,6 @@ func (d *decision) moving() []string {
 }
 
 func (d *decision) checkControlPlane() {
-	if !d.kubeadms() {
-		d.add(NotKubeadm, self(), "no kube-apiserver runs as a static pod of kube-system: nothing is known of the control plane but that it answers as %s", cmp.Or(d.Snapshot.Server, "nothing"))
-	}
 	goal := d.plan.To
 	if goal.Patch == skew.Unknown {
 		d.add(PatchUnknown, self(), "%s names no patch, and %s", goal, d.whyNoPatch())
@@ -91,7 +92,18 @@ func (d *decision) checkVersions() {
 	if len(servers) == 0 || len(d.plan.Hops) == 0 {
 		return
 	}
-	oldest, newest := servers[0], servers[0]
+	oldest, newest := d.extremes()
+	if oldest.Version.Compare(newest.Version) != 0 {
+		d.add(UpgradeUnfinished, self(), "kube-apiserver is %s on %s and %s on %s: an upgrade of the control plane was begun", newest.Version, newest.Name, oldest.Version, oldest.Name)
+	} else if late := behind(d.now, newest.Version); len(late) > 0 {
+		d.add(UpgradeUnfinished, self(), "the API servers run %s, and older minors: %s", newest.Version, few(late))
+	}
+}
+
+// extremes are the oldest and the newest API server; there is one.
+func (d *decision) extremes() (oldest, newest skew.Instance) {
+	servers := d.now.APIServers
+	oldest, newest = servers[0], servers[0]
 	for _, i := range servers {
 		if i.Version.Compare(oldest.Version) < 0 {
 			oldest = i
@@ -100,14 +112,16 @@ func (d *decision) checkVersions() {
 			newest = i
 		}
 	}
-	if oldest.Version.Compare(newest.Version) != 0 {
-		d.add(UpgradeUnfinished, self(), "kube-apiserver is %s on %s and %s on %s: an upgrade of the control plane was begun", newest.Version, newest.Name, oldest.Version, oldest.Name)
-	} else if late := behind(d.now, newest.Version); len(late) > 0 {
-		d.add(UpgradeUnfinished, self(), "the API servers run %s, and older minors: %s", newest.Version, few(late))
-	}
-	if d.Config == nil || d.Config.KubernetesVersion == "" {
+	return oldest, newest
+}
+
+// checkConfig tells of a record of kubeadm's that is not what runs.
+func (d *decision) checkConfig() {
+	servers := d.now.APIServers
+	if len(servers) == 0 || len(d.plan.Hops) == 0 || d.Config == nil || d.Config.KubernetesVersion == "" {
 		return
 	}
+	_, newest := d.extremes()
 	v, err := skew.Parse(d.Config.KubernetesVersion)
 	if err != nil || !slices.ContainsFunc(servers, func(i skew.Instance) bool { return i.Version.Compare(v) == 0 }) || v.Compare(newest.Version) != 0 {
 		d.add(ConfigBehind, cluster.Object{Kind: "ConfigMap", Namespace: "kube-system", Name: configMap}, "says kubernetesVersion: %s, and the newest API server runs %s", d.Config.KubernetesVersion, newest.Version)

@@ -24,10 +24,12 @@ func Decide(s *State, in Intent) *Plan {
 		}
 		d.addHint(codeOf(r.Reason), object, r.Hint, "%s", r.Message)
 	}
-	if !d.kubeadms() {
+	foreign := d.by.foreign(d)
+	if foreign != nil {
+		d.plan.Findings = append(d.plan.Findings, *foreign)
 		path = skew.Path{} // there is nothing that refit could do
 	}
-	if last := (skew.Hop{To: goal}); len(refusals) == 0 && len(path.Hops) == 0 && d.kubeadms() && d.halfDone(last) {
+	if last := (skew.Hop{To: goal}); len(refusals) == 0 && len(path.Hops) == 0 && foreign == nil && d.by.begun(d, last) {
 		path.Hops = append(path.Hops, last)
 	}
 	d.resolveHops(path)
@@ -45,6 +47,7 @@ func Decide(s *State, in Intent) *Plan {
 // decision is a Plan in the making.
 type decision struct {
 	*State
+	by      method
 	intent  Intent
 	plan    *Plan
 	running []Running
@@ -55,7 +58,7 @@ type decision struct {
 }
 
 func newDecision(s *State, in Intent) *decision {
-	d := &decision{State: s, intent: in, codes: map[string]cluster.Code{}, moved: map[[2]string]string{}}
+	d := &decision{State: s, by: s.Method.of(), intent: in, codes: map[string]cluster.Code{}, moved: map[[2]string]string{}}
 	for _, c := range Codes() {
 		d.codes[c.Name] = c
 	}
@@ -94,11 +97,6 @@ func (d *decision) newestOffered() int {
 	return newest
 }
 
-// kubeadms tells whether the control plane is kubeadm's, as far as that can be seen.
-func (d *decision) kubeadms() bool {
-	return slices.ContainsFunc(d.running, func(r Running) bool { return r.Component == string(skew.APIServer) && r.Static })
-}
-
 // hostsSeen lists the nodes whose machines were looked at, sorted.
 func (d *decision) hostsSeen() []string {
 	var names []string
@@ -126,7 +124,7 @@ func (d *decision) resolve(v skew.Version, nodes []string) skew.Version {
 	var common []skew.Version
 	for n, node := range nodes {
 		h := d.Hosts[node]
-		patches := h.patches(v.Minor)
+		patches := releases(d.by, &h, v.Minor)
 		if n == 0 {
 			common = patches
 			continue

@@ -19,39 +19,25 @@ func (d *decision) makeHops(path skew.Path) {
 	told := map[string]bool{}
 	for _, h := range path.Hops {
 		hop := Hop{To: h.To, ControlPlane: []NodeSteps{}, Workers: []NodeSteps{}}
-		var workers []string
-		unfinished := d.halfDone(h)
-		first := unfinished || d.needsApply(h.To)
-		server := d.firstServer()
-		if unfinished && !slices.ContainsFunc(h.Moves, func(m skew.Move) bool { return m.Stage == skew.StageControlPlane && m.Node == server }) {
-			h.Moves = slices.Insert(slices.Clone(h.Moves), 0, skew.Move{Stage: skew.StageControlPlane, Node: server})
-		}
-		for _, m := range h.Moves {
-			role := ControlPlane
-			switch {
-			case m.Stage == skew.StageKubeProxy:
-				hop.KubeProxy = true
-				continue
-			case m.Stage == skew.StageWorker:
-				workers = append(workers, m.Node)
-				continue
-			case m.Stage == skew.StageControlPlaneKubelet:
-				role = ControlPlaneKubelet
-			case m.Stage == skew.StageControlPlane && !slices.ContainsFunc(m.Components, notKubelet) && (!unfinished || m.Node != server):
-				role = ControlPlaneKubelet // all but its kubelet is there
-			case first:
-				role, first = FirstControlPlane, false
-			}
-			visit := d.visit(m.Node, role, h.To, m.MovesKubelet())
-			if m.MovesKubelet() {
-				if n, known := world.Node(m.Node); known && d.intent.Strategy != AllAtOnce {
+		turns, proxies := d.by.turns(d, h)
+		hop.KubeProxy = proxies
+		for _, t := range turns {
+			visit := d.visit(t, h.To)
+			if t.kubelet {
+				if n, known := world.Node(t.node); known && d.intent.Strategy != AllAtOnce {
 					visit.Pods = world.Staying(n)
 				}
-				d.drainable(world, []string{m.Node}, takesInPlace, told)
+				d.drainable(world, []string{t.node}, takesInPlace, told)
 			}
 			visit.Start = hop.Seconds
 			hop.Seconds += visit.Seconds
 			hop.ControlPlane = append(hop.ControlPlane, visit)
+		}
+		var workers []string
+		for _, m := range h.Moves {
+			if m.Stage == skew.StageWorker {
+				workers = append(workers, m.Node)
+			}
 		}
 		d.workers(world, &hop, workers, told)
 		d.plan.Hops = append(d.plan.Hops, hop)
@@ -63,92 +49,44 @@ func (d *decision) world(s *cluster.Snapshot) *plan.World {
 	return plan.NewWorld(s, plan.Drain{Leaves: func(p *cluster.Pod) bool { return d.intent.drain().Leaves(p, s.Time) }})
 }
 
-func notKubelet(c skew.Component) bool { return c != skew.Kubelet }
-
-// needsApply tells whether kubeadm upgrade apply has still to be run for a hop: it
-// writes the version into kubeadm's configuration, and what runs kubeadm upgrade node
-// goes by that.
-func (d *decision) needsApply(to skew.Version) bool {
-	if d.Config == nil {
-		return true
-	}
-	v, err := skew.Parse(d.Config.KubernetesVersion)
-	return err != nil || v.Compare(to) != 0
-}
-
-// halfDone tells whether a hop brings no API server anywhere, and yet kubeadm has to be run
-// for it: it was ended between the static pods and its record of the cluster or kube-proxy,
-// which it writes last.
-func (d *decision) halfDone(h skew.Hop) bool {
-	if len(d.now.APIServers) == 0 || slices.ContainsFunc(d.now.APIServers, func(i skew.Instance) bool { return i.Version.Compare(h.To) != 0 }) {
-		return false
-	}
-	proxies := slices.ContainsFunc(h.Moves, func(m skew.Move) bool { return m.Stage == skew.StageKubeProxy })
-	if proxies && len(h.Moves) > 1 { // if one of them is there, their DaemonSet is, and they follow
-		proxies = !slices.ContainsFunc(d.now.KubeProxies, func(i skew.Instance) bool { return i.Version.Compare(h.To) == 0 })
-	}
-	return d.Config != nil && d.needsApply(h.To) || proxies
-}
-
-// firstServer is the node of the control plane on which kubeadm finishes what it left.
-func (d *decision) firstServer() string {
-	server := ""
-	for _, i := range d.now.APIServers {
-		if server == "" || i.Name < server {
-			server = i.Name
-		}
-	}
-	return server
-}
-
 // visit lists what is done on a node.
-func (d *decision) visit(node string, role Role, to skew.Version, kubelet bool) NodeSteps {
-	v := NodeSteps{Node: node, Role: role, Steps: []Step{}}
+func (d *decision) visit(t turn, to skew.Version) NodeSteps {
+	v := NodeSteps{Node: t.node, Role: t.role, Steps: []Step{}}
 	cordoned := false
-	if n := d.Snapshot.Node(node); n != nil {
+	if n := d.Snapshot.Node(t.node); n != nil {
 		v.UID, cordoned = n.UID, n.Spec.Unschedulable
 		if mark, marked := cluster.MarkOf(n.Node); marked && !mark.WasUnschedulable {
 			cordoned = false // refit's own, which it takes back
 		}
 	}
-	add := func(name StepName, takes time.Duration) {
-		v.Steps = append(v.Steps, Step{Name: name, Seconds: takes.Seconds()})
-		v.Seconds += takes.Seconds()
+	add := func(steps ...Step) {
+		v.Steps = append(v.Steps, steps...)
+		for _, s := range steps {
+			v.Seconds += s.Seconds
+		}
 	}
-	if role == Worker && d.intent.Strategy == Replace {
-		add(StepCreate, takesCreate)
-		add(StepJoin, takesJoin)
-		add(StepDrain, takesDrain)
-		add(StepRemove, takesRemove)
+	takes := func(name StepName, t time.Duration) Step { return Step{Name: name, Seconds: t.Seconds()} }
+	if t.role == Worker && d.intent.Strategy == Replace {
+		add(takes(StepCreate, takesCreate), takes(StepJoin, takesJoin), takes(StepDrain, takesDrain), takes(StepRemove, takesRemove))
 		return v
 	}
-	packages := []string{}
-	if role != ControlPlaneKubelet {
-		packages = append(packages, "kubeadm")
-		add(StepPackages, takesPackages)
-		switch role { //nolint:exhaustive // the visit for the kubelet alone has no kubeadm
-		case FirstControlPlane:
-			add(StepApply, takesControlPlane)
-		case ControlPlane:
-			add(StepNode, takesControlPlane)
-		default:
-			add(StepNode, takesNodeConfig)
-		}
-	}
-	if kubelet {
+	steps, programs := d.by.serving(d, t)
+	add(steps...)
+	if t.kubelet {
 		inPlace := d.intent.Strategy == AllAtOnce
 		v.StaysCordoned = cordoned
-		packages = append(packages, "kubelet", "kubectl")
 		if !inPlace {
-			add(StepDrain, takesDrain)
+			add(takes(StepDrain, takesDrain))
 		}
-		add(StepKubelet, takesKubelet)
-		add(StepReady, takesReady)
+		steps, more := d.by.empty(d, t)
+		add(steps...)
+		programs = append(programs, more...)
+		add(takes(StepReady, takesReady))
 		if !cordoned && !inPlace {
-			add(StepUncordon, takesUncordon)
+			add(takes(StepUncordon, takesUncordon))
 		}
 	}
-	v.Packages = d.packageMoves(node, packages, to)
+	v.Packages = d.packageMoves(t.node, programs, to)
 	return v
 }
 
@@ -180,7 +118,7 @@ func (d *decision) workers(world *plan.World, hop *Hop, names []string, told map
 	slices.Sort(names)
 	visits := map[string]NodeSteps{}
 	for _, name := range names {
-		visits[name] = d.visit(name, Worker, hop.To, true)
+		visits[name] = d.visit(turn{node: name, role: Worker, kubelet: true}, hop.To)
 	}
 	work := takesInPlace
 	if d.intent.Strategy == Replace {
@@ -277,12 +215,11 @@ func (d *decision) describe(path skew.Path) {
 		}
 		states = append(states, now)
 	}
-	known := brings()
 	for _, r := range d.running {
 		c := Component{Name: r.Component, Node: r.Node, Current: r.Version, After: []string{}}
 		last := r.Version
 		for i, h := range path.Hops {
-			last = d.after(r, last, states[i], known[h.To.Minor], h)
+			last = d.after(r, last, states[i], h)
 			c.After = append(c.After, last)
 		}
 		d.plan.Components = append(d.plan.Components, c)
@@ -290,27 +227,12 @@ func (d *decision) describe(path skew.Path) {
 }
 
 // after is the version of a component after a hop.
-func (d *decision) after(r Running, last string, now skew.Components, with bring, h skew.Hop) string {
+func (d *decision) after(r Running, last string, now skew.Components, h skew.Hop) string {
 	switch r.Component {
 	case Runtime:
 		return last // refit leaves it alone
 	case Etcd, CoreDNS:
-		brought := with.etcd
-		if r.Component == CoreDNS {
-			brought = with.coreDNS
-		}
-		moved := slices.ContainsFunc(h.Moves, func(m skew.Move) bool {
-			return slices.Contains(m.Components, skew.APIServer) && (r.Component == CoreDNS || m.Node == r.Node)
-		})
-		switch {
-		case !moved:
-			return last
-		case brought == "":
-			return "" // nobody knows what that kubeadm brings
-		case newerTag(last, brought):
-			return last // kubeadm does not go back
-		}
-		return brought
+		return d.by.brought(d, r, last, h)
 	}
 	for _, i := range now.Of(skew.Component(r.Component)) {
 		if i.Name == r.Node {

@@ -4,8 +4,6 @@
 package upgrade
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"refit.dev/refit/skew"
@@ -141,30 +139,4 @@ func (h *Host) offer(name string, v skew.Version) string {
 		}
 	}
 	return ""
-}
-
-// patches are the versions of a minor for which the host could install all that has
-// to move: kubeadm and kubelet, and kubectl if it is there. Oldest first.
-func (h *Host) patches(minor int) []skew.Version {
-	var all []skew.Version
-	for _, o := range h.Offers[minor].Packages {
-		if o.Name == "kubeadm" && o.Upstream.Minor == minor && !o.Upstream.Prerelease() && h.lacks(o.Upstream) == nil {
-			all = append(all, o.Upstream)
-		}
-	}
-	slices.SortFunc(all, func(a, b skew.Version) int { return cmp.Or(a.Compare(b), cmp.Compare(a.Suffix, b.Suffix)) })
-	return slices.CompactFunc(all, func(a, b skew.Version) bool { return a.Compare(b) == 0 })
-}
-
-// lacks lists the packages that the host's repositories do not have in a version.
-func (h *Host) lacks(v skew.Version) []string {
-	var missing []string
-	for _, name := range kubePackages() {
-		if _, there := h.installed(name); there || name != "kubectl" {
-			if h.offer(name, v) == "" {
-				missing = append(missing, name)
-			}
-		}
-	}
-	return missing
 }

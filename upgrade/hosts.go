@@ -30,10 +30,8 @@ func (d *decision) checkHosts() {
 		for _, gap := range h.Gaps {
 			d.add(HostGap, nodeObject(name), "%s", gap)
 		}
-		d.checkPackages(name, &h)
-		d.checkDisks(name, &h)
-		d.checkCertificates(name, &h)
 		d.checkMachine(name, &h)
+		d.by.checkHost(d, name, &h)
 	}
 	if len(unseen) > 0 {
 		d.add(HostUnseen, self(), "%s not looked at: %s; their packages, disks, certificates and settings are not known",
@@ -78,7 +76,7 @@ func (d *decision) checkPackages(name string, h *Host) {
 			d.add(PackagesUnseen, nodeObject(name), "its repositories were not asked for 1.%d", v.Minor)
 		case v.Patch == skew.Unknown: // told of the goal, or of the hop
 		default:
-			if missing := h.lacks(v); len(missing) > 0 {
+			if missing := d.by.lacks(h, v); len(missing) > 0 {
 				d.add(PackageMissing, nodeObject(name), "its repositories do not have %s %s%s", strings.Join(missing, ", "), v, d.has(h, v.Minor))
 			}
 		}
@@ -103,7 +101,7 @@ func (d *decision) checkPackages(name string, h *Host) {
 // has says which patches of a minor a host could install.
 func (d *decision) has(h *Host, minor int) string {
 	var names []string
-	for _, v := range h.patches(minor) {
+	for _, v := range releases(d.by, h, minor) {
 		names = append(names, v.String())
 	}
 	if len(names) == 0 {
@@ -238,6 +236,17 @@ func (d *decision) checkMachine(name string, h *Host) {
 	if minors := d.minorsOf(name, true); h.CgroupV1 && !h.CgroupV1Allowed && slices.Contains(minors, cgroupV1Refused) {
 		d.add(CgroupV1, nodeObject(name), "has cgroup v1, on which kubelets from 1.%d on do not start unless failCgroupV1 is false", cgroupV1Refused)
 	}
+	if n := d.Snapshot.Node(name); n != nil && strings.HasPrefix(n.Status.NodeInfo.ContainerRuntimeVersion, "containerd://1.") {
+		d.add(RuntimeOld, nodeObject(name), "runs %s", n.Status.NodeInfo.ContainerRuntimeVersion)
+	}
+	if h.RebootRequired != "" {
+		d.add(RebootNeeded, nodeObject(name), "waits for a reboot: %s", h.RebootRequired)
+	}
+}
+
+// checkPreflight tells of what kubeadm would refuse, and of static pods that it would not find
+// as they are to be.
+func (d *decision) checkPreflight(name string, h *Host) {
 	// The check goes by the installed kubelet and not by its configuration (isCgroupsV1DisabledInKubelet
 	// in k8s.io/system-validators v1.12.1, validators/cgroup_validator_linux.go).
 	if h.CgroupV1 && d.current(name, true) >= cgroupV1Refused && d.runsKubeadm(name) && !d.intent.ignores("SystemVerification") {
@@ -246,13 +255,6 @@ func (d *decision) checkMachine(name string, h *Host) {
 	for _, problem := range h.StaticPods {
 		d.add(StaticPodWrong, nodeObject(name), "%s", problem)
 	}
-	if n := d.Snapshot.Node(name); n != nil && strings.HasPrefix(n.Status.NodeInfo.ContainerRuntimeVersion, "containerd://1.") {
-		d.add(RuntimeOld, nodeObject(name), "runs %s", n.Status.NodeInfo.ContainerRuntimeVersion)
-	}
-	if h.RebootRequired != "" {
-		d.add(RebootNeeded, nodeObject(name), "waits for a reboot: %s", h.RebootRequired)
-	}
-	d.checkImages(name, h)
 }
 
 // runsKubeadm tells whether kubeadm moves a control plane on a node.

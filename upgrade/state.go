@@ -15,6 +15,8 @@ type State struct {
 	// Cluster is the UID of namespace kube-system, which tells clusters apart.
 	Cluster  types.UID
 	Snapshot *cluster.Snapshot
+	// Method is by what versions are raised in this cluster; "" is Kubeadm.
+	Method Method
 	// Config is what kubeadm keeps of the cluster; nil if it keeps nothing, or if that
 	// could not be read.
 	Config *Config
