@@ -41,7 +41,7 @@ func memberOf(files []File, node string) (run.Member, error) {
 		return run.Member{}, hint.Wrap(fmt.Errorf("%s is not in the set", etcdManifest),
 			"--bootstrap is for control planes of kubeadm with etcd on the same machine; restore etcd alone with refit restore, on machines that you have made")
 	}
-	m, err := parseStaticPod(etcdManifest, text)
+	m, err := parseStaticPod(text)
 	if err != nil {
 		return m, err
 	}
