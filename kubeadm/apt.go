@@ -142,41 +142,28 @@ func (r *reader) aptAhead(ctx context.Context, repository Repository, minor int)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := r.text(ctx, "mktemp", "--directory", "/tmp/refit-apt.XXXXXXXXXX")
-	if err != nil {
-		return nil, err
-	}
-	dir = strings.TrimSpace(dir)
-	if !strings.HasPrefix(dir, "/tmp/refit-apt.") {
-		return nil, fmt.Errorf("mktemp answered %.80q", dir)
-	}
-	defer func() {
-		argv := []string{"rm", "--recursive", "--force", "--", dir}
-		last, cancel := limited(context.WithoutCancel(ctx), argv)
-		defer cancel()
-		result, removeErr := r.m.Exec(last, argv, host.ExecOptions{})
-		if removeErr = host.Succeed(result, removeErr); removeErr != nil && err == nil {
-			err = fmt.Errorf("remove %s: %w", dir, removeErr)
+	err = r.scratch(ctx, "apt", func(dir string) error {
+		// apt makes neither of these where it is told to look for them.
+		if _, err := r.text(ctx, "mkdir", "--parents", dir+"/lists/partial", dir+"/cache/archives/partial"); err != nil {
+			return err
 		}
-	}()
-	// apt makes neither of these where it is told to look for them.
-	if _, err := r.text(ctx, "mkdir", "--parents", dir+"/lists/partial", dir+"/cache/archives/partial"); err != nil {
-		return nil, err
-	}
-	// apt downloads as a user of its own, who has to get in.
-	if _, err := r.text(ctx, "chmod", "0755", dir); err != nil {
-		return nil, err
-	}
-	list := dir + "/refit." + repository.ending()
-	if err := r.m.WriteFile(ctx, list, []byte(source), 0o644); err != nil {
-		return nil, fmt.Errorf("write %s: %w", list, err)
-	}
-	options := []string{
-		"--option=Dir::Etc::SourceList=" + list, "--option=Dir::Etc::SourceParts=-",
-		"--option=Dir::State::Lists=" + dir + "/lists", "--option=Dir::Cache=" + dir + "/cache",
-	}
-	if _, err := r.text(ctx, append(append([]string{"apt-get"}, options...), "--option=APT::Update::Error-Mode=any", "update")...); err != nil {
-		return nil, err
-	}
-	return r.madison(ctx, options...)
+		// apt downloads as a user of its own, who has to get in.
+		if _, err := r.text(ctx, "chmod", "0755", dir); err != nil {
+			return err
+		}
+		list := dir + "/refit." + repository.ending()
+		if err := r.m.WriteFile(ctx, list, []byte(source), 0o644); err != nil {
+			return fmt.Errorf("write %s: %w", list, err)
+		}
+		options := []string{
+			"--option=Dir::Etc::SourceList=" + list, "--option=Dir::Etc::SourceParts=-",
+			"--option=Dir::State::Lists=" + dir + "/lists", "--option=Dir::Cache=" + dir + "/cache",
+		}
+		if _, err := r.text(ctx, append(append([]string{"apt-get"}, options...), "--option=APT::Update::Error-Mode=any", "update")...); err != nil {
+			return err
+		}
+		offers, err = r.madison(ctx, options...)
+		return err
+	})
+	return offers, err
 }

@@ -24,7 +24,11 @@ func (r *reader) dnfPackages(ctx context.Context) (*Packages, error) {
 		return nil, err
 	}
 	p := &Packages{}
-	p.Installed, p.Broken = parseRPM(string(result.Stdout))
+	p.Installed, p.Doubles = parseRPM(string(result.Stdout))
+	for _, double := range p.Doubles {
+		p.Broken = append(p.Broken, double.Name)
+	}
+	p.Broken = slices.Compact(p.Broken)
 	locked, _, err := r.file(ctx, dnfLocked)
 	if err != nil {
 		return nil, err
@@ -42,21 +46,26 @@ func (r *reader) dnfPackages(ctx context.Context) (*Packages, error) {
 }
 
 // parseRPM reads lines of name, epoch:version-release and architecture, separated by
-// tabs. A package that is there twice is what an interrupted transaction leaves.
-func parseRPM(text string) (installed []Package, broken []string) {
+// tabs. A package that is there twice is what an interrupted transaction leaves: the
+// older one is taken for installed, all others are doubles.
+func parseRPM(text string) (installed, doubles []Package) {
 	for _, line := range lines(text) {
 		f := strings.Split(line, "\t")
 		if len(f) != 3 || !slices.Contains(packageNames(), f[0]) || f[1] == "" {
 			continue
 		}
-		if slices.ContainsFunc(installed, func(p Package) bool { return p.Name == f[0] }) {
-			broken = append(broken, f[0])
+		p := Package{Name: f[0], Version: strings.TrimPrefix(f[1], "0:"), Arch: f[2]}
+		i := slices.IndexFunc(installed, func(other Package) bool { return other.Name == p.Name })
+		if i < 0 {
+			installed = append(installed, p)
 			continue
 		}
-		installed = append(installed, Package{Name: f[0], Version: strings.TrimPrefix(f[1], "0:"), Arch: f[2]})
+		if compareRevisions(p.Version, installed[i].Version) < 0 {
+			p, installed[i] = installed[i], p
+		}
+		doubles = append(doubles, p)
 	}
-	slices.Sort(broken)
-	return inOrder(installed), slices.Compact(broken)
+	return inOrder(installed), inOrder(doubles)
 }
 
 // parseVersionlock reads versionlock.list: "kubeadm-0:1.36.3-150500.1.1.*" a line.
@@ -124,13 +133,21 @@ func (r *reader) dnfList(ctx context.Context, id string, options ...string) ([]O
 	return parseDnfList(string(result.Stdout)), nil
 }
 
-// dnfAhead asks what the repository offers once it points at minor, without changing
-// what the host has set up.
-func (r *reader) dnfAhead(ctx context.Context, repository Repository, minor int) ([]Offer, error) {
-	const id = "refit-ahead"
-	address, err := repository.address(minor)
+// dnfAhead asks what the repository offers once it points at minor, in a directory of
+// its own: neither the host's repositories nor dnf's cache, which lasts for days, are used.
+func (r *reader) dnfAhead(ctx context.Context, repository Repository, minor int) (offers []Offer, err error) {
+	source, err := repository.alone(minor)
 	if err != nil {
 		return nil, err
 	}
-	return r.dnfList(ctx, id, "--repofrompath="+id+","+address)
+	err = r.scratch(ctx, "dnf", func(dir string) error {
+		file := dir + "/refit." + repository.ending()
+		// There may be a password in it, as in the file that it comes from.
+		if err := r.m.WriteFile(ctx, file, []byte(source), 0o600); err != nil {
+			return fmt.Errorf("write %s: %w", file, err)
+		}
+		offers, err = r.dnfList(ctx, repository.ID, "--setopt=reposdir="+dir, "--setopt=cachedir="+dir+"/cache")
+		return err
+	})
+	return offers, err
 }

@@ -103,19 +103,38 @@ func (d dnf) download(packages []Offer, s State) command {
 }
 
 func (d dnf) install(packages []Offer, held []string, s State) command {
+	doubles := s.Packages.doubles()
+	for _, p := range doubles { // what rpm forgets has to come again, even if nothing else wants it
+		if !slices.Contains(names(packages), p.Name) {
+			packages = append(slices.Clone(packages), Offer{Name: p.Name, Version: p.Version})
+		}
+	}
 	install := d.run("install", append(shown(packages, s), pinned(packages, "-")...)...)
 	unhold := concerned(packages, held, s)
-	if len(unhold) == 0 {
+	if len(unhold) == 0 && len(doubles) == 0 {
 		return install
 	}
-	return command{env: install.env, argv: guarded(
-		append([]string{"dnf", "--quiet", "versionlock", "delete"}, unhold...), append([]string{"dnf", "--quiet", "versionlock", "add"}, unhold...),
-		install.argv,
-	)}
+	between := [][]string{install.argv}
+	if len(doubles) > 0 {
+		// rpm writes the new package down before it runs its scripts, and forgets the old one
+		// last. A transaction that ended in between is one that dnf takes for done: so the new one
+		// is forgotten, and comes as an upgrade once more. Its files stay as they are until then.
+		forget := []string{"rpm", "--erase", "--justdb", "--nodeps", "--noscripts", "--notriggers"}
+		for _, p := range doubles {
+			forget = append(forget, p.Name+"-"+p.Version+"."+p.Arch)
+		}
+		between = [][]string{forget, install.argv}
+	}
+	return command{env: install.env, argv: guarded(d.lock("delete", unhold), d.lock("add", unhold), between...)}
 }
 
-func (dnf) hold(names []string) command {
-	return command{argv: append([]string{"dnf", "--quiet", "versionlock", "add"}, names...)}
+func (d dnf) hold(names []string) command { return command{argv: d.lock("add", names)} }
+
+// lock changes what versionlock keeps; nil for no names. It asks for the installed packages
+// only: without the option dnf would load every repository of the host for it, and fail if one does not
+// answer.
+func (dnf) lock(verb string, names []string) []string {
+	return prefix([]string{"dnf", "--quiet", "--disablerepo=*", "versionlock", verb}, names)
 }
 
 func (dnf) file(o Offer) string { return o.Name + "-" + o.Version + "." }

@@ -65,17 +65,18 @@ func atMinor(text string, minor int) string {
 	return b.String()
 }
 
-// address is the repository's address at minor.
-func (r Repository) address(minor int) (string, error) {
+// named is an error for a repository whose address names no minor, and so cannot be pointed
+// at one.
+func (r Repository) named() error {
 	if r.Minor == 0 {
-		return "", fmt.Errorf("the address %s of %s names no minor of Kubernetes", r.URI, r.File)
+		return fmt.Errorf("the address %s of %s names no minor of Kubernetes", r.URI, r.File)
 	}
-	return atMinor(r.URI, minor), nil
+	return nil
 }
 
 // alone is the entry at minor as the whole content of a file of its own.
 func (r Repository) alone(minor int) (string, error) {
-	if _, err := r.address(minor); err != nil {
+	if err := r.named(); err != nil {
 		return "", err
 	}
 	return strings.TrimRight(atMinor(r.text, minor), "\n") + "\n", nil
@@ -90,7 +91,7 @@ func (r Repository) ending() string {
 // entry changed; all else is kept byte for byte. It is an error if the entry is not
 // in content as it was when it was looked at.
 func (r Repository) pointAt(content string, minor int) (string, error) {
-	if _, err := r.address(minor); err != nil {
+	if err := r.named(); err != nil {
 		return "", err
 	}
 	before, at := "", 1

@@ -142,6 +142,9 @@ type Packages struct {
 	Installed []Package `json:"installed,omitempty"`
 	// Broken are packages of any kind that are half installed.
 	Broken []string `json:"broken,omitempty"`
+	// Doubles are the newer ones of packages of Kubernetes that rpm has twice: their files
+	// may be there in part, and their scripts may not have run.
+	Doubles []Package `json:"doubles,omitempty"`
 	// Interrupted tells that dpkg was ended in the middle of its work.
 	Interrupted bool `json:"interrupted,omitempty"`
 	// Lock is who holds the package manager's lock; nil if nobody does.
@@ -164,6 +167,14 @@ func (p *Packages) Get(name string) (Package, bool) {
 
 // interrupted tells that what was begun has to be ended before anything else.
 func (p *Packages) interrupted() bool { return p != nil && (p.Interrupted || len(p.Broken) > 0) }
+
+// doubles are the packages that rpm has twice.
+func (p *Packages) doubles() []Package {
+	if p == nil {
+		return nil
+	}
+	return p.Doubles
+}
 
 // foreign are the broken packages that are not of Kubernetes.
 func (p *Packages) foreign() []string {

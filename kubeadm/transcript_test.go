@@ -90,6 +90,8 @@ func (w *world) set(t *testing.T, line string) {
 		}
 	case "broken":
 		p.Broken = words[1:]
+	case "double":
+		p.Doubles, p.Broken = append(p.Doubles, Package{Name: words[1], Version: words[2], Arch: "x86_64"}), append(p.Broken, words[1])
 	case "interrupted":
 		p.Interrupted = true
 	case "repository-minor":
@@ -156,7 +158,7 @@ func (w *world) do(t *testing.T, target Target, step StepName) {
 				t.Fatalf("%s is not offered", name)
 			}
 			w.set(t, "install "+name+" "+offer.Version)
-			s.Packages.Broken, s.Packages.Interrupted = nil, false
+			s.Packages.Broken, s.Packages.Doubles, s.Packages.Interrupted = nil, nil, false
 		}
 	}
 	switch step {
