@@ -19,12 +19,20 @@ import (
 
 	"refit.dev/refit/export"
 	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/internal/sealed"
 	"refit.dev/refit/manifest"
 )
 
 // fileLimit is how many bytes of a file are read: a list of 100,000 objects takes a third of it.
 const fileLimit = 512 << 20
+
+// Loaded is what files hold.
+type Loaded struct {
+	Objects []Object
+	// Warnings are what is worth knowing of the files.
+	Warnings []string
+}
 
 // Object is an object to make, and the file that it is from.
 type Object struct {
@@ -54,14 +62,18 @@ func (e *InputError) Error() string {
 // Load reads the objects of files and directories, "-" being stdin: all files of a directory and those below whose names end in
 // .yaml, .yml or .json, and .age after that, but for hidden ones. Encrypted files need
 // identities. Every object has to be there once. Links in directories are refused: they may lead anywhere.
-func Load(paths []string, stdin io.Reader, identities *sealed.Identities) ([]Object, error) {
+func Load(paths []string, stdin io.Reader, identities *sealed.Identities) (*Loaded, error) {
 	var files, problems []string
+	all := &Loaded{}
 	for _, path := range paths {
-		found, err := find(path)
+		found, lacks, err := find(path)
 		if err != nil {
 			problems = append(problems, err.Error())
 		}
 		files = append(files, found...)
+		if len(lacks) > 0 {
+			all.Warnings = append(all.Warnings, fmt.Sprintf("%s is of an export that could not read everything; it lacks %s, or has older files of it", path, phrase.Few(lacks, 5)))
+		}
 	}
 	if len(problems) > 0 {
 		return nil, &InputError{problems}
@@ -77,7 +89,6 @@ func Load(paths []string, stdin io.Reader, identities *sealed.Identities) ([]Obj
 		})
 	}
 	_ = group.Wait() // the errors are in wrong
-	var all []Object
 	first := map[manifest.Key]string{}
 	var advice string
 	for i, file := range files {
@@ -91,7 +102,7 @@ func Load(paths []string, stdin io.Reader, identities *sealed.Identities) ([]Obj
 				problems = append(problems, fmt.Sprintf("%s is in %s and in %s", key, before, file))
 			}
 			first[key] = file
-			all = append(all, Object{u, file})
+			all.Objects = append(all.Objects, Object{u, file})
 		}
 	}
 	if len(problems) > 0 {
@@ -101,28 +112,27 @@ func Load(paths []string, stdin io.Reader, identities *sealed.Identities) ([]Obj
 		}
 		return nil, err
 	}
-	if len(all) == 0 {
+	if len(all.Objects) == 0 {
 		return nil, &InputError{[]string{"there is no object in " + strings.Join(paths, ", ")}}
 	}
 	return all, nil
 }
 
-// find returns the files that a path means, sorted.
-func find(path string) ([]string, error) {
+// find returns the files that a path means, sorted, and what an export that they are of could not read.
+func find(path string) (files, lacks []string, err error) {
 	if path == "-" {
-		return []string{path}, nil
+		return []string{path}, nil, nil
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if lacks, err = export.Check(path); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if !info.IsDir() {
-		return []string{path}, nil
+		return []string{path}, lacks, nil
 	}
-	if err := export.Check(path); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	var files []string
 	err = filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -140,7 +150,7 @@ func find(path string) ([]string, error) {
 		return nil
 	})
 	slices.Sort(files)
-	return files, err
+	return files, lacks, err
 }
 
 func holdsObjects(name string) bool {

@@ -32,6 +32,9 @@ type Prepared struct {
 	Steps []Step
 	// Warnings are what is worth knowing before it begins.
 	Warnings []string
+	// System are objects that are there, and that the cluster itself stands on: what another
+	// cluster has in their place breaks it.
+	System []string
 
 	api    *served.API
 	stages [][]*target
@@ -113,6 +116,9 @@ func (p *Prepared) judge(targets []*target) error {
 			problems = append(problems, fmt.Sprintf("%s: %s: there is no namespace %s, in the cluster or in the files", t.From, t.key, namespace))
 		}
 		p.lostOwners(t)
+		if _, there := p.live[t.key]; there && ofSystem(t) {
+			p.System = append(p.System, t.key.String())
+		}
 	}
 	if len(problems) > 0 {
 		slices.Sort(problems)

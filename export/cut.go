@@ -39,6 +39,8 @@ type Unread struct {
 type Cut struct {
 	// ResourceVersion is that of everything but Torn.
 	ResourceVersion string
+	// Cluster tells clusters apart: the UID of the namespace kube-system, "" if that may not be read.
+	Cluster string
 	// Objects are sorted by path.
 	Objects []Object
 	// LeftOut counts the objects that were left out, by reason.
@@ -51,6 +53,14 @@ type Cut struct {
 	Unfit []string
 	// unread are the directories below a namespace's, kind.group, of what could not be read; *.group for a whole group.
 	unread []string
+}
+
+// lacking are the names of Unread.
+func (c *Cut) lacking() (names []string) {
+	for _, u := range c.Unread {
+		names = append(names, u.Resource)
+	}
+	return names
 }
 
 // settle puts what was read in parallel into its order, and takes out what only the whole tells about.

@@ -49,7 +49,7 @@ func aside(i int) string { return asideName + "/" + strconv.Itoa(i) }
 
 // moving is the index of a tree in between. Nothing encrypted counts as being what it was.
 func (t *tree) moving() *index {
-	x := &index{selection: t.next.selection, unfinished: true, stamps: maps.Clone(t.next.stamps)}
+	x := &index{selection: t.next.selection, cluster: t.next.cluster, lacks: t.next.lacks, unfinished: true, stamps: maps.Clone(t.next.stamps)}
 	if t.last != nil {
 		for path, stamp := range t.last.stamps {
 			if _, ok := x.stamps[path]; !ok {

@@ -13,6 +13,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"refit.dev/refit/manifest"
 )
 
 const (
@@ -23,17 +25,26 @@ const (
 
 	indexHead = "# Written by refit export: the files that it keeps here. Those of objects that are gone are removed by\n" +
 		"# the next export into this directory; whatever is not listed is left alone. Keep this file beside them.\n"
-	indexFormat = "format 1"
+	indexFormat = "format 2"
+	firstFormat = "format 1" // it has no clusterWord and no lacksWord
 	stateWhole  = "state whole"
 	stateMoving = "state unfinished"
+
+	selectionWord = "selection "
+	clusterWord   = "cluster "
+	lacksWord     = "lacks "
 )
 
 // index is what a directory says of the files of an export.
 type index struct {
 	selection string
+	// cluster is Cut.Cluster, "" if that is not known.
+	cluster string
+	// lacks are the resources that the last export could not read.
+	lacks []string
 	// unfinished: files of two exports are mixed.
 	unfinished bool
-	// stamps are the files, with what they were encrypted of, if they are.
+	// stamps are the files, with what they were encrypted of, and a sum of what came of it, if they are.
 	stamps map[string]string
 }
 
@@ -55,34 +66,46 @@ func readIndex(root *os.Root) (*index, error) {
 
 func parseIndex(text []byte) (*index, error) {
 	x := &index{stamps: map[string]string{}}
-	head := []string{}
+	format, state := "", ""
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for lines.Scan() {
 		line := lines.Text()
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		if len(head) < 3 {
-			head = append(head, line)
-			continue
-		}
 		path, stamp, _ := strings.Cut(line, " ")
-		// It may come from a repository that others write to, and files that it lists are removed.
-		if !fs.ValidPath(path) || path == "." || strings.HasPrefix(path, ".") || !strings.HasSuffix(path, ".yaml") && !strings.HasSuffix(path, sealedExtension) {
-			return nil, fmt.Errorf("it lists %q, which no export writes", path)
+		switch value := strings.TrimSpace(stamp); {
+		case strings.HasPrefix(line, "#"):
+		case strings.Contains(path, "/"):
+			// It may come from a repository that others write to, and files that it lists are removed.
+			if _, _, _, err := manifest.SplitPath(strings.TrimSuffix(path, sealedEnd)); err != nil {
+				return nil, fmt.Errorf("it lists %q, which no export writes", path)
+			}
+			x.stamps[path] = stamp
+		case len(x.stamps) > 0:
+			return nil, errDamaged // what stands before the files
+		case format == "":
+			format = line
+		case strings.HasPrefix(line, selectionWord) && x.selection == "":
+			x.selection = value
+		case strings.HasPrefix(line, clusterWord) && x.cluster == "" && !strings.Contains(value, " "):
+			x.cluster = value
+		case strings.HasPrefix(line, lacksWord):
+			x.lacks = append(x.lacks, value)
+		case (line == stateWhole || line == stateMoving) && state == "":
+			state = line
+		default:
+			return nil, errDamaged
 		}
-		x.stamps[path] = stamp
 	}
 	if err := lines.Err(); err != nil {
 		return nil, err
 	}
-	if len(head) < 3 || head[0] != indexFormat || !strings.HasPrefix(head[1], "selection ") || head[2] != stateWhole && head[2] != stateMoving {
-		return nil, errors.New("it is damaged, or of another version of refit")
+	if format != indexFormat && format != firstFormat || x.selection == "" || state == "" {
+		return nil, errDamaged
 	}
-	x.selection = strings.TrimPrefix(head[1], "selection ")
-	x.unfinished = head[2] == stateMoving
+	x.unfinished = state == stateMoving
 	return x, nil
 }
+
+var errDamaged = errors.New("it is damaged, or of another version of refit")
 
 // text is the index as it is written.
 func (x *index) text() []byte {
@@ -91,7 +114,14 @@ func (x *index) text() []byte {
 	if x.unfinished {
 		state = stateMoving
 	}
-	fmt.Fprintf(&b, "%s%s\nselection %s\n%s\n", indexHead, indexFormat, x.selection, state)
+	fmt.Fprintf(&b, "%s%s\n%s%s\n", indexHead, indexFormat, selectionWord, x.selection)
+	if x.cluster != "" {
+		fmt.Fprintf(&b, "%s%s\n", clusterWord, x.cluster)
+	}
+	for _, resource := range x.lacks {
+		fmt.Fprintf(&b, "%s%s\n", lacksWord, resource)
+	}
+	b.WriteString(state + "\n")
 	for _, path := range slices.Sorted(maps.Keys(x.stamps)) {
 		b.WriteString(path)
 		if stamp := x.stamps[path]; stamp != "" {
@@ -100,24 +130,4 @@ func (x *index) text() []byte {
 		b.WriteByte('\n')
 	}
 	return b.Bytes()
-}
-
-// ErrUnfinished says that an export into a directory was interrupted while it put its files into place.
-var ErrUnfinished = errors.New("an export into this directory was interrupted: some of its files are older than others")
-
-// Check says whether a directory holds a whole export, if it holds one at all: the error is ErrUnfinished if not.
-func Check(dir string) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	x, err := readIndex(root)
-	if err != nil || x == nil {
-		return err
-	}
-	if x.unfinished {
-		return ErrUnfinished
-	}
-	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/rest"
@@ -108,6 +109,23 @@ func (l *lister) namespaces(r *served.Resource) []string {
 		return l.selection.Namespaces
 	}
 	return []string{""}
+}
+
+// cluster is what tells the cluster from others.
+func (l *lister) cluster(ctx context.Context) (string, error) {
+	const path = "/api/v1/namespaces/" + metav1.NamespaceSystem
+	text, _, err := served.Do(ctx, l.api.Client.Get().AbsPath(path))
+	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", explain(err, "namespace "+metav1.NamespaceSystem)
+	}
+	var namespace metav1.PartialObjectMetadata
+	if err := json.Unmarshal(text, &namespace); err != nil {
+		return "", fmt.Errorf("read namespace %s: %w", metav1.NamespaceSystem, err)
+	}
+	return string(namespace.UID), nil
 }
 
 // leavingNamespaces are those that are being deleted; none are known to who may not list them.

@@ -66,6 +66,10 @@ func readOnce(ctx context.Context, api *served.API, s Selection, resources []wan
 		return nil, err
 	}
 	cut := &Cut{ResourceVersion: l.version, LeftOut: map[manifest.Reason]int{}}
+	var err error
+	if cut.Cluster, err = l.cluster(ctx); err != nil {
+		return nil, err
+	}
 	f := &found{cut: cut, selecting: map[string]bool{}}
 	for _, m := range api.Missing {
 		if s.mayMean(m.Group, api) {
@@ -73,7 +77,6 @@ func readOnce(ctx context.Context, api *served.API, s Selection, resources []wan
 			cut.unread = append(cut.unread, "*."+m.Group.Group)
 		}
 	}
-	var err error
 	if f.leaving, err = l.leavingNamespaces(ctx); err != nil {
 		return nil, err
 	}

@@ -21,13 +21,13 @@ import (
 	"refit.dev/refit/internal/sealed"
 )
 
-// sealedExtension ends the names of encrypted files.
-const sealedExtension = ".yaml.age"
+// sealedEnd comes after the names of encrypted files.
+const sealedEnd = ".age"
 
 // Options say how a Cut is written.
 type Options struct {
 	// Selection is what the Cut was taken of. A directory that holds an export of another
-	// Selection is refused, unless Reselect: files would go whose objects are still there.
+	// Selection, or of another cluster, is refused, unless Reselect: files would go whose objects are still there.
 	Selection Selection
 	Reselect  bool
 	// Recipients encrypt Secrets; wanted with SecretsEncrypt.
@@ -70,7 +70,7 @@ func Write(dir string, cut *Cut, o Options) (*Written, error) {
 		return nil, err
 	}
 	defer unlock()
-	t := &tree{root: root, options: o, next: &index{selection: o.Selection.String(), stamps: map[string]string{}}}
+	t := &tree{root: root, options: o, next: &index{selection: o.Selection.String(), cluster: cut.Cluster, lacks: cut.lacking(), stamps: map[string]string{}}}
 	if t.last, err = readIndex(root); err != nil {
 		return nil, directoryError{hint.Wrap(fmt.Errorf("%s: %w", dir, err), "export into another directory")}
 	}
@@ -107,11 +107,19 @@ type pending struct {
 }
 
 func (t *tree) fits() error {
-	if t.last == nil || t.options.Reselect || t.last.selection == t.next.selection {
+	const advice = "export into another directory, or say --reselect to have its files replaced"
+	switch {
+	case t.last == nil || t.options.Reselect:
 		return nil
+	case t.last.selection != t.next.selection:
+		return hint.Wrap(fmt.Errorf("it holds an export of another selection (%s; this one is %s)", t.last.selection, t.next.selection), advice)
+	case t.next.cluster == "":
+		t.next.cluster = t.last.cluster // nobody knows better
+	case t.last.cluster != "" && t.last.cluster != t.next.cluster:
+		return hint.Wrap(fmt.Errorf("it holds an export of another cluster (its namespace kube-system has the UID %s; that of this one is %s)",
+			t.last.cluster, t.next.cluster), advice)
 	}
-	return hint.Wrap(fmt.Errorf("it holds an export of another selection (%s; this one is %s)", t.last.selection, t.next.selection),
-		"export into another directory, or say --reselect to have its files replaced")
+	return nil
 }
 
 // compare finds out which files have to be written, and which to go.
@@ -155,6 +163,9 @@ func (t *tree) compare(cut *Cut) error {
 			t.next.stamps[path] = t.last.stamps[path]
 			t.written.Kept++
 			continue
+		}
+		if err := t.removable(path); err != nil {
+			return directoryError{hint.Wrap(err, "see what it is, and take the file or its line in %s away", IndexName)}
 		}
 		t.gone = append(t.gone, path)
 	}
@@ -203,23 +214,37 @@ func (t *tree) file(o *Object) (p pending, stamp string, current standing, err e
 	}
 	p.mode = 0o600
 	if t.options.Recipients == nil {
-		current, err = t.standing(p.path, p.text)
+		if current, err = t.standing(p.path, p.text); current == same && t.open(p.path) {
+			current = different // as after a checkout: it is written anew, for its user alone
+		}
 		return p, "", current, err
 	}
 	// Encryption gives other bytes each time: what was encrypted of the same object for the same
-	// recipients stays. The stamp tells nobody anything about the content.
-	p.path = strings.TrimSuffix(o.Path, ".yaml") + sealedExtension
+	// recipients stays, if its bytes are those that were written. The stamp tells nobody anything about the content.
+	p.path = o.Path + sealedEnd
 	sum := sha256.Sum256([]byte(o.Stamp + "\n" + strings.Join(t.options.Recipients.Names(), "\n")))
 	stamp = hex.EncodeToString(sum[:16])
 	there, err := t.standing(p.path, nil)
 	if err != nil {
 		return p, "", there, err
 	}
-	if there != missing && t.last != nil && t.last.stamps[p.path] == stamp && !t.last.unfinished {
-		return p, stamp, same, nil
+	if there != missing && t.last != nil && !t.last.unfinished {
+		text, err := t.root.ReadFile(p.path)
+		if err != nil {
+			return p, "", there, directoryError{err}
+		}
+		if whole := stampOf(stamp, text); t.last.stamps[p.path] == whole {
+			return p, whole, same, nil
+		}
 	}
 	p.text, err = t.options.Recipients.Encrypt(o.Text)
-	return p, stamp, there, err
+	return p, stampOf(stamp, p.text), there, err
+}
+
+// stampOf is a stamp with a sum of the encrypted text.
+func stampOf(stamp string, sealed []byte) string {
+	sum := sha256.Sum256(sealed)
+	return stamp + " " + hex.EncodeToString(sum[:8])
 }
 
 // standing compares what is at a path, and refuses what is no file.

@@ -40,9 +40,13 @@ func cutOf(which int) *Cut {
 		}
 		name := fmt.Sprintf("c-%03d", i)
 		key := manifest.Key{Kind: "ConfigMap", Namespace: "shop", Name: name}
-		c.Objects = append(c.Objects, Object{Key: key, Path: manifest.Path("shop", "", "ConfigMap", name), Text: fmt.Appendf(nil, "kind: ConfigMap\nwhich: %d\n", which)})
+		c.Objects = append(c.Objects, Object{Key: key, Path: manifest.Path("shop", "", "ConfigMap", name), Text: configMap(name, which)})
 	}
 	return c
+}
+
+func configMap(name string, which int) []byte {
+	return fmt.Appendf(nil, "apiVersion: v1\ndata:\n  which: \"%d\"\nkind: ConfigMap\nmetadata:\n  name: %s\n  namespace: shop\n", which, name)
 }
 
 func filesOfCut(c *Cut) map[string]string {
@@ -77,7 +81,7 @@ func TestKilled(t *testing.T) {
 		files := filesOf(t, dir)
 		maps.DeleteFunc(files, func(path, _ string) bool { return strings.HasPrefix(path, asideName) })
 		old, latest := maps.Equal(files, filesOfCut(cutOf(0))), maps.Equal(files, filesOfCut(cutOf(1)))
-		switch err := Check(dir); {
+		switch _, err := Check(dir); {
 		case errors.Is(err, ErrUnfinished):
 			unfinished++
 		case err != nil:

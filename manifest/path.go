@@ -6,6 +6,8 @@ package manifest
 import (
 	"fmt"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/api/validate/content"
 )
 
 // ClusterDir is the directory of objects without a namespace. No namespace is called that:
@@ -27,6 +29,34 @@ func Path(namespace, group, kind, name string) string {
 		dir = EscapeName(namespace)
 	}
 	return dir + "/" + KindDir(group, kind) + "/" + EscapeName(name) + extension
+}
+
+// SplitPath is the inverse of Path: kind is what KindDir has escaped. Any other text is an error.
+func SplitPath(path string) (namespace, kind, name string, err error) {
+	wrong := fmt.Errorf("%q is not where an object is written", path)
+	dir, rest, found := strings.Cut(path, "/")
+	segments := strings.Split(rest, "/")
+	last := 0
+	for last < len(segments)-1 && strings.HasSuffix(segments[last], "%") { // its rest is in the next one
+		last++
+	}
+	file, extended := strings.CutSuffix(strings.Join(segments[last+1:], "/"), extension)
+	if !found || !extended {
+		return "", "", "", wrong
+	}
+	if dir != ClusterDir {
+		namespace, err = UnescapeName(dir)
+		if err != nil || len(content.IsDNS1123Label(namespace)) > 0 {
+			return "", "", "", wrong
+		}
+	}
+	if kind, err = UnescapeName(strings.Join(segments[:last+1], "/")); err == nil {
+		name, err = UnescapeName(file)
+	}
+	if err != nil || kind == "" || name == "" {
+		return "", "", "", wrong
+	}
+	return namespace, kind, name, nil
 }
 
 // KindDir is the directory of a kind, below that of a namespace.

@@ -65,6 +65,27 @@ func FuzzUnescapeName(f *testing.F) {
 	})
 }
 
+// TestSplitPath: a path tells what it was made of, and no other text is one.
+func TestSplitPath(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		part := func(what string, most int) string {
+			return rapid.StringOfN(rapid.RuneFrom([]rune("ab0-.:A%/")), 1, most, -1).Draw(t, what)
+		}
+		namespace := rapid.SampledFrom([]string{"", "shop", "con", "a-0"}).Draw(t, "namespace")
+		group, kind, name := part("group", 300), part("kind", 20), part("name", 600)
+		file := Path(namespace, group, kind, name)
+		ns, k, n, err := SplitPath(file)
+		if err != nil || ns != namespace || n != name || EscapeName(k) != KindDir(group, kind) {
+			t.Fatalf("%q: %q, %q, %q, %v", file, ns, k, n, err)
+		}
+	})
+	for _, text := range []string{"", "a.yaml", "shop/a.yaml", "shop/configmap/a", "shop//a.yaml", "/configmap/a.yaml", "../configmap/a.yaml", "shop/../a.yaml", "shop/configmap/A.yaml", "-/configmap/a.yaml", "shop/configmap/.yaml", "shop/%/%.yaml"} {
+		if ns, kind, name, err := SplitPath(text); err == nil {
+			t.Errorf("%q is %q, %q, %q", text, ns, kind, name)
+		}
+	}
+}
+
 func TestNoTwoNamesBecomeOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		names := rapid.SliceOfNDistinct(rapid.StringOfN(rapid.RuneFrom([]rune("aA.%/:-1ü")), 1, 5, -1), 2, 2, rapid.ID).Draw(t, "names")

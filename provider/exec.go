@@ -108,6 +108,20 @@ func (x *Exec) Delete(ctx context.Context, run string, m Machine) error {
 	return nil
 }
 
+// Await takes the lock of a create, and gives it back.
+func (x *Exec) Await(ctx context.Context, key string) error {
+	if x.Dir == "" {
+		return nil
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, x.Config.Create.limit(), errTime)
+	defer cancel()
+	lock, err := x.lock(limited, "key "+key)
+	if err != nil {
+		return err
+	}
+	return lock.Close()
+}
+
 // ask runs a command. about is what no two commands may be about at a time; "" for one that
 // changes nothing.
 func (x *Exec) ask(ctx context.Context, c Command, about string, q question) (a answer, err error) {
@@ -127,7 +141,7 @@ func (x *Exec) ask(ctx context.Context, c Command, about string, q question) (a 
 		defer lock.Close()
 		cmd.ExtraFiles = []*os.File{lock} // it is locked until the command ends, too
 	}
-	output, tail := &bounded{most: answerLimit}, &bounded{most: errorTail, last: true}
+	output, tail := &bounded{most: answerLimit}, &bounded{most: errorTail + redactMargin, last: true}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), output, tail
 	cmd.Env = append(os.Environ(), "REFIT_ACTION="+q.Action, "REFIT_RUN="+q.Run)
 	// A Ctrl-C at refit's terminal does not reach it: refit decides what ends when.
@@ -185,16 +199,15 @@ func decode(data []byte, into *answer) error {
 
 // said is the end of what a command wrote to its standard error, without secrets.
 func said(tail *bounded, q question) string {
-	text := strings.TrimSpace(string(tail.data))
-	if q.Order != nil && q.Order.Join != nil && q.Order.Join.Token != "" {
-		token := q.Order.Join.Token
-		_, secret, _ := strings.Cut(token, ".")
-		text = strings.NewReplacer(token, "[token]", secret, "[token]").Replace(text)
+	secret := ""
+	if q.Order != nil && q.Order.Join != nil {
+		_, secret, _ = strings.Cut(q.Order.Join.Token, ".") // what stands before is public
 	}
+	text := strings.Join(strings.Fields(shown(tail.data, secret, errorTail)), " ")
 	if text == "" {
 		return ""
 	}
-	return ": " + strings.Join(strings.Fields(text), " ")
+	return ": " + text
 }
 
 // lock takes the lock on what a command is about, and waits for one that has it.

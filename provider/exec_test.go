@@ -5,6 +5,7 @@ package provider
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"os"
@@ -142,6 +143,85 @@ func TestExecWaitsForTheLast(t *testing.T) {
 	x.Config.Create.Seconds = 60
 	if _, err := x.Create(t.Context(), Order{Key: "k"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAwait: who wants to know what an earlier command has made waits until that has ended.
+func TestAwait(t *testing.T) {
+	x := of("", "", "")
+	x.Dir = t.TempDir()
+	lock, err := x.lock(t.Context(), "key k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Config.Create.Seconds = 0.3
+	if err := x.Await(t.Context(), "k"); err == nil || !strings.Contains(err.Error(), "begun earlier, still runs") {
+		t.Error(err)
+	}
+	if err := x.Await(t.Context(), "other"); err != nil {
+		t.Error(err)
+	}
+	x.Config.Create.Seconds = 60
+	waited := make(chan error)
+	go func() { waited <- x.Await(t.Context(), "k") }()
+	select {
+	case err := <-waited:
+		t.Fatalf("it did not wait: %v", err)
+	default:
+	}
+	lock.Close()
+	if err := <-waited; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestShown: no part of a secret is shown, wherever the text is cut, whatever it is wrapped in.
+func TestShown(t *testing.T) {
+	const letters = "0123456789abcdef"
+	lines := func(text string, width int) string {
+		var b strings.Builder
+		for i := range len(text) {
+			if b.WriteByte(text[i]); i%width == width-1 {
+				b.WriteByte('\n')
+			}
+		}
+		return b.String()
+	}
+	wrapped := []string{"token zzzzzz." + letters + " was refused"}
+	for pad := range 3 {
+		userData := "#cloud-config: " + strings.Repeat("x", pad) + " kubeadm join --token zzzzzz." + letters + " 10.0.0.1:6443"
+		for _, e := range []*base64.Encoding{base64.StdEncoding, base64.RawURLEncoding} {
+			wrapped = append(wrapped, "user-data="+e.EncodeToString([]byte(userData)), lines(e.EncodeToString([]byte(userData)), 76), lines(e.EncodeToString([]byte(userData)), 7))
+		}
+	}
+	for _, text := range wrapped {
+		for most := range len(text) + 50 {
+			tail := &bounded{most: most + redactMargin, last: true}
+			if _, err := tail.Write([]byte(strings.Repeat("some words before it ", 40) + text)); err != nil {
+				t.Fatal(err)
+			}
+			got := shown(tail.data, letters, most)
+			plain := strings.Map(func(r rune) rune {
+				if strings.ContainsRune("\n[]", r) {
+					return -1
+				}
+				return r
+			}, got)
+			for n := 0; n+4 <= len(letters); n++ {
+				if strings.Contains(got, letters[n:n+4]) {
+					t.Fatalf("%q at %d: %q", text, most, got)
+				}
+			}
+			for off := range min(4, len(plain)) {
+				decoded, _ := base64.RawStdEncoding.DecodeString(plain[off : off+(len(plain)-off)/4*4])
+				if strings.Contains(string(decoded), letters[6:12]) {
+					t.Fatalf("%q at %d: %q is %q", text, most, got, decoded)
+				}
+			}
+		}
+	}
+	if got := shown([]byte("no quota for 4 machines"), letters, 100); got != "no quota for 4 machines" {
+		t.Error(got)
 	}
 }
 

@@ -21,6 +21,9 @@ type Provider interface {
 	// Create makes the machine that is asked for, or finds the one that was made under the
 	// same key. It may return before the machine is up.
 	Create(ctx context.Context, o Order) (Machine, error)
+	// Await returns when no Create of a machine with that key is under way any more, not even one of a
+	// process that was killed: what it has made is listed from then on, as far as the provider keeps its word.
+	Await(ctx context.Context, key string) error
 	// Delete removes a machine for good. One that is not there any more is no error. It
 	// may return before the machine is gone.
 	Delete(ctx context.Context, run string, m Machine) error

@@ -24,17 +24,18 @@ import (
 // the run still has it, and closes the journal. It returns the nodes that were
 // uncordoned. What was done to machines is not undone, and those that the run has made stay.
 func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, err error) {
-	uncordoned, _, err = o.abort(ctx, run, false)
+	uncordoned, _, err = o.abort(ctx, run, nil)
 	return uncordoned, err
 }
 
 // AbortRemoving is Abort, and before that removes the machines that are left over and carry
-// nothing (see Debts): it returns which.
-func (o *Operator) AbortRemoving(ctx context.Context, run string) (uncordoned, removed []string, err error) {
-	return o.abort(ctx, run, true)
+// nothing: it returns which. agreed are what Debts has said, and was asked about; a machine that is not
+// among them is not removed, but an error, before anything is done.
+func (o *Operator) AbortRemoving(ctx context.Context, run string, agreed []Debt) (uncordoned, removed []string, err error) {
+	return o.abort(ctx, run, agreed)
 }
 
-func (o *Operator) abort(ctx context.Context, run string, settle bool) (uncordoned, removed []string, err error) {
+func (o *Operator) abort(ctx context.Context, run string, agreed []Debt) (uncordoned, removed []string, err error) {
 	journal, status, _, err := o.Store.open(ctx, run)
 	if err != nil {
 		return nil, nil, err
@@ -46,10 +47,10 @@ func (o *Operator) abort(ctx context.Context, run string, settle bool) (uncordon
 	if err := o.sameCluster(ctx, status.Spec); err != nil {
 		return nil, nil, err
 	}
-	if settle {
+	if len(agreed) > 0 {
 		debts, err := o.debts(ctx, status)
 		if err == nil {
-			removed, err = o.settle(ctx, journal, status.Spec, debts)
+			removed, err = o.settle(ctx, journal, status.Spec, debts, agreed)
 		}
 		if err != nil {
 			return nil, removed, err

@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,7 +46,7 @@ type taken struct {
 func (e *engine) backup(ctx context.Context) string {
 	b := e.spec.Upgrade.Backup
 	u, ok := e.work.(upgrading)
-	if b == nil || !ok || e.between(0, StepBackup) == Done {
+	if b == nil || !ok || e.backedUp(b) {
 		return ""
 	}
 	note := func(state State, reason string) bool {
@@ -72,6 +74,25 @@ func (e *engine) backup(ctx context.Context) string {
 	}
 	e.emit(event.Event{Type: event.BackedUp, Message: words, Seconds: e.clock.Since(begun).Seconds()})
 	return ""
+}
+
+// backupAge is how old a backup may be when the first node is touched: a run may have been paused before that.
+const backupAge = 24 * time.Hour
+
+// backedUp tells whether there is a backup of what was before the run. It cannot be taken any more once
+// something was touched; until then its file has to be there, and must not be an old one.
+func (e *engine) backedUp(b *Backup) bool {
+	if e.between(0, StepBackup) != Done {
+		return false
+	}
+	e.mu.Lock()
+	touched := slices.ContainsFunc(slices.Collect(maps.Values(e.status.Nodes)), func(n *NodeStatus) bool { return n.Step != "" || n.Visits > 0 })
+	e.mu.Unlock()
+	if touched {
+		return true
+	}
+	info, err := os.Stat(b.File)
+	return err == nil && info.Mode().IsRegular() && e.clock.Since(info.ModTime()) < backupAge
 }
 
 // controlPlane returns the nodes of the control plane by kubeadm's label, sorted by name.

@@ -6,9 +6,12 @@ package run
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -24,16 +27,19 @@ func backupTrial(t *testing.T, fail func() error) (*trial, *fakeFleet, func(*fak
 	c := newFakeCluster(t, "a", "b")
 	c.nodes["a"].Labels = map[string]string{cluster.ControlPlaneLabel: ""}
 	spec := upgradeSpec("a", "b")
-	spec.Upgrade.Backup = &Backup{File: "/backups/etcd.db"}
+	spec.Upgrade.Backup = &Backup{File: filepath.Join(t.TempDir(), "etcd.db")}
 	tr, f := upgradeTrial(t, c, spec)
 	u := func(f *fakeFleet) upgrading {
 		u := tr.upgrading(f)
 		u.backup = func(_ context.Context, file string, nodes []*corev1.Node) (taken, error) {
 			c.change(func() {
 				for _, n := range nodes {
-					c.did("backup %s %s", n.Name, file)
+					c.did("backup %s", n.Name)
 				}
 			})
+			if err := errors.Join(os.RemoveAll(file), os.WriteFile(file, []byte("etcd"), 0o600)); err != nil {
+				t.Error(err)
+			}
 			return taken{revision: 7, bytes: 3 << 20, keys: 5, by: "node a"}, fail()
 		}
 		return u
@@ -47,7 +53,7 @@ func times(t *testing.T, log []string) int {
 	t.Helper()
 	n := 0
 	for i, l := range log {
-		if l != "backup a /backups/etcd.db" {
+		if l != "backup a" {
 			continue
 		}
 		n++
@@ -70,7 +76,7 @@ func TestBackupBeforeUpgrade(t *testing.T) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	if !slices.ContainsFunc(tr.events, func(e event.Event) bool {
-		return e.Type == event.BackedUp && contains(e.Message, "/backups/etcd.db by way of node a: 3 MiB, revision 7, 5 keys")
+		return e.Type == event.BackedUp && contains(e.Message, "/etcd.db by way of node a: 3 MiB, revision 7, 5 keys")
 	}) {
 		t.Error("it was not told")
 	}
@@ -120,5 +126,58 @@ func TestBackupThroughKills(t *testing.T) {
 		if n := times(t, tr.cluster.log()); n != want {
 			t.Errorf("%d backups, want %d", n, want)
 		}
+	}
+}
+
+// A backup that is gone, or old, before anything was touched is taken again; one is not
+// taken any more when something was.
+func TestBackupGone(t *testing.T) {
+	paused := func() func(Record) error { return killAt(2) } // right after the backup
+	touched := func() func(Record) error {
+		begun := false
+		return func(r Record) error {
+			if begun {
+				return errors.New("killed")
+			}
+			begun = r.Kind == KindStep
+			return nil
+		}
+	}
+	for name, c := range map[string]struct {
+		kill  func() func(Record) error
+		spoil func(file string) error
+		want  int
+	}{
+		"there":                      {paused, func(string) error { return nil }, 1},
+		"gone":                       {paused, os.Remove, 2},
+		"a directory in its place":   {paused, func(file string) error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o700)) }, 2},
+		"old":                        {paused, func(file string) error { return os.Chtimes(file, time.Time{}, time.Now().Add(-backupAge-time.Hour)) }, 2},
+		"gone, and a node was begun": {touched, os.Remove, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr, f, u := backupTrial(t, func() error { return nil })
+			tr.log.fail = c.kill()
+			if o := tr.run(deadline(t)); o.Result == event.ResultDone {
+				t.Fatalf("%+v", o)
+			}
+			tr.log.fail = nil
+			e := tr.next(t, UnknownStop)
+			e.work = u(f)
+			if err := c.spoil(e.spec.Upgrade.Backup.File); err != nil {
+				t.Fatal(err)
+			}
+			if why := e.backup(deadline(t)); why != "" {
+				t.Error(why)
+			}
+			n := 0
+			for _, l := range tr.cluster.log() {
+				if l == "backup a" {
+					n++
+				}
+			}
+			if n != c.want {
+				t.Errorf("%d backups, want %d", n, c.want)
+			}
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
+	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/provider"
 )
@@ -35,6 +37,14 @@ func (o *Operator) Debts(ctx context.Context, run string) ([]Debt, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, e := range status.ledger() {
+		if e.Stand == Ordered && !status.Closed() {
+			o.Sink.Emit(event.Event{
+				Time: o.Clock.Now(), Type: event.Warning, Run: run, Node: e.Node,
+				Message: "nobody has seen how the making of machine " + e.Machine.Key + " ended; if the provider's command still runs, it is waited for",
+			})
+		}
+	}
 	return o.debts(ctx, status)
 }
 
@@ -46,7 +56,16 @@ func (o *Operator) debts(ctx context.Context, status *Status) (debts []Debt, err
 	if err := o.sameCluster(ctx, status.Spec); err != nil {
 		return nil, err
 	}
-	list, err := o.providerOf(status.Spec).List(ctx)
+	makes := o.providerOf(status.Spec)
+	for _, e := range entries {
+		if e.Stand != Ordered {
+			continue
+		}
+		if err := makes.Await(ctx, e.Machine.Key); err != nil {
+			return nil, err
+		}
+	}
+	list, err := makes.List(ctx)
 	if err != nil {
 		return nil, hint.Wrap(err, "without the provider nobody knows which machines are left; see why it does not answer, then try again")
 	}
@@ -128,9 +147,17 @@ func (o *Operator) podsOn(ctx context.Context, node string) (n int, err error) {
 	return n, nil
 }
 
-// settle removes the machines of debts about which nobody else has to do anything.
-func (o *Operator) settle(ctx context.Context, journal *Journal, spec *Spec, debts []Debt) (removed []string, err error) {
+// settle removes the machines of debts about which nobody else has to do anything. They have to
+// be among those that were agreed upon.
+func (o *Operator) settle(ctx context.Context, journal *Journal, spec *Spec, debts, agreed []Debt) (removed []string, err error) {
 	makes := o.providerOf(spec)
+	for _, d := range debts {
+		known := slices.ContainsFunc(agreed, func(a Debt) bool { return a.Do == "" && a.Old == d.Old && a.Machine.ID == d.Machine.ID })
+		if d.Do == "" && !known {
+			return nil, hint.Wrap(fmt.Errorf("%s carries nothing now, and did not when it was asked what may be removed, or was not there", d.Machine),
+				"abort the run again; nothing was removed")
+		}
+	}
 	for _, d := range debts {
 		if d.Do != "" {
 			continue

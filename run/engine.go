@@ -121,7 +121,7 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 		} else {
 			d = Next(e.picture.view(), e.spec, e.progress(active))
 			for _, gone := range d.Gone {
-				e.skip(gone)
+				e.skip(ctx, gone)
 			}
 			for _, name := range d.Start {
 				active[name] = true
@@ -270,8 +270,9 @@ func uninterrupted(step Step) bool {
 }
 
 // skip leaves out a node that is gone.
-func (e *engine) skip(gone NodeReason) {
+func (e *engine) skip(ctx context.Context, gone NodeReason) {
 	if e.record(Record{Kind: KindNodeSkipped, Node: gone.Node, Reason: gone.Reason, Replaced: gone.Reason == reasonReplaced}) == nil {
 		e.emit(event.Event{Type: event.Warning, Node: gone.Node, Message: gone.Reason + "; the run goes on without it"})
+		e.leftOver(ctx, gone.Node)
 	}
 }

@@ -67,4 +67,8 @@ func TestProvided(t *testing.T) {
 	want("d", "c", "b")
 	spec.Upgrade.Replace.Surge = 1
 	want("c", "b")
+	p.Nodes["b"].Standing = Skipped // somebody has deleted it meanwhile: its machine waits for nothing
+	if got := spec.provided([]string{"d"}, p); !slices.Equal(got, []string{"d"}) {
+		t.Errorf("after a node that is gone: %v", got)
+	}
 }

@@ -34,10 +34,15 @@ func (r replacing) create(ctx context.Context) error {
 	})
 }
 
-// made asks for the machine until it is listed.
+// made asks for the machine until it is listed. A command of an earlier process that is about it is
+// waited for first: what it has made would not be listed yet.
 func (r replacing) made(ctx context.Context, key string) (provider.Machine, error) {
 	var m provider.Machine
+	if err := r.with.provider.Await(ctx, key); err != nil {
+		return m, err
+	}
 	asked := false
+	var join *provider.Join // of the first order, for those that follow it
 	last, err := r.until(ctx, r.spec.Timeouts.Ready.Duration, nil, func() (string, error) {
 		list, err := r.list(ctx)
 		if err != nil {
@@ -55,7 +60,7 @@ func (r replacing) made(ctx context.Context, key string) (provider.Machine, erro
 				return "", r.lie("it does not list %s any more as it did", old)
 			}
 		}
-		err = r.order(ctx, key)
+		err = r.order(ctx, key, &join)
 		asked = err == nil
 		// Whatever it says, the machine may be there or not.
 		if list, looked := r.list(ctx); looked == nil {
@@ -77,8 +82,9 @@ func (r replacing) made(ctx context.Context, key string) (provider.Machine, erro
 	return m, err
 }
 
-// order asks the provider for the machine, once the old node was looked at.
-func (r replacing) order(ctx context.Context, key string) error {
+// order asks the provider for the machine, once the old node was looked at. It invites the machine, unless it was
+// in an order before: the invitation may be in its hands already.
+func (r replacing) order(ctx context.Context, key string, join **provider.Join) error {
 	node, err := r.recheck(ctx)
 	if err != nil {
 		return err
@@ -90,14 +96,18 @@ func (r replacing) order(ctx context.Context, key string) error {
 	}
 	config := r.spec.Upgrade.Replace.Provider
 	if config.Join == provider.JoinKubeadm {
+		// As long as an order takes, and the machine to join; and orders may be repeated for as long again.
 		lasting := time.Duration(config.Create.Seconds*float64(time.Second)) + r.spec.Timeouts.Ready.Duration
-		err := r.call(ctx, func(ctx context.Context) (err error) {
-			o.Join, err = r.with.roster.invite(ctx, key, lasting)
-			return err
-		})
-		if err != nil {
-			return err
+		if *join == nil || (*join).Expires.Before(r.clock.Now().Add(lasting)) {
+			err := r.call(ctx, func(ctx context.Context) (err error) {
+				*join, err = r.with.roster.invite(ctx, key, lasting+r.spec.Timeouts.Ready.Duration)
+				return err
+			})
+			if err != nil {
+				return err
+			}
 		}
+		o.Join = *join
 	}
 	// As with a command: it is not left in the middle of something.
 	_, err = r.with.provider.Create(context.WithoutCancel(ctx), o)

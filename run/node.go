@@ -79,7 +79,7 @@ func (e *engine) node(ctx context.Context, name string) {
 	case errors.As(err, &failed):
 		w.fail(ctx, failed)
 	case errors.As(err, &missing):
-		e.skip(NodeReason{name, missing.reason})
+		e.skip(ctx, NodeReason{name, missing.reason})
 	case errors.As(err, &unreachable), errors.As(err, &denied), errors.Is(err, errLockLost):
 		e.stop(err) // about the run, not about the node
 	default:

@@ -65,7 +65,8 @@ func (s *Spec) provided(nodes []string, p Progress) (start []string) {
 	extra := 0
 	has := func(name string) bool { return p.Active[name] || p.Nodes[name].Machine != nil }
 	for _, t := range s.Nodes {
-		if n := p.Nodes[t.Name]; s.replaced(t.Name) && has(t.Name) && n.Steps[StepDispose] != Done {
+		// What was made for a node that went by itself is counted on in its place.
+		if n := p.Nodes[t.Name]; s.replaced(t.Name) && has(t.Name) && n.Steps[StepDispose] != Done && n.Standing != Skipped {
 			extra++
 		}
 	}

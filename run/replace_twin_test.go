@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -251,6 +252,8 @@ func TestTwinReplace(t *testing.T) {
 		})
 	}
 
+	t.Run("an order that goes on", s.orderGoesOn)
+
 	t.Run("fails after it was done", func(t *testing.T) {
 		names := s.names(t)
 		s.enrol(t)
@@ -259,6 +262,61 @@ func TestTwinReplace(t *testing.T) {
 		}
 		s.balanced(t, 4)
 	})
+}
+
+// orderGoesOn: the command that makes a machine has outlived its refit, which is given up. The machine that it makes then is
+// found and removed, and no other one is.
+func (s *replaceSite) orderGoesOn(t *testing.T) {
+	names := s.names(t)
+	s.enrol(t)
+	o := s.replace(t, s.request(t, "refuses", provider.JoinOwn, 1, names[0]))
+	status, err := s.operator.Store.Read(o.Run)
+	if err != nil || len(status.Machines) != 1 || status.Machines[0].Stand != Ordered {
+		t.Fatalf("%+v, %v", status, err)
+	}
+	begun, goOn := filepath.Join(t.TempDir(), "begun"), filepath.Join(t.TempDir(), "go-on")
+	for _, pipe := range []string{begun, goOn} {
+		if err := unix.Mkfifo(pipe, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	earlier := s.operator.providerOf(status.Spec).(*provider.Exec)
+	well := s.simulator("").config(provider.JoinOwn).Create
+	earlier.Config.Create = provider.Command{Seconds: 60, Argv: append([]string{"sh", "-c", `echo > "$0"; cat "$1"; shift; exec "$@"`, begun, goOn}, well.Argv...)}
+	made := make(chan error, 1)
+	go func() {
+		_, err := earlier.Create(t.Context(), provider.Order{Run: o.Run, Key: status.Machines[0].Machine.Key, Version: status.Spec.Upgrade.To, Like: status.Spec.Upgrade.Replace.Machines[names[0]]})
+		made <- err
+	}()
+	if _, err := os.ReadFile(begun); err != nil {
+		t.Fatal(err)
+	}
+	sink := s.operator.Sink
+	defer func() { s.operator.Sink = sink }()
+	s.operator.Sink = event.SinkFunc(func(e event.Event) {
+		if e.Type == event.Warning && strings.Contains(e.Message, "it is waited for") {
+			go func() { made <- os.WriteFile(goOn, []byte("\n"), 0o600) }()
+		}
+	})
+	debts, err := s.operator.Debts(t.Context(), o.Run)
+	if err != nil || len(debts) != 1 || debts[0].Do != "" || debts[0].Machine.ID == "" {
+		t.Fatalf("debts %+v, %v", debts, err)
+	}
+	for range 2 {
+		if err := <-made; err != nil {
+			t.Error(err)
+		}
+	}
+	// What was not shown is not removed.
+	others := []Debt{{MachineEntry: MachineEntry{Machine: provider.Machine{ID: "vm-of-somebody-else"}}}}
+	if _, removed, err := s.operator.AbortRemoving(t.Context(), o.Run, others); err == nil || len(removed) > 0 || len(s.simulator("").read(t).Deleted) > 0 {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+	if _, removed, err := s.operator.AbortRemoving(t.Context(), o.Run, debts); err != nil || len(removed) != 1 {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+	s.balanced(t, 4)
+	s.clean(t)
 }
 
 // giveUp aborts a run; a machine that carries nothing is gone afterwards, and its Node.
@@ -278,7 +336,7 @@ func (s *replaceSite) giveUp(t *testing.T, run, trouble string) {
 	if err != nil || len(debts) != 1 || debts[0].Do != "" {
 		t.Errorf("debts %+v, %v", debts, err)
 	}
-	_, removed, err := s.operator.AbortRemoving(t.Context(), run)
+	_, removed, err := s.operator.AbortRemoving(t.Context(), run, debts)
 	if err != nil || len(removed) != 1 {
 		t.Errorf("removed %v, %v", removed, err)
 	}

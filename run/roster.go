@@ -32,10 +32,10 @@ import (
 
 // roster lets machines join a cluster, and takes Nodes off it. Everything may be repeated.
 type roster interface {
-	// invite makes what a machine needs to join, good for that long. Another invitation under
-	// the same key takes the place of the first.
+	// invite makes what a machine needs to join, good for that long. One under the same key that
+	// an earlier process has made stays good: a machine may be on its way with it.
 	invite(ctx context.Context, key string, lasting time.Duration) (*provider.Join, error)
-	// disinvite takes it back; one that is not there is no error.
+	// disinvite takes back all of a key; none is no error.
 	disinvite(ctx context.Context, key string) error
 	// liken gives a Node what it lacks of a likeness.
 	liken(ctx context.Context, name string, uid types.UID, l likeness) error
@@ -58,10 +58,14 @@ const (
 	tokenGroup   = "system:bootstrappers:kubeadm:default-node-token" // that kubeadm lets nodes of join
 )
 
-// tokenID is the public part of a machine's token: the same whenever it is asked for, so that what a
+// invitations is how many a machine may have at a time: a process makes one, and one more would
+// be of a process that was killed.
+const invitations = 4
+
+// tokenID is the public part of one of a machine's tokens: the same whenever it is asked for, so that what a
 // killed process has made is found.
-func tokenID(key string) string {
-	sum := sha256.Sum256([]byte("refit token\n" + key))
+func tokenID(key string, which int) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "refit token\n%s\n%d", key, which))
 	id := make([]byte, idLength)
 	for i := range id {
 		id[i] = tokenLetters[int(sum[i])%len(tokenLetters)]
@@ -92,24 +96,34 @@ func (r apiRoster) invite(ctx context.Context, key string, lasting time.Duration
 	if err != nil {
 		return nil, fmt.Errorf("make a token: %w", err)
 	}
-	id := tokenID(key)
-	join.Token, join.Expires = id+"."+secret, r.clock.Now().Add(lasting).UTC().Truncate(time.Second)
-	if err := r.disinvite(ctx, key); err != nil {
-		return nil, err
+	join.Expires = r.clock.Now().Add(lasting).UTC().Truncate(time.Second)
+	for which := 0; ; which++ {
+		if which == invitations { // they have been made for machines that did not come
+			if err := r.disinvite(ctx, key); err != nil {
+				return nil, err
+			}
+			which = 0
+		}
+		id := tokenID(key, which)
+		token := &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: tokenPrefix + id, Namespace: metav1.NamespaceSystem},
+			Type:       corev1.SecretTypeBootstrapToken,
+			StringData: map[string]string{
+				"token-id": id, "token-secret": secret, "expiration": join.Expires.Format(time.RFC3339),
+				"usage-bootstrap-authentication": "true", "usage-bootstrap-signing": "true",
+				"auth-extra-groups": tokenGroup, "description": "refit: for machine " + key,
+			},
+		}
+		_, err := r.client.CoreV1().Secrets(metav1.NamespaceSystem).Create(ctx, token, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("make a bootstrap token: %w", err)
+		}
+		join.Token = id + "." + secret
+		return join, nil
 	}
-	token := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: tokenPrefix + id, Namespace: metav1.NamespaceSystem},
-		Type:       corev1.SecretTypeBootstrapToken,
-		StringData: map[string]string{
-			"token-id": id, "token-secret": secret, "expiration": join.Expires.Format(time.RFC3339),
-			"usage-bootstrap-authentication": "true", "usage-bootstrap-signing": "true",
-			"auth-extra-groups": tokenGroup, "description": "refit: for machine " + key,
-		},
-	}
-	if _, err := r.client.CoreV1().Secrets(metav1.NamespaceSystem).Create(ctx, token, metav1.CreateOptions{}); err != nil {
-		return nil, fmt.Errorf("make a bootstrap token: %w", err)
-	}
-	return join, nil
 }
 
 // discover finds where and as whom the API server is reached, as kubeadm keeps it for those who join.
@@ -144,9 +158,11 @@ func (r apiRoster) discover(ctx context.Context) (*provider.Join, error) {
 }
 
 func (r apiRoster) disinvite(ctx context.Context, key string) error {
-	err := r.client.CoreV1().Secrets(metav1.NamespaceSystem).Delete(ctx, tokenPrefix+tokenID(key), metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("take a bootstrap token back: %w", err)
+	for which := range invitations {
+		err := r.client.CoreV1().Secrets(metav1.NamespaceSystem).Delete(ctx, tokenPrefix+tokenID(key, which), metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("take a bootstrap token back: %w", err)
+		}
 	}
 	return nil
 }

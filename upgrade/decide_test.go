@@ -24,8 +24,9 @@ func quantity(text string) *resource.Quantity { q := resource.MustParse(text); r
 // all that follow in the file; `plan to=VERSION` plans for the cluster of its input (see
 // parseTown) and shows the plan: workers=each, unsupported, removed-apis, force, emptydir and
 // no-backup,
-// unavailable=N and ignore=(CHECK,...) are the intent; show=(hops,backup,components,findings) is what is shown, only=(CODE,...)
-// which findings; server= is what the API server says of itself.
+// unavailable=N, strategy=, surge=N and ignore=(CHECK,...) are the intent; show=(hops,backup,components,findings) is what is shown, only=(CODE,...)
+// which findings; server= is what the API server says of itself. `compare` sums the strategies up
+// for the same input.
 func TestDecide(t *testing.T) {
 	shown := map[string]bool{}
 	datadriven.Walk(t, "testdata/decide", func(t *testing.T, path string) {
@@ -40,6 +41,9 @@ func TestDecide(t *testing.T) {
 				return fmt.Sprintf("%d objects", len(objs))
 			}
 			s, in := scene(t, d, common)
+			if d.Cmd == "compare" {
+				return drawForecasts(upgrade.Compare(s, in))
+			}
 			before := fmt.Sprintf("%+v", s.Hosts)
 			p := upgrade.Decide(s, in)
 			for _, f := range p.Findings {
@@ -78,6 +82,10 @@ func scene(t *testing.T, d *datadriven.TestData, common []runtime.Object) (*upgr
 		in.Workers = skew.WorkerHops(workers)
 	}
 	d.MaybeScanArgs(t, "unavailable", &in.MaxUnavailable)
+	strategy := ""
+	d.MaybeScanArgs(t, "strategy", &strategy)
+	d.MaybeScanArgs(t, "surge", &in.Surge)
+	in.Strategy = upgrade.Strategy(strategy)
 	if in.Version, err = skew.Parse(to); err != nil {
 		d.Fatalf(t, "%v", err)
 	}
@@ -101,7 +109,14 @@ func drawPlan(d *datadriven.TestData, p *upgrade.Plan) string {
 	var b strings.Builder
 	if slices.Contains(show, "hops") {
 		from, _ := p.From.MarshalText()
-		fmt.Fprintf(&b, "%s to %s\n", from, p.To)
+		fmt.Fprintf(&b, "%s to %s", from, p.To)
+		if p.Strategy != "" {
+			fmt.Fprintf(&b, ", %s", p.Strategy)
+		}
+		if p.Surge > 0 {
+			fmt.Fprintf(&b, " with %d more", p.Surge)
+		}
+		b.WriteString("\n")
 		for _, h := range p.Hops {
 			fmt.Fprintf(&b, "hop %s, %.0fs\n", h.To, h.Seconds)
 			for _, v := range slices.Concat(h.ControlPlane, h.Workers) {
@@ -124,6 +139,21 @@ func drawPlan(d *datadriven.TestData, p *upgrade.Plan) string {
 	}
 	if b.Len() == 0 {
 		return "nothing\n"
+	}
+	return b.String()
+}
+
+func drawForecasts(all []upgrade.Forecast) string {
+	var b strings.Builder
+	for i := range all {
+		f := &all[i]
+		fmt.Fprintf(&b, "%s: %.0fs, workers %.0fs; evicted %d, exposed %d, out %d, more machines %d\n", f.Strategy, f.Seconds, f.WorkerSeconds, f.Evicted, f.Exposed, f.Out, f.Machines)
+		for _, x := range f.Blockers {
+			fmt.Fprintf(&b, "  %s %s\n", x.Code, x.Object)
+		}
+		for _, risk := range f.Risks {
+			fmt.Fprintf(&b, "  %s\n", risk)
+		}
 	}
 	return b.String()
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"refit.dev/refit/drain"
 	"refit.dev/refit/event"
 	"refit.dev/refit/export"
+	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/internal/sealed"
 	"refit.dev/refit/served"
@@ -83,7 +85,7 @@ func (f *exportFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.recipients, "recipient", nil, "who can decrypt Secrets: a public key of age (age1...) or SSH; can be given several times")
 	flags.StringArrayVar(&f.recipientFiles, "recipients-file", nil, "a file of recipients, one a line")
 	flags.StringVar(&f.format, "format", formatFiles, "files in a directory, or a list: one file, or - for the standard output")
-	flags.BoolVar(&f.reselect, "reselect", false, "DIR may hold an export of another selection, whose files are replaced")
+	flags.BoolVar(&f.reselect, "reselect", false, "DIR may hold an export of another selection, or of another cluster, whose files are replaced")
 	flags.BoolVar(&f.overwrite, "overwrite", false, "with --format list: replace the file if it is there")
 	flags.BoolVar(&f.skip, "skip-unreadable", false, "resources that cannot be read are no failure")
 }
@@ -191,6 +193,14 @@ func (a *app) exportList(to string, cut *export.Cut, o export.Options, f *export
 		_, err := a.Out.Write(text)
 		return err
 	}
+	if _, err := os.Lstat(to); err == nil && len(cut.Unread) > 0 && !f.skip {
+		var lacks []string
+		for _, u := range cut.Unread {
+			lacks = append(lacks, u.Resource)
+		}
+		return usageError(hint.Wrap(fmt.Errorf("%s was kept as it was: the new list would lack what could not be read (%s)", to, phrase.Few(lacks, 5)),
+			"write another file, or say --skip-unreadable if the list may lack it"))
+	}
 	return export.WriteList(filepath.Clean(to), text, secret, f.overwrite)
 }
 
@@ -212,6 +222,9 @@ func (a *app) tellExport(to string, cut *export.Cut, summary *event.Event, f *ex
 	if len(cut.Unread) > 0 && !f.skip {
 		summary.Result = event.ResultFailed
 		summary.Hint = "files of what could not be read were kept as they were; --skip-unreadable makes it no failure"
+		if f.format == formatList {
+			summary.Hint = "the list lacks what could not be read; --skip-unreadable makes it no failure"
+		}
 	}
 	reporter.Emit(*summary)
 	if err := reporter.Close(); err != nil {

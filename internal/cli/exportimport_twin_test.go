@@ -80,6 +80,28 @@ func TestExportAndImport(t *testing.T) {
 			t.Errorf("the export of the other cluster is another one: %v", differing(a, b))
 		}
 	})
+	t.Run("another cluster", func(t *testing.T) {
+		before := files(t, dir)
+		_, errw, code := refit(t, "export", dir, "--secrets=plain", "--skip-unreadable", "--kubeconfig", to.Kubeconfig())
+		if code != exitUsage || !strings.Contains(errw, "of another cluster") || !maps.Equal(before, files(t, dir)) {
+			t.Errorf("exit %d, %s, %v", code, errw, differing(before, files(t, dir)))
+		}
+	})
+	t.Run("a list that would lack something", func(t *testing.T) {
+		list := filepath.Join(t.TempDir(), "all.yaml")
+		if err := os.WriteFile(list, []byte("whole"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, errw, code := refit(t, "export", "--format", "list", list, "--overwrite", "--kubeconfig", from.Kubeconfig())
+		if text, err := os.ReadFile(list); code != exitUsage || err != nil || string(text) != "whole" || !strings.Contains(errw, "away.example.com/v1") {
+			t.Errorf("exit %d, %s, %v", code, errw, err)
+		}
+		_, errw, code = refit(t, "export", "--format", "list", list, "--overwrite", "--skip-unreadable", "--kubeconfig", from.Kubeconfig())
+		if text, err := os.ReadFile(list); code != exitDone || err != nil || !strings.Contains(string(text), "kind: List") {
+			t.Errorf("exit %d, %s, %v", code, errw, err)
+		}
+	})
+	t.Run("system", func(t *testing.T) { system(t, to, target) })
 	t.Run("owners", func(t *testing.T) {
 		owner, err := target.CoreV1().ConfigMaps("shop").Get(t.Context(), "settings", metav1.GetOptions{})
 		if err != nil {
@@ -168,6 +190,43 @@ func conflicts(t *testing.T, to *twin.Twin, client kubernetes.Interface, dir str
 	out, errw, code = refit(t, "import", file, "--yes", "--force-conflicts", "--kubeconfig", to.Kubeconfig())
 	if d := webDeployment(t, client); code != exitDone || *d.Spec.Replicas != 3 || !strings.Contains(out, "deployment.apps/web -n shop configured") {
 		t.Errorf("forced: exit %d, %s, %s, %d replicas", code, out, errw, *d.Spec.Replicas)
+	}
+}
+
+// system: what the cluster stands on is not overruled by accident.
+func system(t *testing.T, to *twin.Twin, client kubernetes.Interface) {
+	ours := `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"kube-proxy"},"data":{"server":"this one"}}`
+	proxies := client.CoreV1().ConfigMaps("kube-system")
+	if _, err := proxies.Patch(t.Context(), "kube-proxy", types.ApplyPatchType, []byte(ours), metav1.PatchOptions{FieldManager: "kubeadm"}); err != nil {
+		t.Fatal(err)
+	}
+	server := func() string {
+		found, err := proxies.Get(t.Context(), "kube-proxy", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found.Data["server"]
+	}
+	file := filepath.Join(t.TempDir(), "theirs.yaml")
+	if err := os.WriteFile(file, []byte("{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-proxy, namespace: kube-system}, data: {server: another}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, errw, code := refit(t, "import", file, "--yes", "--kubeconfig", to.Kubeconfig())
+	if code != exitFailed || !strings.Contains(errw, "warning: 1 object that the cluster itself stands on is there: ConfigMap kube-system/kube-proxy") || server() != "this one" {
+		t.Errorf("exit %d, %s", code, errw)
+	}
+	_, errw, code = refit(t, "import", file, "--yes", "--force-conflicts", "--kubeconfig", to.Kubeconfig())
+	if code != exitBlocked || !strings.Contains(errw, "--system") || server() != "this one" {
+		t.Errorf("forced: exit %d, %s", code, errw)
+	}
+	if _, errw, code := refit(t, "import", file, "--dry-run=server", "--force-conflicts", "--kubeconfig", to.Kubeconfig()); code != exitDone || server() != "this one" {
+		t.Errorf("dry run: exit %d, %s", code, errw)
+	}
+	if _, errw, code := refit(t, "import", file, "--yes", "--system", "--kubeconfig", to.Kubeconfig()); code != exitUsage {
+		t.Errorf("without --force-conflicts: exit %d, %s", code, errw)
+	}
+	if _, errw, code := refit(t, "import", file, "--yes", "--force-conflicts", "--system", "--kubeconfig", to.Kubeconfig()); code != exitDone || server() != "another" {
+		t.Errorf("with --system: exit %d, %s", code, errw)
 	}
 }
 

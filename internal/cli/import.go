@@ -16,6 +16,7 @@ import (
 	"refit.dev/refit/apply"
 	"refit.dev/refit/drain"
 	"refit.dev/refit/event"
+	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/internal/sealed"
 	"refit.dev/refit/report"
@@ -27,6 +28,7 @@ type importFlags struct {
 	dryRun     string
 	diff       bool
 	force      bool
+	system     bool
 	patience   time.Duration
 	identities []string
 }
@@ -44,7 +46,9 @@ func newImportCommand(a *app) *cobra.Command {
 			"what it owns. Owner references get the UIDs that the owners have in this cluster. Objects are sent by\n" +
 			"server-side apply, many at a time, as field manager refit. Nothing is ever deleted.\n\n" +
 			"Fields that somebody else has set to other values are conflicts: the object is left as it is, and named with who\n" +
-			"has set them (exit code 1). After an interruption (exit code 4) the same command carries on.",
+			"has set them (exit code 1). After an interruption (exit code 4) the same command carries on.\n\n" +
+			"Objects of kube-system, kube-public and kube-node-lease that are there say where the API server of this cluster is, who\n" +
+			"signs for it, and how nodes join: --force-conflicts does not overrule them, but refuses (exit code 3) unless --system is said.",
 		Example: "  # See what would change\n" +
 			"  refit import cluster/ --diff\n\n" +
 			"  # An export into another cluster, with its Secrets\n" +
@@ -66,6 +70,7 @@ func (f *importFlags) add(flags *pflag.FlagSet) {
 	flags.Lookup("dry-run").NoOptDefVal = string(drain.DryRunServer)
 	flags.BoolVar(&f.diff, "diff", false, "show what would change, line by line, and change nothing")
 	flags.BoolVar(&f.force, "force-conflicts", false, "set fields that others have set to other values")
+	flags.BoolVar(&f.system, "system", false, "with --force-conflicts: also in objects that the cluster itself stands on, such as those of kube-system")
 	flags.DurationVar(&f.patience, "timeout", time.Minute, "how long what may pass is tried again, from the last object that could be made")
 	flags.StringArrayVar(&f.identities, "identity", nil, "a file with keys of age, or a private SSH key, for files that are encrypted")
 }
@@ -85,7 +90,10 @@ func (a *app) importing(ctx context.Context, paths []string, f *importFlags) err
 	if err != nil {
 		return usageError(err)
 	}
-	objects, err := apply.Load(paths, a.In, identities)
+	if f.system && !f.force {
+		return usageError(errors.New("--system goes with --force-conflicts"))
+	}
+	loaded, err := apply.Load(paths, a.In, identities)
 	if err != nil {
 		return usageError(err)
 	}
@@ -101,7 +109,7 @@ func (a *app) importing(ctx context.Context, paths []string, f *importFlags) err
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	prepared, err := apply.Prepare(ctx, api, objects, namespace)
+	prepared, err := apply.Prepare(ctx, api, loaded.Objects, namespace)
 	switch {
 	case errors.As(err, new(*apply.InputError)):
 		return usageError(err)
@@ -109,6 +117,10 @@ func (a *app) importing(ctx context.Context, paths []string, f *importFlags) err
 		return exitWith(exitBlocked, err)
 	case err != nil:
 		return interrupted(ctx, err)
+	}
+	prepared.Warnings = append(loaded.Warnings, prepared.Warnings...)
+	if err := f.guard(prepared, dryRun == drain.DryRunNone && !f.diff); err != nil {
+		return err
 	}
 	options := apply.Options{Force: f.force, DryRun: dryRun == drain.DryRunServer, Patience: f.patience, Clock: clock.RealClock{}, Sink: event.Discard}
 	if f.diff {
@@ -121,6 +133,21 @@ func (a *app) importing(ctx context.Context, paths []string, f *importFlags) err
 		}
 	}
 	return a.apply(ctx, prepared, options, dryRun)
+}
+
+// guard refuses to overrule others in what the cluster itself stands on, unless that is said, and warns of
+// what may be changed of it without that.
+func (f *importFlags) guard(p *apply.Prepared, changes bool) error {
+	if len(p.System) == 0 || f.system {
+		return nil
+	}
+	which := fmt.Sprintf("%s that the cluster itself stands on %s there: %s", phrase.Count(len(p.System), "object"), phrase.Plural(len(p.System), "is", "are"), phrase.Few(p.System, 5))
+	if f.force && changes {
+		return exitWith(exitBlocked, hint.Wrap(fmt.Errorf("--force-conflicts would overrule what others have set there; nothing was changed: %s", which),
+			"leave the directories of kube-system, kube-public and kube-node-lease out; or say --system, if the files are of this very cluster"))
+	}
+	p.Warnings = append(p.Warnings, which+"; another cluster's have no place there")
+	return nil
 }
 
 // showImport tells what is about to be done.

@@ -11,14 +11,14 @@ import (
 )
 
 // askAboutDebts says which machines a run leaves over that is given up, and asks whether those that
-// carry nothing are to be removed. settle is the answer.
-func (a *app) askAboutDebts(ctx context.Context, operator *run.Operator, id string, keep bool) (settle bool, err error) {
+// carry nothing are to be removed. settle are those, if the answer is yes.
+func (a *app) askAboutDebts(ctx context.Context, operator *run.Operator, id string, keep bool) (settle []run.Debt, err error) {
 	if keep {
-		return false, nil
+		return nil, nil
 	}
 	debts, err := operator.Debts(ctx, id)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	for i := range debts {
 		d := &debts[i]
@@ -30,11 +30,11 @@ func (a *app) askAboutDebts(ctx context.Context, operator *run.Operator, id stri
 			a.say("is left: " + report.Printable(what+": "+d.Do))
 			continue
 		}
-		settle = true
+		settle = append(settle, *d)
 		a.say("is removed: " + report.Printable(what+": it carries nothing"))
 	}
-	if !settle {
-		return false, nil
+	if len(settle) == 0 {
+		return nil, nil
 	}
-	return true, a.confirm(ctx)
+	return settle, a.confirm(ctx)
 }

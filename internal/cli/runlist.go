@@ -69,6 +69,9 @@ func writeRun(w io.Writer, format string, s *run.Status) error {
 			head = append(head, fmt.Sprintf("stage %-12s%s: %s", fmt.Sprintf("%d of %d:", i+1, len(s.Spec.Upgrade.Stages)), stage, phrase.Few(stage.Nodes, 5)))
 		}
 	}
+	if len(s.Machines) > 0 {
+		head = append(head, "machines:         "+tally(s.Machines))
+	}
 	if s.Phase == run.PhaseRunning {
 		head = append(head, fmt.Sprintf("process:          %d on %s", s.Process.PID, s.Process.Host))
 	}
@@ -100,6 +103,28 @@ func writeRun(w io.Writer, format string, s *run.Status) error {
 			row(dash(m.Machine.ID), dash(m.Machine.Key), dash(m.Machine.Node), m.Stand, what)
 		}
 	})
+}
+
+// tally counts machines by where they stand; owed are those that the run has still to remove, or may have made.
+func tally(machines []run.MachineEntry) string {
+	var made, owed, gone, asked int
+	for i := range machines {
+		switch machines[i].Stand {
+		case run.Ordered:
+			asked++
+		case run.Idle, run.Serving:
+			made++
+		case run.Leaving, run.Owed:
+			owed++
+		case run.Removed:
+			gone++
+		}
+	}
+	parts := []string{fmt.Sprintf("%d made", made), fmt.Sprintf("%d removed", gone), fmt.Sprintf("%d owed", owed)}
+	if asked > 0 {
+		parts = append(parts, fmt.Sprintf("%d asked for, of which nobody knows whether there is one", asked))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // inTurn are the nodes of a run: those of an upgrade in the order of its stages.

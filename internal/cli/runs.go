@@ -191,7 +191,11 @@ func (a *app) abort(ctx context.Context, args []string, keep bool) error {
 		return err
 	}
 	if a.output == "text" { // what a reporter makes of it is about maintenance
-		operator.Sink = event.Discard
+		operator.Sink = event.SinkFunc(func(e event.Event) {
+			if e.Type == event.Warning {
+				a.say(report.Printable(e.Message))
+			}
+		})
 	}
 	err = a.abortWith(ctx, operator, args, keep)
 	err = errors.Join(err, reporter.Close())
@@ -225,8 +229,10 @@ func (a *app) abortWith(ctx context.Context, operator *run.Operator, args []stri
 		uncordoned, err = operator.Abort(ctx, id)
 		return uncordoned, nil, err
 	}
-	if settle {
-		abort = operator.AbortRemoving
+	if len(settle) > 0 {
+		abort = func(ctx context.Context, id string) (uncordoned, removed []string, err error) {
+			return operator.AbortRemoving(ctx, id, settle)
+		}
 	}
 	uncordoned, removed, err := abort(ctx, id)
 	if a.output == "text" {
