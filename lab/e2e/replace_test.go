@@ -30,6 +30,7 @@ func TestReplace(t *testing.T) {
 	before := containers(t, l)
 	served := service(t, l, "cp1")
 	run := o.start(t, o.apply("--strategy", "replace", "--surge", "1", "--provider", providerOf(t, l))...)
+	again := func() { run = o.start(t, "runs", "resume") }
 	chapter(t, "kill -9 when the new machine is made and has not joined: resumed, it is waited for", func(t *testing.T) {
 		fresh := ""
 		eventually(t, "there is a new machine", func() error {
@@ -55,7 +56,7 @@ func TestReplace(t *testing.T) {
 			t.Error("an old node was cordoned before a new one was there")
 		}
 		inMachine(t, l, fresh, "kubeadm goes on", resume(join), nil)
-		run = o.start(t, "runs", "resume")
+		again()
 	})
 	chapter(t, "resumed, it replaces both workers", func(t *testing.T) {
 		run.wait(t).want(t, 0, "3 of 3 nodes upgraded")
