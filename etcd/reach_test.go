@@ -163,4 +163,7 @@ func TestLearner(t *testing.T) {
 	if _, err := saver.Save(t.Context(), filepath.Join(t.TempDir(), "s.db")); err == nil || !strings.Contains(err.Error(), "is a learner") {
 		t.Errorf("from a learner: %v", err)
 	}
+	if to, err := e.Access().StepAside(t.Context()); to != "" || err == nil || !strings.Contains(err.Error(), "is a learner") {
+		t.Errorf("a learner is to lead: %q, %v", to, err)
+	}
 }

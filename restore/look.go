@@ -131,7 +131,7 @@ func (o *Operator) look(ctx context.Context, m host.Machine, node string) (run.M
 	var member run.Member
 	switch {
 	case err == nil:
-		member, err = parseStaticPod(etcdManifest, text)
+		member, err = parseStaticPod(text)
 	case errors.Is(err, fs.ErrNotExist):
 		member, err = lookAtUnit(ctx, units{kubelet{files{m}}})
 	}
