@@ -20,8 +20,8 @@ import (
 	"refit.dev/refit/export"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
-	"refit.dev/refit/internal/sealed"
 	"refit.dev/refit/manifest"
+	"refit.dev/refit/vault/seal"
 )
 
 // fileLimit is how many bytes of a file are read: a list of 100,000 objects takes a third of it.
@@ -62,7 +62,7 @@ func (e *InputError) Error() string {
 // Load reads the objects of files and directories, "-" being stdin: all files of a directory and those below whose names end in
 // .yaml, .yml or .json, and .age after that, but for hidden ones. Encrypted files need
 // identities. Every object has to be there once. Links in directories are refused: they may lead anywhere.
-func Load(paths []string, stdin io.Reader, identities *sealed.Identities) (*Loaded, error) {
+func Load(paths []string, stdin io.Reader, identities seal.Identities) (*Loaded, error) {
 	var files, problems []string
 	all := &Loaded{}
 	for _, path := range paths {
@@ -161,7 +161,7 @@ func holdsObjects(name string) bool {
 	return false
 }
 
-func load(file string, stdin io.Reader, identities *sealed.Identities) ([]*unstructured.Unstructured, error) {
+func load(file string, stdin io.Reader, identities seal.Identities) ([]*unstructured.Unstructured, error) {
 	from := stdin
 	if file != "-" {
 		f, err := os.Open(file)

@@ -14,6 +14,7 @@ import (
 
 	"refit.dev/refit/export"
 	"refit.dev/refit/manifest"
+	"refit.dev/refit/vault/seal"
 )
 
 // What cannot work is refused before anything is written.
@@ -151,7 +152,7 @@ func TestLoad(t *testing.T) {
 	write("shop/.hidden.yaml", "a: [")
 	write(".git/config.yaml", "a: [")
 	write("README.md", "a: [")
-	loaded, err := Load([]string{dir, "-"}, strings.NewReader(web), nil)
+	loaded, err := Load([]string{dir, "-"}, strings.NewReader(web), seal.Identities{})
 	if err != nil || len(loaded.Objects) != 3 || len(loaded.Warnings) > 0 {
 		t.Fatalf("%+v, %v", loaded, err)
 	}
@@ -167,7 +168,7 @@ func TestLoad(t *testing.T) {
 		"secret.yaml.age": {"not encrypted", []string{"secret.yaml.age: "}},
 	} {
 		file := write(name, c.text)
-		_, err := Load([]string{dir}, nil, nil)
+		_, err := Load([]string{dir}, nil, seal.Identities{})
 		for _, says := range c.says {
 			if err == nil || !strings.Contains(err.Error(), says) {
 				t.Errorf("%s: %v", name, err)
@@ -177,10 +178,10 @@ func TestLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Load([]string{filepath.Join(dir, "none")}, nil, nil); err == nil {
+	if _, err := Load([]string{filepath.Join(dir, "none")}, nil, seal.Identities{}); err == nil {
 		t.Error("what is not there")
 	}
-	if _, err := Load([]string{t.TempDir()}, nil, nil); err == nil || !strings.Contains(err.Error(), "no object") {
+	if _, err := Load([]string{t.TempDir()}, nil, seal.Identities{}); err == nil || !strings.Contains(err.Error(), "no object") {
 		t.Errorf("nothing: %v", err)
 	}
 }
@@ -197,7 +198,7 @@ func TestLoadPart(t *testing.T) {
 	}
 	parts := []string{dir, filepath.Join(dir, "shop"), filepath.Join(dir, "shop", "configmap", "settings.yaml")}
 	for _, path := range parts {
-		loaded, err := Load([]string{path}, nil, nil)
+		loaded, err := Load([]string{path}, nil, seal.Identities{})
 		if err != nil || len(loaded.Objects) != 1 || len(loaded.Warnings) != 1 || !strings.Contains(loaded.Warnings[0], "things.example.com") {
 			t.Errorf("%s: %+v, %v", path, loaded, err)
 		}
@@ -211,7 +212,7 @@ func TestLoadPart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range parts {
-		if _, err := Load([]string{path}, nil, nil); err == nil || !strings.Contains(err.Error(), "interrupted") {
+		if _, err := Load([]string{path}, nil, seal.Identities{}); err == nil || !strings.Contains(err.Error(), "interrupted") {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

@@ -31,6 +31,7 @@ type bench struct {
 	bin                string // absolute
 	rounds, longRounds int
 	state              string // state directory of the twins
+	vault              vaultScale
 }
 
 func newBench(bin string, rounds, longRounds int) (*bench, error) {

@@ -31,6 +31,7 @@ var benchmarks = []benchmark{
 	{"outage", forecastOutage},
 	{"outage-5000", outageFiveThousand},
 	{"backup", backupAndRestore},
+	{"vault", backupSets},
 	{"export", exportAndImport},
 	{"upgrade-lab", upgradeLab},
 }
@@ -51,10 +52,13 @@ func run() error {
 	rounds := flag.Int("rounds", 5, "rounds of the short benchmarks")
 	longRounds := flag.Int("long-rounds", 2, "rounds of the benchmarks that take minutes")
 	only := flag.String("only", "", "names of the benchmarks to run, separated by commas; all if empty. Sections of others are kept from -out")
+	vault := vaultScale{}
+	flag.Int64Var(&vault.megabytes, "vault-megabytes", 350, "size of the database that backup sets are saved of")
+	flag.IntVar(&vault.sets, "vault-sets", 24, "how many backup sets are saved of it")
 	bin := flag.String("bin", "bin", "directory with refit and refit-twin")
 	flag.Parse()
-	if *rounds < 1 || *longRounds < 1 {
-		return fmt.Errorf("-rounds and -long-rounds must be at least 1")
+	if *rounds < 1 || *longRounds < 1 || vault.megabytes < 1 || vault.sets < 1 {
+		return fmt.Errorf("-rounds, -long-rounds, -vault-megabytes and -vault-sets must be at least 1")
 	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -64,6 +68,7 @@ func run() error {
 		return err
 	}
 	defer b.close()
+	b.vault = vault
 
 	var sections []section
 	for _, bm := range benchmarks {

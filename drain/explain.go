@@ -51,10 +51,11 @@ func (d *Drainer) explainUnclear() {
 			continue // an alarm for a pod that is nobody's concern any more
 		}
 		if p.atGate() { // whose explanation looks at every pod of the budget: only if it is told, then
-			if !d.gate(p.budgets[0]).shut() {
+			g := d.gate(p.budgets[0])
+			if !g.shut() {
 				continue
 			}
-			if next := p.toldAt.Add(retell); p.told != nil && now.Before(next) {
+			if next := p.toldAt.Add(retell); p.told != nil && p.told.Cause == g.cause() && now.Before(next) {
 				d.tellLater(p, next)
 				continue
 			}
@@ -172,7 +173,7 @@ func (d *Drainer) explainGate(g *gate) event.Blocker {
 	if g.closed() && info.DisruptionsAllowed > 0 {
 		b.Message += "; " + g.refusal.message
 	}
-	if b, homeless := blameRoom(b, pods); homeless {
+	if b, g.homeless = blameRoom(b, pods); g.homeless {
 		return b
 	}
 	if info.ExpectedPods > 0 && info.DesiredHealthy >= info.ExpectedPods {

@@ -47,6 +47,8 @@ type gate struct {
 	// dirty: what there is to explain may have changed since explained was made.
 	dirty     bool
 	explained *event.Blocker
+	// homeless: one of the budget's pods fits on no node, as far as was looked.
+	homeless bool
 }
 
 // charge is an accepted eviction.
@@ -82,6 +84,20 @@ func (g *gate) shut() bool {
 	return g.pdb != nil && (g.pdb.Status.DisruptionsAllowed <= 0 || !g.observed() || g.closed())
 }
 
+// cause is what keeps the gate shut, without looking at the pods.
+func (g *gate) cause() event.Cause {
+	if _, failed := budget.SyncFailed(g.pdb); failed {
+		return event.CauseBudget
+	}
+	switch {
+	case !g.observed():
+		return event.CauseBudgetUnobserved
+	case g.homeless:
+		return event.CauseNoRoom
+	}
+	return event.CauseBudget
+}
+
 // room tells whether an eviction may be let through now; if only stagger is in
 // the way, when it may.
 func (g *gate) room(now time.Time) (yes bool, later time.Time) {
@@ -110,6 +126,9 @@ func (g *gate) stir(pod *corev1.Pod, now time.Time) {
 		return
 	}
 	g.dirty = true
+	if _, homeless := unschedulable(pod); homeless {
+		g.homeless = true
+	}
 	const justNow = 2 * time.Second // the API keeps times to the second
 	lately := func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodReady && now.Sub(c.LastTransitionTime.Time).Abs() < justNow

@@ -8,11 +8,13 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"refit.dev/refit/internal/aside"
 )
 
 // disk is where a snapshot is written to.
 type disk interface {
-	// Create makes a file aside, see asideFile.
+	// Create makes a file aside, see aside.File.
 	Create(dir, prefix string) (output, error)
 	// Publish gives it its final name for good, see publishSynced.
 	Publish(from, to string) error
@@ -29,7 +31,7 @@ type output interface {
 type localDisk struct{}
 
 func (localDisk) Create(dir, prefix string) (output, error) {
-	f, err := asideFile(dir, prefix)
+	f, err := aside.File(dir, prefix)
 	if err != nil {
 		return nil, err
 	}

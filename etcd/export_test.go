@@ -19,8 +19,5 @@ func (s Saver) On(d Disk) Saver {
 	return s
 }
 
-// What is made aside, and given its name.
-var (
-	AsideDir = asideDir
-	Publish  = publish
-)
+// Publish gives what was made aside its name.
+var Publish = publish

@@ -22,6 +22,7 @@ import (
 
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/etcd/etcdtest"
+	"refit.dev/refit/internal/aside"
 	"refit.dev/refit/internal/hint"
 )
 
@@ -225,7 +226,7 @@ func TestVerifyKilled(t *testing.T) {
 	if !killed(t, fmt.Sprintf("%s=%s %s", verifyEnv, file, scratch)) || len(names(t, scratch)) != 1 {
 		t.Fatalf("it has left %q", names(t, scratch))
 	}
-	living, remove, err := etcd.AsideDir(scratch, "refit-verify-")
+	living, remove, err := aside.Dir(scratch, "refit-verify-")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -176,6 +176,9 @@ func TestLearner(t *testing.T) {
 	if _, err := saver.Save(t.Context(), filepath.Join(t.TempDir(), "s.db")); err == nil || !strings.Contains(err.Error(), "is a learner") {
 		t.Errorf("from a learner: %v", err)
 	}
+	if to, err := e.Access().StepAside(t.Context()); to != "" || err == nil || !strings.Contains(err.Error(), "is a learner") {
+		t.Errorf("a learner is to lead: %q, %v", to, err)
+	}
 }
 
 // TestLocateByUnit finds etcd where the API server is a service, with flags of an environment file.

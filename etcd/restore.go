@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sys/unix"
 
+	"refit.dev/refit/internal/aside"
 	"refit.dev/refit/internal/hint"
 )
 
@@ -60,13 +61,13 @@ func (w Worker) Restore(ctx context.Context, file string, r Restore) (err error)
 	if err := room(file, parent); err != nil {
 		return err
 	}
-	aside, remove, err := asideDir(parent, "."+filepath.Base(r.DataDir)+".refit-")
+	made, remove, err := aside.Dir(parent, "."+filepath.Base(r.DataDir)+".refit-")
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", file, err)
 	}
 	defer func() { err = errors.Join(err, remove()) }()
 	final := r.DataDir
-	r.DataDir = filepath.Join(aside, "data")
+	r.DataDir = filepath.Join(made, "data")
 	if _, err := w.ask(ctx, file, request{Restore: &restoreRequest{File: file, Options: r}}); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/server/v3/storage/schema"
 
 	"refit.dev/refit/etcd/atrest"
+	"refit.dev/refit/internal/aside"
 	"refit.dev/refit/internal/hint"
 )
 
@@ -53,7 +54,7 @@ type Served struct {
 // Scratch makes a directory in which a snapshot is restored to be looked at. remove has to
 // be called in the end; what a process has left that was killed before, the next one removes.
 func Scratch(dir string) (path string, remove func() error, err error) {
-	path, remove, err = asideDir(dir, "refit-verify-")
+	path, remove, err = aside.Dir(dir, "refit-verify-")
 	if err != nil {
 		err = fmt.Errorf("make a directory in %s: %w", dir, err)
 	}

@@ -30,11 +30,11 @@ import (
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
-	"refit.dev/refit/internal/sealed"
 	"refit.dev/refit/manifest"
 	"refit.dev/refit/served"
 	"refit.dev/refit/twin"
 	"refit.dev/refit/twin/twintest"
+	"refit.dev/refit/vault/seal"
 )
 
 // many are more objects than two pages hold.
@@ -245,7 +245,7 @@ func secrets(t *testing.T, read func(*testing.T, Selection) *Cut) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	recipients, err := sealed.ParseRecipients([]string{identity.Recipient().String()}, nil)
+	recipients, err := seal.ReadRecipients([]string{identity.Recipient().String()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +266,7 @@ func secrets(t *testing.T, read func(*testing.T, Selection) *Cut) {
 	if err := os.WriteFile(key, []byte(identity.String()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	identities, err := sealed.ReadIdentities([]string{key})
+	identities, err := seal.ReadIdentities([]string{key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +278,7 @@ func secrets(t *testing.T, read func(*testing.T, Selection) *Cut) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.Recipients, err = sealed.ParseRecipients([]string{other.Recipient().String()}, nil); err != nil {
+	if o.Recipients, err = seal.ReadRecipients([]string{other.Recipient().String()}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Write(dir, read(t, o.Selection), o); err != nil {

@@ -15,8 +15,8 @@ import (
 
 	"filippo.io/age"
 
-	"refit.dev/refit/internal/sealed"
 	"refit.dev/refit/manifest"
+	"refit.dev/refit/vault/seal"
 )
 
 // TestAnotherCluster: an export of another cluster does not replace that of the first one by accident.
@@ -121,7 +121,7 @@ func TestDamagedSecretIsMended(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := Options{Selection: Selection{Secrets: SecretsEncrypt}}
-	if o.Recipients, err = sealed.ParseRecipients([]string{identity.Recipient().String()}, nil); err != nil {
+	if o.Recipients, err = seal.ReadRecipients([]string{identity.Recipient().String()}, nil); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
@@ -140,7 +140,7 @@ func TestDamagedSecretIsMended(t *testing.T) {
 	if err := os.WriteFile(key, []byte(identity.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	identities, err := sealed.ReadIdentities([]string{key})
+	identities, err := seal.ReadIdentities([]string{key})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
-	"refit.dev/refit/internal/sealed"
+	"refit.dev/refit/vault/seal"
 )
 
 // sealedEnd comes after the names of encrypted files.
@@ -31,7 +31,7 @@ type Options struct {
 	Selection Selection
 	Reselect  bool
 	// Recipients encrypt Secrets; wanted with SecretsEncrypt.
-	Recipients *sealed.Recipients
+	Recipients seal.Recipients
 }
 
 // Written counts what became of the files of a directory.
@@ -213,7 +213,7 @@ func (t *tree) file(o *Object) (p pending, stamp string, current standing, err e
 		return p, "", current, err
 	}
 	p.mode = 0o600
-	if t.options.Recipients == nil {
+	if t.options.Recipients.None() {
 		if current, err = t.standing(p.path, p.text); current == same && t.open(p.path) {
 			current = different // as after a checkout: it is written anew, for its user alone
 		}

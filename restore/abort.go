@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/run"
@@ -49,7 +50,20 @@ func (o *Operator) Abort(ctx context.Context, id string) (err error) {
 			return fmt.Errorf("%s: %w", p.words, err)
 		}
 	}
+	if err := r.removeScratch(); err != nil {
+		return err
+	}
 	return held.Record(run.Record{Kind: run.KindAborted, Reason: "everything is as it was"})
+}
+
+// removeScratch removes data directories that a process that was killed was about to send.
+func (r *restoring) removeScratch() error {
+	for _, m := range r.machines {
+		if err := os.RemoveAll(r.scratchOf(m)); err != nil {
+			return fmt.Errorf("remove what was to be sent: %w", err)
+		}
+	}
+	return nil
 }
 
 // errGivenUp says that a restore is only given up any more.
@@ -60,6 +74,9 @@ func (r *restoring) givenUp() bool { return r.held.StageState(0, stepAbort) != "
 
 // undo is what takes back what was done until etcd was to be started.
 func (r *restoring) undo() []phase {
+	if r.spec.Restore.Bootstrap != nil {
+		return r.undoBootstrap()
+	}
 	back := phase{words: "putting the old data directories back", each: func(ctx context.Context, m *machine) error {
 		if err := m.data.giveBack(ctx); err != nil {
 			return err

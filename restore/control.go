@@ -38,6 +38,10 @@ type control interface {
 	has(ctx context.Context, component string) (bool, error)
 	// restartKubelet restarts the kubelet, if there is one: it watches anew.
 	restartKubelet(ctx context.Context) error
+	// stopKubelet and startKubelet are for a machine that has none at work yet; the second has it start with the
+	// machine, too.
+	stopKubelet(ctx context.Context) error
+	startKubelet(ctx context.Context) error
 	// reach is how the machine's own member of etcd is asked, from the machine, with the
 	// certificates of its API server.
 	reach(ctx context.Context, member run.Member) (etcd.Access, error)
@@ -56,6 +60,17 @@ type kubelet struct{ files }
 
 func (k kubelet) restartKubelet(ctx context.Context) error {
 	return k.do(ctx, "systemctl", "try-restart", "kubelet.service")
+}
+
+func (k kubelet) stopKubelet(ctx context.Context) error {
+	return k.do(ctx, "systemctl", "stop", "kubelet.service")
+}
+
+func (k kubelet) startKubelet(ctx context.Context) error {
+	if err := k.do(ctx, "systemctl", "daemon-reload"); err != nil {
+		return err
+	}
+	return k.do(ctx, "systemctl", "enable", "--now", "kubelet.service")
 }
 
 // staticPods are components whose manifests the kubelet looks at, in one directory. A

@@ -131,7 +131,7 @@ func (o *Operator) look(ctx context.Context, m host.Machine, node string) (run.M
 	var member run.Member
 	switch {
 	case err == nil:
-		member, err = parseStaticPod(etcdManifest, text)
+		member, err = parseStaticPod(text)
 	case errors.Is(err, fs.ErrNotExist):
 		member, err = lookAtUnit(ctx, units{kubelet{files{m}}})
 	}
@@ -258,6 +258,9 @@ func (p *Prepared) compare(ctx context.Context, machines []*machine, r Request) 
 		}
 	}
 	p.warn(given, members, r)
+	if r.DataDir != "" && slices.ContainsFunc(machines, func(m *machine) bool { return m.member.Method == run.StaticPods }) {
+		p.Warnings = append(p.Warnings, "kubeadm knows the old data directory: set etcd.local.dataDir in the ConfigMap kubeadm-config to "+r.DataDir+", or its next upgrade of etcd goes back to the old one")
+	}
 	return stops
 }
 
@@ -284,9 +287,6 @@ func (p *Prepared) warn(given, members []string, r Request) {
 	}
 	if p.Live > r.Snapshot.Revision {
 		warn("the snapshot is of revision %d, and etcd is at %d: what was written since then is lost", r.Snapshot.Revision, p.Live)
-	}
-	if r.DataDir != "" {
-		warn("kubeadm knows the old data directory: set etcd.local.dataDir in the ConfigMap kubeadm-config to %s, or its next upgrade of etcd goes back to the old one", r.DataDir)
 	}
 }
 

@@ -19,14 +19,14 @@ import (
 )
 
 // parseStaticPod reads what has to be known of a member out of the manifest of its static
-// pod: its name, its URLs, and where on the machine its files are. path is the manifest's.
-func parseStaticPod(file string, text []byte) (run.Member, error) {
+// pod: its name, its URLs, and where on the machine its files are.
+func parseStaticPod(text []byte) (run.Member, error) {
 	var pod corev1.Pod
 	if err := yaml.Unmarshal(text, &pod); err != nil {
-		return run.Member{}, fmt.Errorf("read %s: %w", file, err)
+		return run.Member{}, fmt.Errorf("read %s: %w", etcdManifest, err)
 	}
 	if len(pod.Spec.Containers) != 1 {
-		return run.Member{}, fmt.Errorf("%s is no manifest of a pod with one container", file)
+		return run.Member{}, fmt.Errorf("%s is no manifest of a pod with one container", etcdManifest)
 	}
 	c := pod.Spec.Containers[0]
 	env := map[string]string{}
@@ -35,16 +35,16 @@ func parseStaticPod(file string, text []byte) (run.Member, error) {
 	}
 	m, err := parseFlags(slices.Concat(c.Command, c.Args), env)
 	if err != nil {
-		return run.Member{}, fmt.Errorf("%s: %w", file, err)
+		return run.Member{}, fmt.Errorf("%s: %w", etcdManifest, err)
 	}
-	m.File, m.Method = file, run.StaticPods
+	m.File, m.Method = etcdManifest, run.StaticPods
 	for _, p := range []*string{&m.DataDir, &m.CA} {
 		if *p, err = onMachine(&pod, *p); err != nil {
-			return run.Member{}, fmt.Errorf("%s: %w", file, err)
+			return run.Member{}, fmt.Errorf("%s: %w", etcdManifest, err)
 		}
 	}
 	if m.DataDir == "/" {
-		return run.Member{}, fmt.Errorf("%s: the data directory is the machine's root", file)
+		return run.Member{}, fmt.Errorf("%s: the data directory is the machine's root", etcdManifest)
 	}
 	return m, nil
 }

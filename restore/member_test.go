@@ -44,7 +44,7 @@ spec:
 `
 
 func TestParseStaticPod(t *testing.T) {
-	got, err := parseStaticPod("/etc/kubernetes/manifests/etcd.yaml", []byte(manifest))
+	got, err := parseStaticPod([]byte(manifest))
 	want := run.Member{
 		Method: run.StaticPods, File: "/etc/kubernetes/manifests/etcd.yaml", Name: "cp1", DataDir: "/data/etcd", CA: "/etc/kubernetes/pki/etcd/ca.crt",
 		PeerURLs: []string{"https://10.0.0.1:2380"}, ClientURLs: []string{"https://127.0.0.1:2379", "https://10.0.0.1:2379"},
@@ -62,7 +62,7 @@ func TestParseStaticPod(t *testing.T) {
 		"kind: Pod|kind: [":                                                "read /etc",
 	} {
 		from, to, _ := strings.Cut(change, "|")
-		if _, err := parseStaticPod("/etc/kubernetes/manifests/etcd.yaml", []byte(strings.Replace(manifest, from, to, 1))); err == nil || !strings.Contains(err.Error(), part) {
+		if _, err := parseStaticPod([]byte(strings.Replace(manifest, from, to, 1))); err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%s: %v", change, err)
 		}
 	}

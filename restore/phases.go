@@ -26,9 +26,17 @@ type phase struct {
 	once  func(ctx context.Context) error
 }
 
-// phases are the whole of a restore. Until the exchange everything can be taken back. What
-// takes longest, to make the directories and to send them, is done while the cluster still serves.
+// phases are the whole of a run.
 func (r *restoring) phases() []phase {
+	if r.spec.Restore.Bootstrap != nil {
+		return r.bootstrapPhases()
+	}
+	return r.restorePhases()
+}
+
+// restorePhases are the whole of a restore. Until the exchange everything can be taken back. What
+// takes longest, to make the directories and to send them, is done while the cluster still serves.
+func (r *restoring) restorePhases() []phase {
 	return []phase{
 		{step: stepLay, words: "laying the restored data directories beside the ones in use", each: r.lay, turns: true},
 		{step: stepStopAPI, words: "stopping the API servers, controller managers and schedulers", each: func(ctx context.Context, m *machine) error {
@@ -39,7 +47,7 @@ func (r *restoring) phases() []phase {
 		{step: stepStartEtcd, words: "starting etcd", each: r.startEtcd, once: r.agreeOnRestored},
 		{step: stepStartAPI, words: wordsStartAPI, each: r.startAPI, once: r.awaitAPI},
 		{step: stepKubelets, words: "restarting the kubelets", each: func(ctx context.Context, m *machine) error { return m.restartKubelet(ctx) }, once: r.restartOthers},
-		{step: stepTidy, words: "tidying up", each: func(ctx context.Context, m *machine) error { return m.disclaim(ctx, r.spec.Run) }, once: r.lookAfter},
+		{step: stepTidy, words: "tidying up", each: r.tidy, once: r.lookAfter},
 	}
 }
 
@@ -47,6 +55,7 @@ const wordsStartAPI = "starting the API servers, controller managers and schedul
 
 // Steps of a restore; each is a stage of the run.
 const (
+	stepFiles     run.Step = "files"
 	stepLay       run.Step = "lay"
 	stepStopAPI   run.Step = "stop-api-servers"
 	stepStopEtcd  run.Step = "stop-etcd"
@@ -71,11 +80,34 @@ func (r *restoring) state(step run.Step) run.State {
 }
 
 func (r *restoring) startEtcd(ctx context.Context, m *machine) error {
+	if r.spec.Restore.Bootstrap != nil { // it waits for its files until now
+		if err := m.startKubelet(ctx); err != nil {
+			return err
+		}
+	}
 	return m.startAll(ctx, etcdName)
+}
+
+func (r *restoring) tidy(ctx context.Context, m *machine) error {
+	if r.spec.Restore.Bootstrap != nil {
+		there, err := m.exists(ctx, m.data.aside())
+		if err == nil && there { // what was there before: nothing
+			err = m.do(ctx, "rmdir", "--", m.data.aside())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return m.disclaim(ctx, r.spec.Run)
 }
 
 func (r *restoring) startAPI(ctx context.Context, m *machine) error {
 	return m.startAll(ctx, apiServer, controllerManager, scheduler)
+}
+
+// scratchOf is where a member's data directory is made, on this machine.
+func (r *restoring) scratchOf(m *machine) string {
+	return filepath.Join(r.scratch, "data-"+m.member.Node)
 }
 
 // lay makes the member's data directory here and sends it.
@@ -86,7 +118,7 @@ func (r *restoring) lay(ctx context.Context, m *machine) (err error) {
 	if done, err := m.data.laidAlready(ctx); err != nil || done {
 		return err
 	}
-	scratch := filepath.Join(r.scratch, "data-"+m.member.Node)
+	scratch := r.scratchOf(m)
 	if err := errors.Join(os.RemoveAll(scratch), os.Mkdir(scratch, 0o700)); err != nil { // a process that was killed has left it
 		return fmt.Errorf("make room for the data directory: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 
+	"refit.dev/refit/etcd"
 	"refit.dev/refit/host"
 	"refit.dev/refit/kubeadm"
 	"refit.dev/refit/skew"
@@ -98,6 +99,23 @@ func (f *Fleet) Members(ctx context.Context, run string, nodes []*corev1.Node) (
 	}
 	err = asking.Wait()
 	return slices.DeleteFunc(found, func(problem string) bool { return problem == "" }), err
+}
+
+// StepAside asks the member on the machine of a node.
+func (f *Fleet) StepAside(ctx context.Context, run string, node *corev1.Node) (to string, err error) {
+	return stepAside(ctx, f.Reach, run, node)
+}
+
+func stepAside(ctx context.Context, reach func(*corev1.Node, string) (host.Machine, error), run string, node *corev1.Node) (to string, err error) {
+	machine, err := reach(node, run)
+	if err != nil {
+		return "", fmt.Errorf("reach the machine of node %s: %w", node.Name, err)
+	}
+	access, err := etcd.Locate(ctx, machine, etcdPatience)
+	if err != nil {
+		return "", err
+	}
+	return access.StepAside(ctx)
 }
 
 // targetOf is a visit as package kubeadm has it.

@@ -37,6 +37,9 @@ type Machines interface {
 	// and says which are not: it takes part in a quorum, has all that was written, and knows
 	// of no alarm. A node without a member has none that is not well.
 	Members(ctx context.Context, run string, nodes []*corev1.Node) (problems []string, err error)
+	// StepAside has another member of etcd lead if the one on the node's machine does, and
+	// returns which; "" if there was nothing to do.
+	StepAside(ctx context.Context, run string, node *corev1.Node) (to string, err error)
 }
 
 // Procedure is what brings one machine to one version. Its methods, and those of its

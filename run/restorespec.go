@@ -29,6 +29,16 @@ type Restore struct {
 	Members []Member `json:"members"`
 	// Others are the other nodes that the cluster had before, whose kubelets are restarted, too.
 	Others []string `json:"others,omitempty"`
+	// Bootstrap is what the machine gets before that has nothing of a control plane; nil: it has one.
+	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
+}
+
+// Bootstrap is what an empty machine gets. The run has one machine then.
+type Bootstrap struct {
+	// Files is a file on the operator's machine with those that are put on the other one, an absolute path, and
+	// SHA256 its own in hexadecimal.
+	Files  string `json:"files"`
+	SHA256 string `json:"sha256"`
 }
 
 // Method is how the components of a control plane are started and stopped.
@@ -76,6 +86,9 @@ func (r *Restore) validate(nodes []Target) error {
 		return fmt.Errorf("%d members on %d machines", len(r.Members), len(nodes))
 	case r.DataDir != "" && !path.IsAbs(r.DataDir):
 		return fmt.Errorf("the new data directory %q: want an absolute path", r.DataDir)
+	}
+	if b := r.Bootstrap; b != nil && (!path.IsAbs(b.Files) || !sha256Pattern.MatchString(b.SHA256) || len(nodes) != 1 || r.DataDir != "") {
+		return fmt.Errorf("the files %q with the hash %q for %d machines: want an absolute path, a SHA-256, and one machine", b.Files, b.SHA256, len(nodes))
 	}
 	for i, m := range r.Members {
 		if nodes[i].Name == "" || i > 0 && nodes[i-1].Name >= nodes[i].Name {

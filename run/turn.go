@@ -113,6 +113,32 @@ func (u upgrading) awaitEtcd(w *worker) act {
 	}
 }
 
+// stepAside has another member of etcd lead before the one of this machine is taken away.
+// Where that is not possible the members elect another one, after a second without.
+func (u upgrading) stepAside(w *worker) act {
+	return func(ctx context.Context) error {
+		node := w.cluster.Seen(w.target.Name)
+		if node == nil || w.spec.Upgrade.ExternalEtcd || len(w.spec.Upgrade.controlPlanes()) < 2 {
+			return nil
+		}
+		limited, cancel := context.WithTimeout(ctx, callLimit)
+		defer cancel()
+		to, err := u.machines.StepAside(limited, w.spec.Run, node)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err != nil:
+			w.emit(event.Event{
+				Type: event.Warning, Node: w.target.Name,
+				Message: fmt.Sprintf("etcd's leadership could not be handed over: %v; should this member lead, the others elect another one when it ends", err),
+			})
+		case to != "":
+			w.phase(event.PhasePreparing, "etcd is led by "+to+" from now on")
+		}
+		return nil
+	}
+}
+
 // seenNodes returns those of the nodes that there are.
 func (w *worker) seenNodes(names []string) []*corev1.Node {
 	var nodes []*corev1.Node

@@ -204,6 +204,11 @@ func (f *UnitFleet) Members(ctx context.Context, run string, nodes []*corev1.Nod
 	return slices.DeleteFunc(found, func(problem string) bool { return problem == "" }), err
 }
 
+// StepAside asks the member on the machine of a node.
+func (f *UnitFleet) StepAside(ctx context.Context, run string, node *corev1.Node) (to string, err error) {
+	return stepAside(ctx, f.Reach, run, node)
+}
+
 // componentsOf are the components that are raised to a version on a node, in their order.
 func (u *Upgrade) componentsOf(node, version string) []string {
 	var list []string

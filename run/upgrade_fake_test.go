@@ -38,6 +38,8 @@ type fakeFleet struct {
 	look func(node string) error
 	// members says what is wrong with etcd; nil is nothing.
 	members func() []string
+	// stepAside hears of each member of etcd that is to lead no more.
+	stepAside func(node string) (to string, err error)
 	// cleans: the machines have something to throw away in the end.
 	cleans bool
 	// broken are what Verify finds wrong.
@@ -88,6 +90,13 @@ func (f *fakeFleet) Members(_ context.Context, _ string, nodes []*corev1.Node) (
 		return nil, nil
 	}
 	return f.members(), nil
+}
+
+func (f *fakeFleet) StepAside(_ context.Context, _ string, node *corev1.Node) (string, error) {
+	if f.stepAside == nil {
+		return "", nil
+	}
+	return f.stepAside(node.Name)
 }
 
 type fakeProcedure struct {

@@ -409,6 +409,35 @@ func TestUpgradeWaitsForEtcd(t *testing.T) {
 	f.atVersion(t, "a", "b")
 }
 
+// Before a control plane is worked on another member of etcd leads, if there is one; that it
+// does not is no reason to stop.
+func TestUpgradeStepsAside(t *testing.T) {
+	c := newFakeCluster(t, "a", "b", "w")
+	spec := upgradeSpec("a", "w")
+	other := Stage{Role: OtherControlPlane, Version: newVersion, Nodes: []string{"b"}}
+	spec.Nodes, spec.Upgrade.Stages = testSpec("a", "b", "w").Nodes, slices.Insert(spec.Upgrade.Stages, 1, other)
+	tr, f := upgradeTrial(t, c, spec)
+	f.stepAside = func(node string) (string, error) {
+		c.change(func() { c.did("aside %s", node) })
+		if node == "b" {
+			return "", errBroken
+		}
+		return "b", nil
+	}
+	if o := tr.run(deadline(t)); o.Result != event.ResultDone {
+		t.Fatalf("%+v", o)
+	}
+	f.atVersion(t, "a", "b", "w")
+	for node, aside := range map[string]bool{"a": true, "b": true, "w": false} {
+		if got := after(c.log(), node); strings.HasPrefix(got, "fetch aside ") != aside || strings.Count(got, "aside") > 1 {
+			t.Errorf("%s: %s", node, got)
+		}
+	}
+	if !tr.warned("etcd's leadership could not be handed over") {
+		t.Error("nobody is warned")
+	}
+}
+
 // Nor while one of them says that it is not well, before its turn and after it: the next
 // node waits.
 func TestUpgradeAsksEtcd(t *testing.T) {

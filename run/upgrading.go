@@ -85,7 +85,7 @@ func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
 	if w.stage.Role.ControlPlane() {
 		var begin act
 		begin, end, quiet = u.turn(w)
-		t.serving = append(t.serving, u.awaitEtcd(w), begin)
+		t.serving = append(t.serving, u.awaitEtcd(w), begin, u.stepAside(w))
 	}
 	t.close = func() { quiet(); _ = p.Close() }
 	if hooks.BeforeNode != "" {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"strings"
 	"time"
 
@@ -64,9 +65,7 @@ func (r *reader) config(ctx context.Context, u *Unit) error {
 		if err := errors.Join(err, yaml.Unmarshal(text, &c)); err != nil {
 			r.gap("%s, the configuration of %s: %v", u.Config, u.Component, err)
 		}
-		for gate, on := range c.FeatureGates {
-			u.Gates[gate] = on
-		}
+		maps.Copy(u.Gates, c.FeatureGates)
 		u.healthz(c)
 	}
 	for pair := range strings.SplitSeq(u.flag("feature-gates", ""), ",") {

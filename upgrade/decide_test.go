@@ -25,7 +25,7 @@ func quantity(text string) *resource.Quantity { q := resource.MustParse(text); r
 // all that follow in the file; `plan to=VERSION` plans for the cluster of its input (see
 // parseTown) and shows the plan: workers=each, unsupported, removed-apis, force, emptydir and
 // no-backup,
-// unavailable=N, source=PLACE, strategy=NAME, surge=N and ignore=(CHECK,...) are the intent; show=(hops,backup,binaries,components,findings) is what is shown,
+// unavailable=N, source=PLACE, strategy=, surge=N and ignore=(CHECK,...) are the intent; show=(hops,backup,binaries,components,findings) is what is shown,
 // only=(CODE,...) which findings; server= is what the API server says of itself. `compare` sums the strategies up
 // for the same input.
 func TestDecide(t *testing.T) {
@@ -79,14 +79,16 @@ func scene(t *testing.T, d *datadriven.TestData, common []runtime.Object) (*upgr
 	in.IgnorePreflight, in.NoBackup = listArg(d, "ignore"), d.HasArg("no-backup")
 	d.MaybeScanArgs(t, "source", &in.Source)
 	d.MaybeScanArgs(t, "method", (*string)(&s.Method))
-	d.MaybeScanArgs(t, "strategy", (*string)(&in.Strategy))
 	var to, workers string
 	d.ScanArgs(t, "to", &to)
 	if d.MaybeScanArgs(t, "workers", &workers); workers != "" {
 		in.Workers = skew.WorkerHops(workers)
 	}
 	d.MaybeScanArgs(t, "unavailable", &in.MaxUnavailable)
+	strategy := ""
+	d.MaybeScanArgs(t, "strategy", &strategy)
 	d.MaybeScanArgs(t, "surge", &in.Surge)
+	in.Strategy = upgrade.Strategy(strategy)
 	if in.Version, err = skew.Parse(to); err != nil {
 		d.Fatalf(t, "%v", err)
 	}

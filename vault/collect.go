@@ -97,8 +97,11 @@ func Collect(ctx context.Context, m host.Machine) ([]File, error) {
 	return files, nil
 }
 
-// foundAll takes it that roots may be missing, and nothing else may be wrong.
+// foundAll takes it that roots may be missing, which find ends with 1 for, and nothing else may be wrong.
 func foundAll(result host.Result) error {
+	if result.Code != 0 && result.Code != 1 {
+		return host.Succeed(result, nil) // it may have been killed half-way
+	}
 	for line := range strings.Lines(string(result.Stderr)) {
 		if !strings.Contains(line, "No such file or directory") {
 			return errors.New(strings.TrimSpace(line))

@@ -58,6 +58,9 @@ func readFiles(r io.Reader) ([]File, error) {
 	for {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
+			if limited.N == 0 {
+				return nil, fmt.Errorf("%w: the files have no end", ErrDamaged)
+			}
 			_, err = io.Copy(io.Discard, limited)
 			return files, err
 		}

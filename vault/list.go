@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -22,7 +23,7 @@ type Entry struct {
 	Seal     *Seal     `json:"seal,omitempty"`
 	// Proof is nil if it was not proven that the set can be restored.
 	Proof *Proof `json:"proof,omitempty"`
-	// Problem says why the set cannot be restored, "" if nothing is known of that.
+	// Problem says why the set cannot be restored, or not be relied upon; "" if nothing is known of that.
 	Problem string `json:"problem,omitempty"`
 }
 
@@ -70,9 +71,33 @@ func (s *Store) List(ctx context.Context, trust *Verifier) ([]Entry, error) {
 			entries[i].Problem = fmt.Sprintf("the full that it needs, %s, is not there", base.Name)
 		case entries[at].Problem != "":
 			entries[i].Problem = fmt.Sprintf("the full that it needs, %s: %s", base.Name, entries[at].Problem)
+		case !base.is(entries[at].Manifest):
+			entries[i].Problem = fmt.Sprintf("the full that it needs, %s: %v", base.Name, errAnotherBase)
+		}
+	}
+	now := s.clock.Now()
+	for i, e := range entries { // after the bases: a delta of such a full is none the worse
+		if e.Problem == "" && ahead(e.Name, now) {
+			entries[i].Problem = ErrAhead.Error() + ": the clock of who has saved it, or of this machine, is wrong"
 		}
 	}
 	return entries, nil
+}
+
+// errAnotherBase says of a full that it is not the one that a delta was made of.
+var errAnotherBase = fmt.Errorf("%w: it is another one than when the delta was made", ErrDamaged)
+
+// ErrAhead says of a set that its date cannot be.
+var ErrAhead = errors.New("it is dated in the future")
+
+// maxAhead is how far clocks may be apart.
+const maxAhead = time.Hour
+
+// ahead tells whether a set is dated in the future. Its date decides what is removed, and which
+// set is the latest: one that is ahead would be that for as long as it is.
+func ahead(name string, now time.Time) bool {
+	at, err := begunAt(name)
+	return err == nil && at.After(now.Add(maxAhead))
 }
 
 // read fills in an entry. What is wrong with the set is a problem of its own, and no error.
@@ -98,7 +123,7 @@ func (s *Store) read(ctx context.Context, e *Entry, sizes map[string]int64, trus
 
 // manifest reads the manifest of a set.
 func (s *Store) manifest(ctx context.Context, name string, trust *Verifier) (*Manifest, *Seal, error) {
-	text, err := s.getSmall(ctx, manifestKey(name))
+	text, err := s.getSmall(ctx, manifestKey(name), maxSmall)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -125,6 +150,10 @@ func (s *Store) Find(ctx context.Context, name string, trust *Verifier) (*Manife
 		}
 		if name == "" {
 			return nil, nil, hint.Wrap(fmt.Errorf("%s: %w: there are none at all", s.where, ErrNotFound), "refit backup save --to %s makes one", s.where)
+		}
+		if ahead(name, s.clock.Now()) {
+			return nil, nil, hint.Wrap(fmt.Errorf("%s: nobody can tell which set is the latest: %s: %w", s.where, name, ErrAhead),
+				"see that the clock of this machine is right; name the set that you want: refit backup list %s shows them", s.where)
 		}
 	}
 	m, seal, err := s.manifest(ctx, name, trust)

@@ -36,6 +36,9 @@ type Location struct {
 // //BUCKET/PREFIX and parameters of gocloud.dev/blob (region, endpoint, use_path_style, profile, ...).
 func ParseStore(text string) (Location, error) {
 	u, err := url.Parse(text)
+	if err != nil && strings.Contains(text, "@") {
+		return Location{}, hint.Wrap(errors.New("the URL of the store cannot be read; it is not repeated here, as a password may be in it"), "names and passwords do not belong into it")
+	}
 	if err != nil {
 		return Location{}, fmt.Errorf("the store %q: %w", text, errors.Unwrap(err))
 	}

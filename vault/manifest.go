@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"refit.dev/refit/etcd"
@@ -52,6 +53,15 @@ type Cluster struct {
 	EtcdID string `json:"etcdID"`
 }
 
+// same tells whether it is the same cluster. Where a UID is not known - namespaces may be encrypted in
+// etcd - the ID of etcd's cluster has to do.
+func (c Cluster) same(other Cluster) bool {
+	if c.UID == "" || other.UID == "" {
+		return c.EtcdID == other.EtcdID
+	}
+	return c.UID == other.UID
+}
+
 // Snapshot is what is known of the snapshot's file, from etcd.Status.
 type Snapshot struct {
 	Bytes int64 `json:"bytes"`
@@ -72,6 +82,11 @@ type Base struct {
 	// Bytes and SHA256 are those of its snapshot.
 	Bytes  int64  `json:"bytes"`
 	SHA256 string `json:"sha256"`
+}
+
+// is tells whether the full is the one that the delta was made of.
+func (b *Base) is(m *Manifest) bool {
+	return m.Base == nil && m.Name == b.Name && m.Snapshot.SHA256 == b.SHA256 && m.Snapshot.Bytes == b.Bytes
 }
 
 // Versions are "" where they are not known.
@@ -171,6 +186,12 @@ func decodeManifest(name string, text []byte) (*Manifest, *Seal, error) {
 func (m *Manifest) check(name string) error {
 	if m.Format < 1 || m.Name != name {
 		return fmt.Errorf("it is that of %q, format %d", m.Name, m.Format)
+	}
+	if at := m.Created.UTC().Format(timeLayout); !strings.HasPrefix(name, at+"-") { // it decides what is removed
+		return fmt.Errorf("it says that it was begun at %s, and its name another time", at)
+	}
+	if len(m.Parts) > 2 {
+		return fmt.Errorf("it has %d parts", len(m.Parts))
 	}
 	if _, ok := m.part(snapshotPart); !ok {
 		return fmt.Errorf("it has no part %q", snapshotPart)

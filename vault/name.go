@@ -49,6 +49,12 @@ func newName(now time.Time) string {
 	return now.UTC().Format(timeLayout) + "-" + strings.ToLower(rand.Text()[:6])
 }
 
+// begunAt is the time in a name.
+func begunAt(name string) (time.Time, error) {
+	at, _, _ := strings.Cut(name, "-")
+	return time.Parse(timeLayout, at)
+}
+
 // isName tells whether a name was made by newName; others reach no store.
 func isName(name string) bool {
 	return regexp.MustCompile(`^\d{8}T\d{6}\.\d{3}Z-[a-z2-7]{6}$`).MatchString(name)

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -36,6 +35,8 @@ type Proof struct {
 	Unknown   int    `json:"unknown"`
 	// Files is how many files of the machine could be read.
 	Files int `json:"files"`
+	// Served is what an API server has listed of it, nil if none was asked.
+	Served *etcd.Served `json:"served,omitempty"`
 	// Seconds is how long it took.
 	Seconds float64 `json:"seconds"`
 }
@@ -43,8 +44,8 @@ type Proof struct {
 // proof reads the proof of a set, nil if there is none that counts: what is damaged, of
 // another manifest, or not signed by whom is trusted, proves nothing.
 func (s *Store) proof(ctx context.Context, m *Manifest, of *Seal, trust *Verifier) (*Proof, error) {
-	text, err := s.getSmall(ctx, proofKey(m.Name))
-	if errors.Is(err, ErrNotFound) {
+	text, err := s.getSmall(ctx, proofKey(m.Name), maxProof)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrDamaged) {
 		return nil, nil
 	}
 	if err != nil {
@@ -66,6 +67,9 @@ type Prover struct {
 	Sign *Signer
 	// Refit is the version of this refit.
 	Refit string
+	// Serve starts an API server on what the file of a snapshot holds, in a new directory under scratch, and lists it all; nil
+	// does without. Its error is etcd.ErrUnproven if something cannot be listed.
+	Serve func(ctx context.Context, file, scratch string, status *etcd.Status) (*etcd.Served, error)
 }
 
 // Prove fetches a set, compares it with its manifest, decrypts it, decodes each object, restores it
@@ -85,11 +89,11 @@ func (p Prover) Prove(ctx context.Context, name string) (_ *Proof, _ *Manifest, 
 			err = errors.Join(err, p.Store.remove(ctx, proofKey(m.Name)))
 		}
 	}()
-	dir, err := p.scratch("refit-verify-set-")
+	dir, remove, err := scratch(p.Scratch, "refit-verify-set-")
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	files, err := p.Files(ctx, m)
 	if err != nil {
 		return nil, nil, err
@@ -105,11 +109,16 @@ func (p Prover) Prove(ctx context.Context, name string) (_ *Proof, _ *Manifest, 
 	if err := m.compare(seen); err != nil {
 		return nil, nil, hint.Wrap(fmt.Errorf("set %s: %w", m.Name, err), "save another one")
 	}
+	if p.Serve != nil {
+		if seen.Served, err = p.Serve(ctx, file, dir, seen.Status); err != nil {
+			return nil, nil, fmt.Errorf("set %s: %w", m.Name, err)
+		}
+	}
 	now := p.Store.clock.Now()
 	proof := &Proof{
 		Format: format, Set: m.Name, Manifest: seal.SHA256, Proven: now.UTC(), Refit: p.Refit, Etcd: seen.Etcd,
 		Revision: seen.Revision, Keys: seen.Keys, HashKV: seen.HashKV, Decoded: seen.Decoded, Decrypted: seen.Decrypted, Encrypted: seen.Encrypted, Unknown: seen.Unknown,
-		Files: len(files), Seconds: now.Sub(began).Seconds(),
+		Files: len(files), Served: seen.Served, Seconds: now.Sub(began).Seconds(),
 	}
 	return proof, m, p.write(ctx, proof)
 }

@@ -5,8 +5,6 @@ package vault
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +24,8 @@ type Pruning struct {
 	Orphans []string `json:"orphans"`
 	// Bytes is how much is freed.
 	Bytes int64 `json:"bytes"`
+
+	sizes map[string]int64 // of the orphans
 }
 
 // Pruned is what becomes of a set.
@@ -40,8 +40,10 @@ type Pruned struct {
 
 // PlanPrune decides what a prune does: it applies the policy to the sets of a store, and
 // finds what was left of sets that were never finished or not removed to the end. Sets whose
-// manifest cannot be read are kept, and with them every full, which they may need.
-func (s *Store) PlanPrune(ctx context.Context, policy retention.Policy) (*Pruning, error) {
+// manifest cannot be read are kept, and with them every full, which they may need. So are sets that are
+// not signed by whom is trusted, with the full that they name; nil trusts all. Neither takes a place of others, nor does a
+// set that is dated in the future.
+func (s *Store) PlanPrune(ctx context.Context, policy retention.Policy, trust *Verifier) (*Pruning, error) {
 	if err := policy.Check(); err != nil {
 		return nil, err
 	}
@@ -49,28 +51,30 @@ func (s *Store) PlanPrune(ctx context.Context, policy retention.Policy) (*Prunin
 	if err != nil {
 		return nil, err
 	}
-	entries, err := s.List(ctx, nil) // after the data: what is published meanwhile is in it
+	entries, err := s.List(ctx, trust) // after the data: what is published meanwhile is in it
 	if err != nil {
 		return nil, err
 	}
-	p := &Pruning{Sets: []Pruned{}, Orphans: []string{}}
+	p := &Pruning{Sets: []Pruned{}, Orphans: []string{}, sizes: map[string]int64{}}
+	now := s.clock.Now()
 	var sets []retention.Set
-	unread := ""
+	var named []string           // sets that have a manifest, even if the store did not give it
+	unread := ""                 // one of which nobody knows what it needs
+	bases := map[string]string{} // fulls, and a set that says that it needs it
 	for _, e := range entries {
+		named = append(named, e.Name)
 		if e.Manifest == nil {
-			unread = e.Name
-			p.Sets = append(p.Sets, Pruned{Name: e.Name, Kind: "unknown", Reasons: []string{"cannot be read: " + e.Problem}})
+			unread = p.keepUnread(ctx, s, e, bases, unread)
 			continue
 		}
-		set := retention.Set{Name: e.Name, Created: e.Manifest.Created, Proven: e.Proof != nil && e.Problem == "", Broken: e.Problem != ""}
+		set := retention.Set{
+			Name: e.Name, Created: e.Manifest.Created, Broken: e.Problem != "",
+			Proven: e.Proof != nil && (e.Problem == "" || ahead(e.Name, now)),
+		}
 		if e.Manifest.Base != nil {
 			set.Base = e.Manifest.Base.Name
 		}
 		sets = append(sets, set)
-	}
-	var named []string // sets that have a manifest, even if the store did not give it
-	for _, e := range entries {
-		named = append(named, e.Name)
 	}
 	for _, o := range proofs {
 		if name := nameOf(o.key); strings.HasPrefix(o.key, manifestDir+"/") && name != "" && !slices.Contains(named, name) {
@@ -80,7 +84,10 @@ func (s *Store) PlanPrune(ctx context.Context, policy retention.Policy) (*Prunin
 	}
 	for _, d := range retention.Decide(sets, policy) {
 		m := entries[slices.IndexFunc(entries, func(e Entry) bool { return e.Name == d.Name })].Manifest
-		if unread != "" && d.Base == "" {
+		switch {
+		case d.Base == "" && bases[d.Name] != "":
+			d.Reasons = append(d.Reasons, "base of "+bases[d.Name])
+		case d.Base == "" && unread != "":
 			d.Reasons = append(d.Reasons, "may be the base of "+unread)
 		}
 		if !d.Keep() {
@@ -89,8 +96,24 @@ func (s *Store) PlanPrune(ctx context.Context, policy retention.Policy) (*Prunin
 		}
 		p.Sets = append(p.Sets, Pruned{Name: d.Name, Created: d.Created, Kind: m.Kind(), Bytes: m.Stored(), Reasons: d.Reasons})
 	}
-	p.orphans(named, append(data, proofs...), s.clock.Now())
+	p.orphans(named, append(data, proofs...), now)
 	return p, nil
+}
+
+// keepUnread keeps a set that cannot be read, or is of somebody who is not trusted: what that one says
+// it needs is kept with it. It returns a set of which nobody knows what it needs, if that is one.
+func (p *Pruning) keepUnread(ctx context.Context, s *Store, e Entry, bases map[string]string, unread string) string {
+	kept := Pruned{Name: e.Name, Kind: "unknown", Reasons: []string{"cannot be read: " + e.Problem}}
+	if m, _, err := s.manifest(ctx, e.Name, nil); err == nil {
+		kept = Pruned{Name: e.Name, Created: m.Created, Kind: m.Kind(), Bytes: m.Stored(), Reasons: []string{"not trusted: " + e.Problem}}
+		if m.Base != nil {
+			bases[m.Base.Name] = e.Name
+		}
+	} else {
+		unread = e.Name
+	}
+	p.Sets = append(p.Sets, kept)
+	return unread
 }
 
 // leftovers lists all that may belong to no set.
@@ -121,78 +144,8 @@ func (p *Pruning) orphans(sets []string, there []object, now time.Time) {
 		if !known[o.key] && now.Sub(o.modified) >= orphanAge {
 			p.Orphans = append(p.Orphans, o.key)
 			p.Bytes += o.bytes
+			p.sizes[o.key] = o.bytes
 		}
 	}
 	slices.Sort(p.Orphans)
-}
-
-// Prune does what was planned: deltas first, and of each set the manifest first, so that a
-// process that is killed leaves no set that is listed and cannot be restored. What it
-// leaves is removed by the next one. done hears of each set.
-func (s *Store) Prune(ctx context.Context, p *Pruning, done func(Pruned)) error {
-	gone := slices.DeleteFunc(slices.Clone(p.Sets), func(x Pruned) bool { return len(x.Reasons) > 0 })
-	slices.SortStableFunc(gone, func(a, b Pruned) int { return order(a) - order(b) })
-	for _, x := range gone {
-		if err := s.removeSet(ctx, x); err != nil {
-			return fmt.Errorf("remove set %s: %w", x.Name, err)
-		}
-		if done != nil {
-			done(x)
-		}
-	}
-	for _, key := range p.Orphans {
-		if err := s.remove(ctx, key); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// order is that in which kinds of sets are removed.
-func order(x Pruned) int {
-	if x.Kind == "full" {
-		return 1
-	}
-	return 0
-}
-
-func (s *Store) removeSet(ctx context.Context, x Pruned) error {
-	if x.Kind == "full" {
-		// A delta of it may have been published since it was planned.
-		needed, err := s.needed(ctx, x.Name)
-		if err != nil || needed {
-			return err
-		}
-	}
-	if err := s.remove(ctx, manifestKey(x.Name)); err != nil {
-		return err
-	}
-	var errs []error
-	for _, key := range []string{proofKey(x.Name), dataKey(x.Name, snapshotPart), dataKey(x.Name, filesPart)} {
-		errs = append(errs, s.remove(ctx, key))
-	}
-	return errors.Join(errs...)
-}
-
-// needed tells whether a set is a delta of a full, as far as sets can be read.
-func (s *Store) needed(ctx context.Context, full string) (bool, error) {
-	all, err := s.list(ctx, manifestDir+"/")
-	if err != nil {
-		return false, err
-	}
-	for _, o := range all {
-		name := nameOf(o.key)
-		if name <= full { // also what is none
-			continue
-		}
-		m, _, err := s.manifest(ctx, name, nil)
-		switch {
-		case errors.Is(err, ErrNotFound):
-		case err != nil:
-			return true, nil //nolint:nilerr // nobody knows what it needs
-		case m.Base != nil && m.Base.Name == full:
-			return true, nil
-		}
-	}
-	return false, nil
 }

@@ -74,18 +74,25 @@ func (b *bench) names(t *testing.T) []string {
 	return names
 }
 
+func prune(t *testing.T, s *Store, p *Pruning) Removed {
+	t.Helper()
+	removed, err := s.Prune(t.Context(), p, nil)
+	must(t, err)
+	return removed
+}
+
 // TestPrune keeps what rules keep, the base of that, and what was proven last.
 func TestPrune(t *testing.T) {
 	b, names := history(t)
 	_, _, err := b.prover(t).Prove(t.Context(), names[1])
 	must(t, err)
-	p, err := b.store.PlanPrune(t.Context(), retention.Policy{Last: 1})
+	p, err := b.store.PlanPrune(t.Context(), retention.Policy{Last: 1}, nil)
 	must(t, err)
 	before := objects(t, b.dir)
 	if again := objects(t, b.dir); !slices.Equal(before, again) {
 		t.Error("planning has removed something")
 	}
-	must(t, b.store.Prune(t.Context(), p, nil))
+	prune(t, b.store, p)
 	if got, want := b.names(t), []string{names[0], names[1], names[3], names[4]}; !slices.Equal(got, want) {
 		t.Errorf("%v are kept, want %v", got, want)
 	}
@@ -97,9 +104,9 @@ func TestPrune(t *testing.T) {
 	if _, _, err := b.prover(t).Prove(t.Context(), names[4]); err != nil {
 		t.Error(err)
 	}
-	p, err = b.store.PlanPrune(t.Context(), retention.Policy{Last: 1})
+	p, err = b.store.PlanPrune(t.Context(), retention.Policy{Last: 1}, nil)
 	must(t, err)
-	must(t, b.store.Prune(t.Context(), p, nil))
+	prune(t, b.store, p)
 	if got := b.names(t); !slices.Equal(got, names[3:]) {
 		t.Errorf("once a later one is proven %v are kept, want %v", got, names[3:])
 	}
@@ -116,19 +123,22 @@ func TestPruneStopsAnywhere(t *testing.T) {
 		must(t, err)
 		whole[o] = text
 	}
-	p, err := b.store.PlanPrune(t.Context(), policy)
+	p, err := b.store.PlanPrune(t.Context(), policy, nil)
 	must(t, err)
 	killed := errors.New("killed")
 	for steps := 0; ; steps++ {
 		left := steps
-		b.store.removing = func(string) error {
+		b.store.step = func(what, _ string) error {
+			if what != "remove" {
+				return nil
+			}
 			if left--; left < 0 {
 				return killed
 			}
 			return nil
 		}
-		err := b.store.Prune(t.Context(), p, nil)
-		b.store.removing = nil
+		_, err := b.store.Prune(t.Context(), p, nil)
+		b.store.step = nil
 		if got := b.names(t); !slices.Equal(got[max(0, len(got)-2):], names[3:]) {
 			t.Fatalf("after %d steps %v are listed", steps, got)
 		}
@@ -138,9 +148,9 @@ func TestPruneStopsAnywhere(t *testing.T) {
 		}
 		// A day later everything that is left is old enough.
 		b.store.clock = clocktesting.NewFakeClock(clock.RealClock{}.Now().Add(2 * orphanAge))
-		next, err := b.store.PlanPrune(t.Context(), policy)
+		next, err := b.store.PlanPrune(t.Context(), policy, nil)
 		must(t, err)
-		must(t, b.store.Prune(t.Context(), next, nil))
+		prune(t, b.store, next)
 		b.store.clock = clock.RealClock{}
 		for _, o := range objects(t, b.dir) {
 			if name := nameOf(o); !slices.Contains(names[3:], name) {
@@ -176,12 +186,12 @@ func TestLeftovers(t *testing.T) {
 		want  []string
 	}{{0, []string{}}, {2 * orphanAge, stray}} {
 		b.store.clock = clocktesting.NewFakeClock(clock.RealClock{}.Now().Add(c.later))
-		p, err := b.store.PlanPrune(t.Context(), retention.Policy{Last: 9})
+		p, err := b.store.PlanPrune(t.Context(), retention.Policy{Last: 9}, nil)
 		must(t, err)
 		if !slices.Equal(p.Orphans, slices.Sorted(slices.Values(c.want))) {
 			t.Errorf("after %s these are left over: %v", c.later, p.Orphans)
 		}
-		must(t, b.store.Prune(t.Context(), p, nil))
+		prune(t, b.store, p)
 	}
 	if _, err := os.Stat(filepath.Join(b.dir, "mine.txt")); err != nil {
 		t.Errorf("what is nobody's business was removed: %v", err)
@@ -192,9 +202,9 @@ func TestLeftovers(t *testing.T) {
 func TestWhatCannotBeReadIsKept(t *testing.T) {
 	b, names := history(t)
 	must(t, os.WriteFile(filepath.Join(b.dir, manifestKey(names[1])), []byte("damaged\n"), 0o600))
-	p, err := b.store.PlanPrune(t.Context(), retention.Policy{Last: 1})
+	p, err := b.store.PlanPrune(t.Context(), retention.Policy{Last: 1}, nil)
 	must(t, err)
-	must(t, b.store.Prune(t.Context(), p, nil))
+	prune(t, b.store, p)
 	for _, name := range []string{names[0], names[1]} {
 		if _, err := os.Stat(filepath.Join(b.dir, dataKey(name, snapshotPart))); err != nil {
 			t.Error(err)
@@ -206,12 +216,12 @@ func TestWhatCannotBeReadIsKept(t *testing.T) {
 func TestAFullThatIsNeededSinceThePlan(t *testing.T) {
 	b := newBench(t)
 	full := b.take(t)
-	p, err := b.store.PlanPrune(t.Context(), retention.Policy{Last: 1})
+	p, err := b.store.PlanPrune(t.Context(), retention.Policy{Last: 1}, nil)
 	must(t, err)
 	p.Sets[0].Reasons = []string{} // as if a newer set had been there
 	b.store.clock = offset{clock.RealClock{}, time.Minute}
 	delta := b.take(t)
-	must(t, b.store.Prune(t.Context(), p, nil))
+	prune(t, b.store, p)
 	if got := b.names(t); !slices.Equal(got, []string{full.Name, delta.Name}) {
 		t.Errorf("%v are left", got)
 	}

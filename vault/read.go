@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"refit.dev/refit/internal/aside"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/vault/pages"
 	"refit.dev/refit/vault/seal"
@@ -35,12 +36,14 @@ type Reader struct {
 	Scratch string
 }
 
-func (r Reader) scratch(name string) (string, error) {
-	dir, err := os.MkdirTemp(cmp.Or(r.Scratch, os.TempDir()), name)
+// scratch makes a directory in one, "" for the system's, and sweeps away what was left there by
+// processes that were killed: what is put there is not encrypted. remove has to be called in the end.
+func scratch(in, prefix string) (dir string, remove func() error, err error) {
+	dir, remove, err = aside.Dir(cmp.Or(in, os.TempDir()), prefix)
 	if err != nil {
-		return "", fmt.Errorf("make a scratch directory: %w", err)
+		err = fmt.Errorf("make a scratch directory: %w", err)
 	}
-	return dir, nil
+	return dir, remove, err
 }
 
 // Snapshot makes the file of a set's snapshot, which must not be there: aside, for this user
@@ -53,21 +56,21 @@ func (r Reader) Snapshot(ctx context.Context, m *Manifest, file string) (err err
 	if m.Base != nil {
 		need += m.Base.Bytes
 	}
-	dir, err := roomFor(need, filepath.Dir(file))
+	dir, remove, err := roomFor(need, filepath.Dir(file))
 	if err != nil {
 		return fmt.Errorf("fetch set %s: %w", m.Name, err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	aside := filepath.Join(dir, "snapshot")
+	defer func() { err = errors.Join(err, remove()) }()
+	made := filepath.Join(dir, "snapshot")
 	if m.Base == nil {
-		err = r.full(ctx, m, aside)
+		err = r.full(ctx, m, made)
 	} else {
-		err = r.delta(ctx, m, dir, aside)
+		err = r.delta(ctx, m, dir, made)
 	}
 	if err != nil {
 		return fmt.Errorf("fetch set %s: %w", m.Name, err)
 	}
-	if err := os.Rename(aside, file); err != nil {
+	if err := os.Rename(made, file); err != nil {
 		return fmt.Errorf("fetch set %s: %w", m.Name, err)
 	}
 	return syncPath(filepath.Dir(file))
@@ -85,8 +88,8 @@ func (r Reader) full(ctx context.Context, m *Manifest, file string) error {
 // delta makes the file of a delta, and that of its base before.
 func (r Reader) delta(ctx context.Context, m *Manifest, dir, file string) error {
 	base, _, err := r.Store.Find(ctx, m.Base.Name, r.Trust)
-	if err == nil && (base.Base != nil || base.Snapshot.SHA256 != m.Base.SHA256 || base.Snapshot.Bytes != m.Base.Bytes) {
-		err = fmt.Errorf("%w: it is another one than when the delta was made", ErrDamaged)
+	if err == nil && !m.Base.is(base) {
+		err = errAnotherBase
 	}
 	before := filepath.Join(dir, "base")
 	if err == nil {
@@ -225,15 +228,15 @@ func (l *limit) Write(p []byte) (int, error) {
 }
 
 // roomFor makes a directory beside where a file is to be, if there is place for so many bytes.
-func roomFor(bytes int64, dir string) (string, error) {
+func roomFor(bytes int64, dir string) (path string, remove func() error, err error) {
 	var disk unix.Statfs_t
 	if err := unix.Statfs(dir, &disk); err != nil {
-		return "", fmt.Errorf("look how much place there is in %s: %w", dir, err)
+		return "", nil, fmt.Errorf("look how much place there is in %s: %w", dir, err)
 	}
 	if free := int64(disk.Bavail) * disk.Bsize; free < bytes {
-		return "", hint.Wrap(fmt.Errorf("%s has %d MiB of free disk, and %d MiB are needed", dir, free>>20, bytes>>20), "free some, or choose another disk")
+		return "", nil, hint.Wrap(fmt.Errorf("%s has %d MiB of free disk, and %d MiB are needed", dir, free>>20, bytes>>20), "free some, or choose another disk")
 	}
-	return os.MkdirTemp(dir, ".refit-fetch-")
+	return aside.Dir(dir, ".refit-fetch-")
 }
 
 // Fetch makes a directory, which must not be there, with a set in it: snapshot.db, and below files
@@ -246,11 +249,11 @@ func (r Reader) Fetch(ctx context.Context, name, to string) (_ *Manifest, err er
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(filepath.Dir(to), ".refit-fetch-")
+	dir, remove, err := aside.Dir(filepath.Dir(to), ".refit-fetch-")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	whole := filepath.Join(dir, "set")
 	if err := os.Mkdir(whole, 0o700); err != nil {
 		return nil, err

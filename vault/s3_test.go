@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,9 +55,9 @@ func TestOnS3(t *testing.T) {
 	if sets, err := open(t, s3.URL("clusters")).List(t.Context(), nil); err != nil || len(sets) != 0 {
 		t.Errorf("under another prefix are %d sets, %v", len(sets), err)
 	}
-	p, err := b.store.PlanPrune(t.Context(), retention.Policy{Last: 1})
+	p, err := b.store.PlanPrune(t.Context(), retention.Policy{Last: 1}, nil)
 	must(t, err)
-	must(t, b.store.Prune(t.Context(), p, nil))
+	prune(t, b.store, p)
 	if sets, err := b.store.List(t.Context(), nil); err != nil || len(sets) != 2 {
 		t.Errorf("the full that a delta needs was removed: %d sets, %v", len(sets), err)
 	}
@@ -174,5 +175,101 @@ func TestHugeManifest(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(b.dir, manifestKey(m.Name)), bytes.Repeat([]byte("x"), maxSmall+1), 0o600))
 	if _, _, err := b.store.Find(t.Context(), m.Name, nil); err == nil {
 		t.Error("a manifest without end is taken")
+	}
+}
+
+// TestStoresThatLie: one that cuts what it is given, that changes it, and that keeps what it says to have removed. Nothing is listed
+// that cannot be restored.
+func TestStoresThatLie(t *testing.T) {
+	b, s3 := onS3(t)
+	b.taker.Full = true
+	cut := func(dir string) vaulttest.Fault {
+		return func(w http.ResponseWriter, r *http.Request, key string) bool {
+			if r.Method != http.MethodPut || !strings.Contains(key, "/"+dir+"/") {
+				return false
+			}
+			text, _ := io.ReadAll(r.Body)
+			file := filepath.Join(s3.Dir, filepath.FromSlash(key))
+			must(t, os.MkdirAll(filepath.Dir(file), 0o700))
+			must(t, os.WriteFile(file, text[:len(text)/2], 0o600))
+			w.Header().Set("ETag", `"0123456789abcdef0123456789abcdef"`)
+			return true
+		}
+	}
+	for _, dir := range []string{"data", "manifests"} {
+		s3.Break(cut(dir))
+		_, err := b.taker.Take(t.Context())
+		s3.Break(nil)
+		if err == nil || !strings.Contains(err.Error(), "were written") {
+			t.Errorf("objects of %s are cut: %v", dir, err)
+		}
+		if got := b.restorable(t, "cut"); len(got) > 0 {
+			t.Errorf("objects of %s are cut, and %v are listed", dir, got)
+		}
+	}
+	b.store.step = func(what, key string) error {
+		if what == "written" && strings.HasPrefix(key, manifestDir) {
+			file := filepath.Join(b.dir, key)
+			text := mustRead(t, file)
+			text[len(text)/2] ^= 1
+			must(t, os.WriteFile(file, text, 0o600))
+		}
+		return nil
+	}
+	if _, err := b.taker.Take(t.Context()); err == nil {
+		t.Error("a bit of the manifest is another, and all is well")
+	}
+	b.store.step = nil
+	if got := b.restorable(t, "changed"); len(got) > 0 {
+		t.Errorf("a bit of the manifest is another, and %v are listed", got)
+	}
+	kept := b.take(t)
+	s3.Break(func(w http.ResponseWriter, r *http.Request, _ string) bool {
+		if r.Method != http.MethodDelete {
+			return false
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return true
+	})
+	_, err := b.store.Prune(t.Context(), &Pruning{Sets: []Pruned{{Name: kept.Name, Kind: "full"}}}, nil)
+	s3.Break(nil)
+	if err == nil || !strings.Contains(err.Error(), "is there still") {
+		t.Errorf("what was removed is kept: %v", err)
+	}
+	// Of the data this cannot be seen; but it is removed after the manifest alone.
+	s3.Break(func(w http.ResponseWriter, r *http.Request, key string) bool {
+		if r.Method != http.MethodDelete || !strings.Contains(key, "/"+manifestDir+"/") {
+			return false
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return true
+	})
+	_, err = b.store.Prune(t.Context(), &Pruning{Sets: []Pruned{{Name: kept.Name, Kind: "full"}}}, nil)
+	s3.Break(nil)
+	if got := b.restorable(t, "kept"); err == nil || len(got) != 1 {
+		t.Errorf("the manifest that was removed is kept: %v, and %v are listed", err, got)
+	}
+}
+
+// TestBusyStores are asked again.
+func TestBusyStores(t *testing.T) {
+	b, s3 := onS3(t)
+	var lock sync.Mutex
+	asked := map[string]int{}
+	s3.Break(func(w http.ResponseWriter, r *http.Request, key string) bool {
+		lock.Lock()
+		defer lock.Unlock()
+		asked[r.Method+key]++
+		if asked[r.Method+key] > 1 {
+			return false
+		}
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	b.take(t)
+	s3.Break(nil)
+	if got := b.restorable(t, "busy"); len(got) != 1 {
+		t.Errorf("%v are listed", got)
 	}
 }

@@ -66,6 +66,15 @@ func ReadSigner(path string) (*Signer, error) {
 	return nil, hint.Wrap(fmt.Errorf("the key to sign with, %s: it is none of ed25519", path), "ssh-keygen -t ed25519 -N '' -f KEY makes one")
 }
 
+// Verifier is the public key.
+func (s *Signer) Verifier() *Verifier {
+	if s == nil {
+		return nil
+	}
+	public, _ := s.key.Public().(ed25519.PublicKey) // it is always one
+	return &Verifier{public}
+}
+
 // Verifier is a public key that somebody trusts.
 type Verifier struct{ key ed25519.PublicKey }
 

@@ -38,8 +38,9 @@ type Store struct {
 	dir      string // of a store that is a directory
 	clock    clock.Clock
 	patience time.Duration
-	// removing hears of each object before it is removed, in tests; its error is as if the process had ended.
-	removing func(key string) error
+	// step hears of what is about to be done or was done with an object, in tests; its error is as if the
+	// process had ended there.
+	step func(what, key string) error
 }
 
 // Open opens a store; a bucket is not asked yet. create makes a directory that is not there. Patience is
@@ -83,11 +84,22 @@ type stored struct {
 	sum string
 }
 
-// put writes an object; fill writes its content. It is there if the error is nil, and
+// at says where a process is with an object.
+func (s *Store) at(what, key string) error {
+	if s.step == nil {
+		return nil
+	}
+	return s.step(what, key)
+}
+
+// put writes an object; fill writes its content, and calls alive when it goes on without writing. It is there if the error is nil, and
 // as long as it should be: the store is asked again. After an error there may be something or nothing.
-func (s *Store) put(ctx context.Context, key string, fill func(io.Writer) error) (_ stored, err error) {
+func (s *Store) put(ctx context.Context, key string, fill func(to io.Writer, alive func()) error) (_ stored, err error) {
 	ctx, alive, done := s.watched(ctx)
 	defer done()
+	if err := s.at("write", key); err != nil {
+		return stored{}, err
+	}
 	var file *os.File
 	w, err := s.bucket.NewWriter(ctx, key, &blob.WriterOptions{ContentType: "application/octet-stream", BeforeWrite: func(as func(any) bool) error {
 		if as(&file) {
@@ -99,8 +111,11 @@ func (s *Store) put(ctx context.Context, key string, fill func(io.Writer) error)
 		return stored{}, s.failed(ctx, "write", key, err)
 	}
 	sum := newMeter(w, alive)
-	if err = fill(sum); err == nil && file != nil {
+	if err = fill(sum, alive); err == nil && file != nil {
 		err = file.Sync()
+	}
+	if err == nil {
+		err = s.at("close", key)
 	}
 	if err != nil {
 		done() // the object is given up only if the context has ended before
@@ -121,33 +136,37 @@ func (s *Store) put(ctx context.Context, key string, fill func(io.Writer) error)
 	if err != nil {
 		return stored{}, hint.Wrap(s.failed(ctx, "look again at", key, err), "the store said that the object was written, which is not so: nothing of this set is listed; save again, and mistrust the store")
 	}
-	return stored{sum.bytes, sum.hex()}, nil
+	return stored{sum.bytes, sum.hex()}, s.at("written", key)
 }
 
 // putSmall writes an object that fits into memory, and reads it back.
 func (s *Store) putSmall(ctx context.Context, key string, content []byte) error {
-	if _, err := s.put(ctx, key, func(w io.Writer) error {
+	if _, err := s.put(ctx, key, func(w io.Writer, _ func()) error {
 		_, err := w.Write(content)
 		return err
 	}); err != nil {
 		return err
 	}
-	again, err := s.getSmall(ctx, key)
+	again, err := s.getSmall(ctx, key, maxSmall)
 	if err == nil && !bytes.Equal(again, content) {
 		err = fmt.Errorf("%s: %s in the store is not what was written", s.where, key)
 	}
 	return err
 }
 
-// maxSmall is the size of the largest manifest, in bytes.
-const maxSmall = 16 << 20
+// maxSmall is the size of the largest manifest, and maxProof that of the largest proof, in bytes.
+const (
+	maxSmall = 16 << 20
+	maxProof = 64 << 10
+)
 
-// getSmall reads an object that fits into memory. The error is ErrNotFound if there is none.
-func (s *Store) getSmall(ctx context.Context, key string) ([]byte, error) {
+// getSmall reads an object that fits into memory. The error is ErrNotFound if there is none, and
+// ErrDamaged if it is longer than limit.
+func (s *Store) getSmall(ctx context.Context, key string, limit int) ([]byte, error) {
 	var text []byte
 	err := s.get(ctx, key, func(r io.Reader) (err error) {
-		if text, err = io.ReadAll(io.LimitReader(r, maxSmall+1)); err == nil && len(text) > maxSmall {
-			err = fmt.Errorf("it has more than %d bytes", maxSmall)
+		if text, err = io.ReadAll(io.LimitReader(r, int64(limit)+1)); err == nil && len(text) > limit {
+			err = fmt.Errorf("%w: it has more than %d bytes", ErrDamaged, limit)
 		}
 		return err
 	})
@@ -197,10 +216,8 @@ func (s *Store) list(ctx context.Context, prefix string) ([]object, error) {
 
 // remove removes an object, which may be gone already.
 func (s *Store) remove(ctx context.Context, key string) error {
-	if s.removing != nil {
-		if err := s.removing(key); err != nil {
-			return err
-		}
+	if err := s.at("remove", key); err != nil {
+		return err
 	}
 	ctx, _, done := s.watched(ctx)
 	defer done()

@@ -4,7 +4,6 @@
 package vault
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,12 +63,12 @@ func (t Taker) Take(ctx context.Context) (_ *Taken, err error) {
 	if err != nil {
 		return nil, err // better to know before the snapshot is taken
 	}
-	dir, err := os.MkdirTemp(cmp.Or(t.Scratch, os.TempDir()), "refit-save-")
+	dir, remove, err := scratch(t.Scratch, "refit-save-")
 	if err != nil {
-		return nil, fmt.Errorf("make a scratch directory: %w", err)
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	c := Content{File: filepath.Join(dir, "snapshot.db"), Machine: t.Name}
+	defer func() { err = errors.Join(err, remove()) }()
+	c := Content{Begun: began, File: filepath.Join(dir, "snapshot.db"), Machine: t.Name}
 	if c.Saved, err = t.Etcd.Save(ctx, c.File); err != nil {
 		return nil, err
 	}
@@ -82,7 +81,7 @@ func (t Taker) Take(ctx context.Context) (_ *Taken, err error) {
 	if c.Status, values, err = t.Worker.Look(ctx, c.File, slices.Collect(maps.Keys(inCluster()))...); err != nil {
 		return nil, err
 	}
-	if err := sameCluster(sets, c.Status.ClusterUID); err != nil {
+	if err := sameCluster(sets, Cluster{UID: c.Status.ClusterUID, EtcdID: c.Saved.ClusterID}); err != nil {
 		return nil, fmt.Errorf("%s: %w", t.Store.where, err)
 	}
 	more, kubernetes := fromCluster(values)
@@ -106,15 +105,16 @@ func (t Taker) Take(ctx context.Context) (_ *Taken, err error) {
 
 // sameCluster refuses a store with the sets of another cluster: they would be mistaken for each
 // other, and retention would count them together.
-func sameCluster(sets []Entry, uid string) error {
+func sameCluster(sets []Entry, here Cluster) error {
 	for _, e := range slices.Backward(sets) {
-		if e.Manifest != nil && e.Manifest.Cluster.UID != uid {
-			return hint.Wrap(fmt.Errorf("%w: the UID of kube-system is %q here, and %q in set %s", ErrOtherCluster, uid, e.Manifest.Cluster.UID, e.Name),
+		if e.Manifest == nil {
+			continue
+		}
+		if there := e.Manifest.Cluster; !here.same(there) {
+			return hint.Wrap(fmt.Errorf("%w: the UID of kube-system is %q and etcd's cluster ID %s here; %q and %s in set %s", ErrOtherCluster, here.UID, here.EtcdID, there.UID, there.EtcdID, e.Name),
 				"give each cluster a place of its own: another directory, bucket or prefix")
 		}
-		if e.Manifest != nil {
-			return nil
-		}
+		return nil
 	}
 	return nil
 }
@@ -134,16 +134,19 @@ func (t Taker) choose(sets []Entry, c *Content) (why string) {
 		return "asked for"
 	}
 	var base *Manifest
+	var by *Seal
 	var deltas []int64
 	for _, e := range slices.Backward(sets) {
-		switch {
-		case e.Problem != "":
-		case e.Manifest.Base == nil && base == nil:
-			base = e.Manifest
+		if e.Problem == "" && e.Manifest.Base == nil {
+			base, by = e.Manifest, e.Seal
+			break
 		}
 	}
 	if base == nil {
 		return "the first"
+	}
+	if t.Sign != nil && by.by(t.Sign.Verifier()) != nil {
+		return "the last full is not signed by this key" // who asks for the signature could read no delta of it
 	}
 	for _, e := range sets {
 		if e.Problem == "" && e.Manifest.Base != nil && e.Manifest.Base.Name == base.Name {
@@ -153,7 +156,7 @@ func (t Taker) choose(sets []Entry, c *Content) (why string) {
 	if age := t.Store.clock.Since(base.Created); age >= t.FullEvery {
 		return fmt.Sprintf("the last full is %s old", age.Round(time.Minute))
 	}
-	if !slices.Equal(base.Recipients, t.To.Names()) && len(base.Recipients)+len(t.To.Names()) > 0 {
+	if !slices.Equal(slices.Sorted(slices.Values(base.Recipients)), t.To.Names()) {
 		return "the last full is encrypted to others"
 	}
 	index, err := t.index(base)

@@ -27,7 +27,14 @@ import (
 	"refit.dev/refit/vault/seal"
 )
 
-func TestMain(m *testing.M) { os.Exit(etcdtest.Main(m.Run)) }
+func TestMain(m *testing.M) {
+	os.Exit(etcdtest.Main(func() int {
+		if text := os.Getenv(errandEnv); text != "" {
+			return runErrand(text)
+		}
+		return m.Run()
+	}))
+}
 
 // pair are the keys of somebody, as files.
 type pair struct {
@@ -301,10 +308,14 @@ func TestWrongKeys(t *testing.T) {
 // TestOneClusterAStore refuses the sets of two.
 func TestOneClusterAStore(t *testing.T) {
 	b := newBench(t)
+	be := func(uid string) {
+		_, err := b.etcd.Client.Put(t.Context(), "/registry/namespaces/kube-system", fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":%q}}`, uid))
+		must(t, err)
+	}
+	be("u-1")
 	b.take(t)
 	before := objects(t, b.dir)
-	_, err := b.etcd.Client.Put(t.Context(), "/registry/namespaces/kube-system", `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"u-2"}}`)
-	must(t, err)
+	be("u-2")
 	if _, err := b.taker.Take(t.Context()); !errors.Is(err, ErrOtherCluster) {
 		t.Errorf("a set of another cluster: %v", err)
 	}
@@ -332,7 +343,7 @@ func TestManifestIsOfTheSnapshot(t *testing.T) {
 	}
 }
 
-// TestStoppedInTheMiddle ends a save at each object it writes: nothing is listed, nothing that is listed is broken.
+// TestStoppedInTheMiddle ends a save before it has begun; TestSaveKilled ends it anywhere.
 func TestStoppedInTheMiddle(t *testing.T) {
 	b := newBench(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/internal/hint"
@@ -25,6 +26,8 @@ var ErrOtherCluster = errors.New("the store holds the sets of another cluster")
 
 // Content is what becomes a set.
 type Content struct {
+	// Begun is when it was begun to be taken, before the snapshot: a set is as old as that.
+	Begun time.Time
 	// File is that of a snapshot, Status what is in it, and Saved where it came from.
 	File   string
 	Status *etcd.Status
@@ -50,9 +53,9 @@ type Writer struct {
 // Write writes a set: its parts, and then its manifest. It returns the index of the snapshot's
 // pages, so that later sets can be deltas of this one. After an error nothing is listed.
 func (w Writer) Write(ctx context.Context, c Content) (*Manifest, *pages.Index, error) {
-	now := w.Store.clock.Now().UTC()
+	begun := c.Begun.UTC()
 	m := &Manifest{
-		Format: format, Name: newName(now), Created: now, Cluster: Cluster{UID: c.Status.ClusterUID, EtcdID: c.Saved.ClusterID},
+		Format: format, Name: newName(begun), Created: begun, Cluster: Cluster{UID: c.Status.ClusterUID, EtcdID: c.Saved.ClusterID},
 		Resources: c.Status.Resources, Members: c.Status.Members, Versions: c.Versions,
 		Source: Source{Endpoint: c.Saved.Endpoint, Member: c.Saved.Member, Machine: c.Machine},
 		Files:  []FileInfo{}, Recipients: slices.Clone(w.To.Names()),
@@ -75,9 +78,11 @@ func (w Writer) Write(ctx context.Context, c Content) (*Manifest, *pages.Index, 
 		// What was written is in nobody's way, and no worse than before if it stays. The manifest
 		// goes first: it may be there although writing it failed.
 		clean := context.WithoutCancel(ctx)
-		for _, key := range []string{manifestKey(m.Name), dataKey(m.Name, snapshotPart), dataKey(m.Name, filesPart)} {
-			if w.Store.remove(clean, key) != nil {
-				break
+		if w.Store.unlist(clean, m.Name) == nil {
+			for _, key := range []string{dataKey(m.Name, snapshotPart), dataKey(m.Name, filesPart)} {
+				if w.Store.remove(clean, key) != nil {
+					break
+				}
 			}
 		}
 		return nil, nil, fmt.Errorf("write set %s: %w", m.Name, err)
@@ -87,7 +92,7 @@ func (w Writer) Write(ctx context.Context, c Content) (*Manifest, *pages.Index, 
 
 func (w Writer) writeParts(ctx context.Context, m *Manifest, c Content) (*pages.Index, error) {
 	indexer := &pages.Indexer{}
-	err := w.part(ctx, m, snapshotPart, func(to io.Writer) error { return w.snapshot(to, m, c, indexer) })
+	err := w.part(ctx, m, snapshotPart, func(to io.Writer, alive func()) error { return w.snapshot(to, alive, m, c, indexer) })
 	if err != nil {
 		return nil, err
 	}
@@ -102,17 +107,17 @@ func (w Writer) writeParts(ctx context.Context, m *Manifest, c Content) (*pages.
 	for _, f := range files {
 		m.Files = append(m.Files, FileInfo{Path: f.Path, Bytes: int64(len(f.Data))})
 	}
-	return indexer.Index(), w.part(ctx, m, filesPart, func(to io.Writer) error { return writeFiles(to, files, m.Created) })
+	return indexer.Index(), w.part(ctx, m, filesPart, func(to io.Writer, _ func()) error { return writeFiles(to, files, m.Created) })
 }
 
 // part writes a part under its seal.
-func (w Writer) part(ctx context.Context, m *Manifest, name string, fill func(io.Writer) error) error {
-	s, err := w.Store.put(ctx, dataKey(m.Name, name), func(to io.Writer) error {
+func (w Writer) part(ctx context.Context, m *Manifest, name string, fill func(to io.Writer, alive func()) error) error {
+	s, err := w.Store.put(ctx, dataKey(m.Name, name), func(to io.Writer, alive func()) error {
 		sealed, err := seal.Writer(to, w.To)
 		if err != nil {
 			return err
 		}
-		if err := fill(sealed); err != nil {
+		if err := fill(sealed, alive); err != nil {
 			return errors.Join(err, sealed.Close()) // it may have goroutines
 		}
 		return sealed.Close()
@@ -124,8 +129,9 @@ func (w Writer) part(ctx context.Context, m *Manifest, name string, fill func(io
 	return nil
 }
 
-// snapshot writes the snapshot, or its difference to the base, and notes what it has read.
-func (w Writer) snapshot(to io.Writer, m *Manifest, c Content, indexer *pages.Indexer) error {
+// snapshot writes the snapshot, or its difference to the base, and notes what it has read. Of a
+// snapshot that is nearly the same nothing may have to be written for long.
+func (w Writer) snapshot(to io.Writer, alive func(), m *Manifest, c Content, indexer *pages.Indexer) error {
 	f, err := os.Open(c.File)
 	if err != nil {
 		return err
@@ -135,12 +141,12 @@ func (w Writer) snapshot(to io.Writer, m *Manifest, c Content, indexer *pages.In
 	if err != nil {
 		return err
 	}
-	sum := sha256.New()
+	from, sum := &lively{f, alive}, sha256.New()
 	if c.Base != nil {
-		err = pages.Write(to, io.TeeReader(f, sum), info.Size(), c.Index)
+		err = pages.Write(to, io.TeeReader(from, sum), info.Size(), c.Index)
 		m.Snapshot.Bytes = info.Size()
 	} else {
-		m.Snapshot.Bytes, err = io.CopyBuffer(io.MultiWriter(to, sum, indexer), struct{ io.Reader }{f}, make([]byte, 1<<20))
+		m.Snapshot.Bytes, err = io.CopyBuffer(io.MultiWriter(to, sum, indexer), from, make([]byte, 1<<20))
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", c.File, err)
@@ -162,12 +168,12 @@ func (w Writer) publish(ctx context.Context, m *Manifest) error {
 	key := manifestKey(m.Name)
 	err = w.Store.putSmall(ctx, key, text)
 	if err == nil && m.Base != nil {
-		if _, err = w.Store.getSmall(ctx, manifestKey(m.Base.Name)); errors.Is(err, ErrNotFound) {
+		if _, err = w.Store.getSmall(ctx, manifestKey(m.Base.Name), maxSmall); errors.Is(err, ErrNotFound) {
 			err = hint.Wrap(fmt.Errorf("the full that it is a delta of, %s, was removed meanwhile: %w", m.Base.Name, err), "save again")
 		}
 	}
 	if err != nil {
-		return errors.Join(err, w.Store.remove(context.WithoutCancel(ctx), key))
+		return errors.Join(err, w.Store.unlist(context.WithoutCancel(ctx), m.Name))
 	}
 	return nil
 }

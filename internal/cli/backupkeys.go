@@ -66,13 +66,8 @@ func (f *readFlags) addIdentity(flags *pflag.FlagSet) {
 
 // keys reads the private keys.
 func (f *readFlags) keys() (seal.Identities, error) {
-	var keys seal.Identities
-	for _, file := range f.identities {
-		if err := keys.AddFile(file); err != nil {
-			return keys, usageError(err)
-		}
-	}
-	return keys, nil
+	keys, err := seal.ReadIdentities(f.identities)
+	return keys, usageError(err)
 }
 
 // reader opens the store of a set, and returns the set's name or "latest". The store has to be closed.
@@ -112,25 +107,19 @@ func (f *writeFlags) addSignKey(flags *pflag.FlagSet) {
 
 // to reads the public keys. Nothing with keys in it is left open by mistake.
 func (f *writeFlags) to() (seal.Recipients, error) {
-	var to seal.Recipients
-	for _, text := range f.recipients {
-		if err := to.Add(text); err != nil {
-			return to, usageError(err)
-		}
-	}
-	for _, file := range f.files {
-		if err := to.AddFile(file); err != nil {
-			return to, usageError(err)
-		}
-	}
+	named := len(f.recipients)+len(f.files) > 0
 	switch {
-	case to.None() && !f.plaintext:
-		return to, usageError(hint.Wrap(errors.New("a set holds every Secret and the keys of the cluster, and nobody is named to encrypt it to"),
+	case !named && !f.plaintext:
+		return seal.Recipients{}, usageError(hint.Wrap(errors.New("a set holds every Secret and the keys of the cluster, and nobody is named to encrypt it to"),
 			"name somebody with --recipient age1... (age-keygen makes a pair of keys), or say --plaintext"))
-	case !to.None() && f.plaintext:
-		return to, usageError(errors.New("--plaintext and --recipient exclude each other"))
+	case !named:
+		return seal.Recipients{}, nil
 	}
-	return to, nil
+	to, err := seal.ReadRecipients(f.recipients, f.files)
+	if err == nil && f.plaintext {
+		err = errors.New("--plaintext and --recipient exclude each other")
+	}
+	return to, usageError(err)
 }
 
 // signer reads the private key, nil if none is given.

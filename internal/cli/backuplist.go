@@ -60,7 +60,7 @@ func newBackupListCommand(a *app) *cobra.Command {
 				err = writeSets(a.Out, sets)
 			}
 			if err == nil && bad > 0 {
-				err = fmt.Errorf("%s of %d cannot be restored", phrase.Count(bad, "set"), len(sets))
+				err = fmt.Errorf("%s of %d cannot be relied upon", phrase.Count(bad, "set"), len(sets))
 			}
 			return err
 		},

@@ -36,6 +36,7 @@ func (f *keepFlags) check() error {
 
 func newBackupPruneCommand(a *app) *cobra.Command {
 	var store storeFlags
+	var trust trustFlags
 	var keep keepFlags
 	var dryRun bool
 	cmd := &cobra.Command{
@@ -44,7 +45,8 @@ func newBackupPruneCommand(a *app) *cobra.Command {
 		Long: "Remove the sets of a store that no rule keeps, and what was left of sets that were never finished (of\n" +
 			"more than a day ago). Hours and days are those of UTC. Whatever the rules say, the set that was proven\n" +
 			"last stays, and a full stays as long as a delta is kept that needs it. Sets whose manifests cannot be\n" +
-			"read stay, too.",
+			"read stay, too, and with --verify-key those that are not signed by that key. Sets that cannot be\n" +
+			"relied upon - damaged ones, and those that are dated in the future - take no place of others.",
 		Example: "  refit backup prune s3://backups/prod?region=eu-central-1 --keep-hourly 24 --keep-daily 14 --keep-monthly 12 --dry-run",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,15 +57,20 @@ func newBackupPruneCommand(a *app) *cobra.Command {
 			if err := keep.check(); err != nil {
 				return err
 			}
+			by, err := trust.read()
+			if err != nil {
+				return err
+			}
 			s, err := store.open(cmd.Context(), where, false)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			return a.prune(cmd.Context(), s, keep.Policy, dryRun)
+			return a.prune(cmd.Context(), s, keep.Policy, by, dryRun)
 		},
 	}
 	store.add(cmd.Flags())
+	trust.add(cmd.Flags())
 	keep.add(cmd.Flags())
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be removed, and remove nothing")
 	a.yesFlag(cmd)
@@ -71,8 +78,8 @@ func newBackupPruneCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) prune(ctx context.Context, s *vault.Store, policy retention.Policy, dryRun bool) error {
-	p, err := s.PlanPrune(ctx, policy)
+func (a *app) prune(ctx context.Context, s *vault.Store, policy retention.Policy, trust *vault.Verifier, dryRun bool) error {
+	p, err := s.PlanPrune(ctx, policy, trust)
 	if err != nil {
 		return setError(ctx, err)
 	}
@@ -93,10 +100,14 @@ func (a *app) prune(ctx context.Context, s *vault.Store, policy retention.Policy
 	if err := a.confirm(ctx); err != nil {
 		return err
 	}
-	if err := s.Prune(ctx, p, func(x vault.Pruned) { a.say("removed " + x.Name) }); err != nil {
+	sum, err := s.Prune(ctx, p, func(x vault.Pruned) { a.say("removed " + x.Name) })
+	if err != nil {
 		return setError(ctx, err)
 	}
-	a.say(fmt.Sprintf("%s and %s removed; %s are free", phrase.Count(removed, "set"), phrase.Count(len(p.Orphans), "leftover"), size(p.Bytes)))
+	if left := removed + len(p.Orphans) - sum.Sets - sum.Leftovers; left > 0 {
+		a.say(fmt.Sprintf("%d left alone, which belong to a set, or are needed by one, since that was shown", left))
+	}
+	a.say(fmt.Sprintf("%s and %s removed; %s are free", phrase.Count(sum.Sets, "set"), phrase.Count(sum.Leftovers, "leftover"), size(sum.Bytes)))
 	return nil
 }
 

@@ -26,6 +26,7 @@ import (
 type scheduleFlags struct {
 	timer.Schedule
 	keep    keepFlags
+	trust   trustFlags
 	cron    bool
 	install bool
 	unitDir string
@@ -63,6 +64,7 @@ func newBackupScheduleCommand(a *app) *cobra.Command {
 	flags.BoolVar(&f.install, "install", false, "write the units and start the timer")
 	f.unitDir = "/etc/systemd/system"
 	f.keep.add(flags)
+	flags.StringVar(&f.trust.verifyKey, "verify-key", "", "prune by sets that are signed by this ed25519 public key alone: its file")
 	return cmd
 }
 
@@ -80,6 +82,12 @@ func (a *app) schedule(ctx context.Context, f *scheduleFlags, save []string) err
 			return err
 		}
 		f.Prune = append([]string{f.Program, "backup", "prune", where.String(), "--yes"}, keep...)
+		if f.trust.verifyKey != "" {
+			f.Prune = append(f.Prune, "--verify-key="+f.trust.verifyKey)
+		}
+	}
+	if err := f.trust.check(len(f.keep.args()) > 0); err != nil {
+		return usageError(err)
 	}
 	if f.cron && !f.install {
 		line, err := f.Cron()
@@ -117,6 +125,20 @@ func (f *keepFlags) args() []string {
 		}
 	}
 	return all
+}
+
+// check finds now what would fail at night.
+func (f *trustFlags) check(prunes bool) error {
+	switch {
+	case f.verifyKey == "":
+		return nil
+	case !prunes:
+		return errors.New("--verify-key is for pruning: say what to keep")
+	case !filepath.IsAbs(f.verifyKey):
+		return fmt.Errorf("%s: want an absolute path: nobody knows the directory in which it will run", f.verifyKey)
+	}
+	_, err := f.read()
+	return err
 }
 
 // checkSaveFlags finds now what would fail at night.

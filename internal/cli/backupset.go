@@ -12,9 +12,12 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"k8s.io/utils/clock"
+
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/report"
+	"refit.dev/refit/restore"
 	"refit.dev/refit/vault"
 	"refit.dev/refit/vault/seal"
 )
@@ -26,7 +29,7 @@ func setError(ctx context.Context, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return exitWith(exitUnfinished, err)
-	case errors.Is(err, vault.ErrNotFound), errors.Is(err, seal.ErrNoKey), errors.Is(err, vault.ErrOtherCluster):
+	case errors.Is(err, vault.ErrNotFound), errors.Is(err, seal.ErrNoKey), errors.Is(err, vault.ErrOtherCluster), errors.Is(err, vault.ErrAhead):
 		return usageError(err)
 	case errors.Is(err, vault.ErrDamaged), errors.Is(err, vault.ErrUntrusted):
 		return err
@@ -121,6 +124,11 @@ func (a *app) verifySet(ctx context.Context, f *verifyFlags, set string) error {
 	if p.Worker, err = worker(); err != nil {
 		return err
 	}
+	if f.bootAPI {
+		p.Serve = func(ctx context.Context, file, scratch string, status *etcd.Status) (*etcd.Served, error) {
+			return restore.Serve(ctx, clock.RealClock{}, p.Worker, file, scratch, status)
+		}
+	}
 	proof, m, err := p.Prove(ctx, name)
 	if err != nil {
 		return setError(ctx, err)
@@ -143,5 +151,8 @@ func writeSetProof(w io.Writer, m *vault.Manifest, p *vault.Proof) error {
 		"  decoded    %d objects, %d of them decrypted; %d are encrypted, %d of types that this refit does not know\n"+
 		"  restored   etcd %s serves it: revision %d, %d keys, HashKV %d, as in the manifest\n",
 		m.Name, phrase.Count(p.Files, "file"), p.Decoded, p.Decrypted, p.Encrypted, p.Unknown, oneLine(p.Etcd), p.Revision, p.Keys, p.HashKV)
+	if err == nil {
+		err = writeServed(w, p.Served)
+	}
 	return err
 }

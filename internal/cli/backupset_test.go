@@ -150,7 +150,7 @@ func TestBackupSets(t *testing.T) {
 	if err := os.WriteFile(part, text[:len(text)-1], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, errw, code := refit(t, "backup", "list", store); code != exitFailed || !strings.Contains(out, "instead of") || !strings.Contains(errw, "1 set of 3 cannot be restored") {
+	if out, errw, code := refit(t, "backup", "list", store); code != exitFailed || !strings.Contains(out, "instead of") || !strings.Contains(errw, "1 set of 3 cannot be relied upon") {
 		t.Errorf("list of a damaged set: exit %d, stdout %q, stderr %q", code, out, errw)
 	}
 }
@@ -177,6 +177,18 @@ func TestSignedSets(t *testing.T) {
 	if _, errw, code := refit(t, "restore", store+"/"+vault.Latest, "--verify-key", otherPublic, "--yes"); code != exitBlocked || !strings.Contains(errw, "not signed by the key") {
 		t.Errorf("restore: exit %d, stderr %q", code, errw)
 	}
+	for range 2 {
+		if _, errw, code := refit(t, "backup", "save", "--to", store, "--plaintext", "--full"); code != exitDone {
+			t.Fatalf("save by nobody: exit %d, stderr %q", code, errw)
+		}
+	}
+	out, errw, code := refit(t, "backup", "prune", store, "--keep-last", "1", "--verify-key", public, "--yes")
+	if code != exitDone || strings.Count(out, "not trusted") != 2 || strings.Contains(out, "removed") {
+		t.Errorf("prune: exit %d, stdout %q, stderr %q", code, out, errw)
+	}
+	if _, errw, code := refit(t, "restore", store+"/"+vault.Latest, "--verify-key", public, "--yes"); code != exitBlocked || !strings.Contains(errw, "nobody has signed it") {
+		t.Errorf("restore of what nobody has signed: exit %d, stderr %q", code, errw)
+	}
 	if out, _, code := refit(t, "backup", "list", store, "--verify-key", otherPublic); code != exitFailed || !strings.Contains(out, "not signed by the key") {
 		t.Errorf("list: exit %d, %q", code, out)
 	}
@@ -185,9 +197,10 @@ func TestSignedSets(t *testing.T) {
 // TestBackupSchedule prints what systemd and cron are given.
 func TestBackupSchedule(t *testing.T) {
 	public, _ := keyFile(t)
+	_, verify := signKeys(t)
 	to := "s3://b/p?region=r&endpoint=http://h"
-	out, errw, code := refit(t, "backup", "schedule", "--on-calendar", "*:0/30", "--keep-daily", "7", "--environment-file", "/etc/refit/env", "--", "--to", to, "--recipient", public)
-	for _, want := range []string{"OnCalendar=*:0/30\n", " backup save --to " + to + " --recipient " + public + "\n", " --yes --keep-daily=7\n", "EnvironmentFile=/etc/refit/env\n", "Persistent=true"} {
+	out, errw, code := refit(t, "backup", "schedule", "--on-calendar", "*:0/30", "--keep-daily", "7", "--environment-file", "/etc/refit/env", "--verify-key", verify, "--", "--to", to, "--recipient", public)
+	for _, want := range []string{"OnCalendar=*:0/30\n", " backup save --to " + to + " --recipient " + public + "\n", " --yes --keep-daily=7 --verify-key=" + verify + "\n", "EnvironmentFile=/etc/refit/env\n", "Persistent=true"} {
 		if code != exitDone || !strings.Contains(out, want) {
 			t.Errorf("schedule: exit %d, stderr %q, want %q in\n%s", code, errw, want, out)
 		}
@@ -207,6 +220,8 @@ func TestBackupSchedule(t *testing.T) {
 		{"-- --to file:///b --plaintext --user root --password hush", "a password does not belong"},
 		{"--name a/b -- --to file:///b --plaintext", "want letters"},
 		{"--cron --on-calendar often -- --to file:///b --plaintext", "cron wants five"},
+		{"--verify-key " + verify + " -- --to file:///b --plaintext", "is for pruning"},
+		{"--keep-last 1 --verify-key key.pub -- --to file:///b --plaintext", "want an absolute path"},
 		{"--keep-last -1 -- --to file:///b --plaintext", "fewer than 0"},
 	} {
 		out, errw, code := refit(t, append([]string{"backup", "schedule"}, strings.Fields(c.args)...)...)

@@ -125,9 +125,12 @@ func (a *app) saveSet(ctx context.Context, reach *etcdFlags, f *setFlags) (err e
 	if err != nil {
 		return setError(ctx, err)
 	}
+	if t.Machine != nil && taken.Source.Machine != "" && len(taken.Files) == 0 {
+		a.say("warning: machine " + oneLine(t.Name) + " has none of the files that a control plane has, so that the set has the snapshot alone")
+	}
 	saved := savedSet{Taken: taken}
 	if f.verify {
-		p := vault.Prover{Reader: vault.Reader{Store: t.Store, By: keys, Scratch: f.scratch}, Worker: t.Worker, Sign: t.Sign, Refit: version()}
+		p := vault.Prover{Reader: vault.Reader{Store: t.Store, By: keys, Trust: t.Sign.Verifier(), Scratch: f.scratch}, Worker: t.Worker, Sign: t.Sign, Refit: version()}
 		if saved.Proof, _, err = p.Prove(ctx, taken.Name); err != nil {
 			return setError(ctx, hint.Wrap(fmt.Errorf("set %s is saved and not proven: %w", taken.Name, err), "%s", hint.Of(err)))
 		}

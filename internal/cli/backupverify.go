@@ -4,7 +4,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -37,7 +36,7 @@ func newBackupVerifyCommand(a *app) *cobra.Command {
 			"object of Kubernetes is decoded (encrypted ones are counted), and it is restored into a scratch\n" +
 			"directory, on which etcd is started; its revision, its number of keys and its hash (HashKV) have to\n" +
 			"be those of the file. No cluster is touched, and nobody can reach the etcd that is started.\n\n" +
-			"With --boot-api, for files, an API server is started on it, too: the one of refit-twin, which lists every\n" +
+			"With --boot-api an API server is started on it, too: the one of refit-twin, which lists every\n" +
 			"resource that has objects in the snapshot, and has to find as many.\n\n" +
 			"A set (STORE/NAME, or STORE/latest) is fetched and decrypted before, and compared with its manifest;\n" +
 			"objects that are encrypted at rest are decrypted with the configuration that is in the set. When and\n" +
@@ -53,9 +52,6 @@ func newBackupVerifyCommand(a *app) *cobra.Command {
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if vault.IsURL(args[0]) {
-				if f.bootAPI {
-					return usageError(errors.New("--boot-api is for files"))
-				}
 				return a.verifySet(cmd.Context(), &f, args[0])
 			}
 			w, err := worker()
@@ -93,9 +89,18 @@ func writeProof(w io.Writer, file string, p *etcd.Proof) error {
 		"  decoded    %d objects; %d are encrypted, %d of types that this refit does not know\n"+
 		"  restored   etcd %s serves it: revision %d, %d keys, HashKV %d, as in the file\n",
 		report.Printable(file), p.Status.SHA256, p.Decoded, p.Encrypted, p.Unknown, report.Printable(p.Etcd), p.Revision, p.Keys, p.HashKV)
-	if s := p.Served; s != nil && err == nil {
-		_, err = fmt.Fprintf(w, "  served     Kubernetes %s lists %s of %s; %d are encrypted\n",
-			report.Printable(s.Kubernetes), phrase.Count(s.Objects, "object"), phrase.Count(s.Resources, "resource"), s.Encrypted)
+	if err == nil {
+		err = writeServed(w, p.Served)
 	}
+	return err
+}
+
+// writeServed tells what an API server has listed, if one was started.
+func writeServed(w io.Writer, s *etcd.Served) error {
+	if s == nil {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "  served     Kubernetes %s lists %s of %s; %d are encrypted\n",
+		report.Printable(s.Kubernetes), phrase.Count(s.Objects, "object"), phrase.Count(s.Resources, "resource"), s.Encrypted)
 	return err
 }

@@ -23,8 +23,8 @@ import (
 	"refit.dev/refit/export"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
-	"refit.dev/refit/internal/sealed"
 	"refit.dev/refit/served"
+	"refit.dev/refit/vault/seal"
 )
 
 // exportFlags are those of refit export, as given.
@@ -116,7 +116,7 @@ func (f *exportFlags) parse(namespace string) (export.Options, error) {
 		}
 	case export.SecretsEncrypt:
 		var err error
-		if o.Recipients, err = sealed.ParseRecipients(f.recipients, f.recipientFiles); err != nil {
+		if o.Recipients, err = seal.ReadRecipients(f.recipients, f.recipientFiles); err != nil {
 			return o, err
 		}
 	default:
@@ -183,7 +183,7 @@ func (a *app) export(ctx context.Context, to string, f *exportFlags) error {
 func (a *app) exportList(to string, cut *export.Cut, o export.Options, f *exportFlags) error {
 	text := export.List(cut)
 	secret := slices.ContainsFunc(cut.Objects, func(x export.Object) bool { return x.Secret })
-	if o.Recipients != nil {
+	if !o.Recipients.None() {
 		var err error
 		if text, err = o.Recipients.Encrypt(text); err != nil {
 			return err

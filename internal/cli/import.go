@@ -18,9 +18,9 @@ import (
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
-	"refit.dev/refit/internal/sealed"
 	"refit.dev/refit/report"
 	"refit.dev/refit/served"
+	"refit.dev/refit/vault/seal"
 )
 
 // importFlags are those of refit import, as given.
@@ -86,7 +86,7 @@ func (a *app) importing(ctx context.Context, paths []string, f *importFlags) err
 	if f.diff && (a.output == "json" || a.output == "yaml") {
 		return usageError(errors.New("--diff writes text: leave --output out, or use --dry-run=server"))
 	}
-	identities, err := sealed.ReadIdentities(f.identities)
+	identities, err := seal.ReadIdentities(f.identities)
 	if err != nil {
 		return usageError(err)
 	}

@@ -40,6 +40,7 @@ type restoreFlags struct {
 	dataDir      string
 	otherCluster bool
 	broken       bool
+	bootstrap    bool
 	reach        sshFlags
 	set          readFlags
 }
@@ -59,13 +60,20 @@ func newRestoreCommand(a *app) *cobra.Command {
 			"until etcd is started on the restored data refit runs abort puts everything back as it was.\n\n" +
 			"A set (STORE/NAME, or STORE/latest) is fetched before, compared with its manifest, and decrypted into\n" +
 			"the state directory, from where it is removed when the restore has come to its end. Its files of a\n" +
-			"machine are left alone: refit backup fetch brings them.",
+			"machine are left alone: refit backup fetch brings them.\n\n" +
+			"With --bootstrap the control plane of kubeadm is gone, and the machine that --machines names is new: the same\n" +
+			"name and addresses, the packages of Kubernetes and a container runtime, and nothing else. It gets the\n" +
+			"files that are in the set as well, and its kubelet a new certificate, and is started. Nothing there is\n" +
+			"replaced, and until etcd is started refit runs abort takes all of it away again. Other control planes\n" +
+			"join it afterwards; worker nodes find it by themselves. The kubeconfig is that of the lost cluster.",
 		Example: "  # See what would be done, and be asked\n" +
 			"  refit restore backup.db\n\n" +
 			"  # The API server does not answer: say where the members of etcd are\n" +
 			"  refit restore backup.db --machines cp1,cp2,cp3 --inventory machines.yaml\n\n" +
 			"  # The newest set of a store\n" +
-			"  refit restore s3://backups/prod/latest?region=eu-central-1 --identity key.txt",
+			"  refit restore s3://backups/prod/latest?region=eu-central-1 --identity key.txt\n\n" +
+			"  # The control plane is lost, and there is a new machine in its place\n" +
+			"  refit restore s3://backups/prod/latest?region=eu-central-1 --identity key.txt --bootstrap --machines cp1",
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.restore(cmd.Context(), args[0], f) },
 	}
@@ -74,6 +82,7 @@ func newRestoreCommand(a *app) *cobra.Command {
 	flags.StringVar(&f.dataDir, "data-dir", "", "make new data directories here, and have etcd use them (default: exchange the content of those in use)")
 	flags.BoolVar(&f.otherCluster, "other-cluster", false, "the snapshot may be of another cluster")
 	flags.BoolVar(&f.broken, "etcd-is-broken", false, "an etcd that runs and does not answer is what is to be mended")
+	flags.BoolVar(&f.bootstrap, "bootstrap", false, "the machine is new and empty: it gets keys, configuration and manifests from the set, and becomes the control plane that was lost")
 	f.reach.add(flags)
 	f.set.add(flags)
 	a.yesFlag(cmd)
@@ -92,15 +101,20 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) (err err
 	if f.dataDir != "" {
 		f.dataDir = filepath.Clean(f.dataDir)
 	}
-	fetched := vault.IsURL(file)
+	if err := f.checkBootstrap(file); err != nil {
+		return usageError(err)
+	}
 	begun := false
-	if fetched {
-		if file, err = a.fetchForRestore(ctx, file, &f.set); err != nil {
+	var set *fetched
+	if vault.IsURL(file) {
+		set, err = a.fetchForRestore(ctx, file, &f.set, f.bootstrap)
+		if err != nil {
 			return err
 		}
+		file = set.file
 		defer func() {
 			if err == nil || !begun {
-				err = errors.Join(err, removeFetched(file))
+				err = errors.Join(err, set.remove())
 			}
 		}()
 	}
@@ -126,7 +140,13 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) (err err
 		if tw != nil {
 			request.Nodes = []string{tw.Name()}
 		}
-		if err := a.completeRestore(ctx, operator, f.machines, &request); err != nil {
+		if f.bootstrap {
+			request.Nodes = f.machines
+			err = a.nobodyAnswers(ctx, operator, tw)
+		} else {
+			err = a.completeRestore(ctx, operator, f.machines, &request)
+		}
+		if err != nil {
 			return run.Outcome{}, err
 		}
 		if request.Snapshot, err = a.proveSnapshot(ctx, file); err != nil {
@@ -137,7 +157,12 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) (err err
 			return run.Outcome{}, err
 		}
 		defer closing()
-		prepared, err := carrier.Prepare(ctx, request)
+		prepared, err := func() (*restore.Prepared, error) {
+			if f.bootstrap {
+				return carrier.PrepareBootstrap(ctx, set.bootstrap(request))
+			}
+			return carrier.Prepare(ctx, request)
+		}()
 		if err != nil {
 			return run.Outcome{}, err
 		}
@@ -260,6 +285,10 @@ func (a *app) showRestore(p *restore.Prepared) {
 			where = "in " + r.DataDir + " instead of " + m.DataDir
 		}
 		members = append(members, fmt.Sprintf("  %s  member %s, %s, %s", m.Node, m.Name, m.Method, where))
+	}
+	if r.Bootstrap != nil {
+		a.showBootstrap(p)
+		return
 	}
 	lines := []string{fmt.Sprintf("etcd is restored to revision %d of %s on %s:", r.Revision, r.File, phrase.Count(len(members), "machine"))}
 	lines = append(append(lines, members...), "the API server is away meanwhile, and what was written since the snapshot is lost")

@@ -35,6 +35,16 @@ func TestRestoreTwin(t *testing.T) {
 	if out, errw, code := refit(t, "backup", "save", file); code != exitDone || !strings.Contains(out, "from member twin") {
 		t.Fatalf("save: exit %d, stdout %q, stderr %q", code, out, errw)
 	}
+	store := "file://" + filepath.Join(t.TempDir(), "store")
+	if _, errw, code := refit(t, "backup", "save", "--to", store, "--plaintext"); code != exitDone {
+		t.Fatalf("save a set: exit %d, stderr %q", code, errw)
+	}
+	if out, errw, code := refit(t, "backup", "verify", store+"/latest", "--boot-api"); code != exitDone || !strings.Contains(out, "served     Kubernetes v1.") || strings.Contains(out, "lists 0 objects") {
+		t.Errorf("verify with an API server: exit %d, stdout %q, stderr %q", code, out, errw)
+	}
+	if _, errw, code := refit(t, "restore", store+"/latest", "--bootstrap", "--machines", "cp1", "--yes"); code != exitUsage || !strings.Contains(errw, "leads to the twin") {
+		t.Errorf("a twin, as a new machine: exit %d, stderr %q", code, errw)
+	}
 	create("lost")
 	if _, errw, code := refit(t, "restore", file, "--yes", "--machines", "a"); code != exitUsage || !strings.Contains(errw, "leads to the twin") {
 		t.Errorf("with machines: exit %d, stderr %q", code, errw)

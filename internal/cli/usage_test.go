@@ -48,7 +48,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"export", "d", "--secrets", "maybe"}, "want omit, encrypt or plain"},
 		{[]string{"export", "d", "--secrets", "encrypt"}, "there is no recipient"},
 		{[]string{"export", "d", "--recipient", "age1x"}, "--recipient goes with --secrets=encrypt"},
-		{[]string{"export", "d", "--secrets", "encrypt", "--recipient", "AGE-SECRET-KEY-1X"}, "a recipient is a secret key"},
+		{[]string{"export", "d", "--secrets", "encrypt", "--recipient", "AGE-SECRET-KEY-1X"}, "it is a private key"},
 		{[]string{"export", "d", "--format", "tar"}, "want files or list"},
 		{[]string{"export", "-", "--format", "list", "-o", "json"}, "cannot take the list and events"},
 		{[]string{"import"}, "requires at least 1 arg"},

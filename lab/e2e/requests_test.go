@@ -124,10 +124,15 @@ func answered(ctx context.Context, client *http.Client, url string) error {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", response.Status, body)
+		err = &statusError{response.Status, string(body)}
 	}
 	return err
 }
+
+// statusError is an answer that is not a good one.
+type statusError struct{ status, body string }
+
+func (e *statusError) Error() string { return e.status + ": " + e.body }
 
 // api asks the API server of a lab, through the balancer if there is one, with the
 // administrator's certificate: on one connection as long as it lasts, or on a new one

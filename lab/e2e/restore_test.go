@@ -20,6 +20,7 @@ func TestRestore(t *testing.T) {
 	l := up(t, lab.Options{Name: "e2e-restore", Workers: 1})
 	restores(t, l, newOperator(t, l))
 	t.Run("the Service answers through all machines", func(t *testing.T) { wantAnswers(t, l, "w1") })
+	chapter(t, "the control plane is lost", func(t *testing.T) { bootstraps(t, l, newOperator(t, l)) })
 }
 
 // restores saves, deletes, restores with a kill -9 in the middle, and looks whether

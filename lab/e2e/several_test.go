@@ -40,8 +40,8 @@ func TestSeveralControlPlanes(t *testing.T) {
 	})
 	t.Run("etcd was never below its quorum", func(t *testing.T) {
 		members.end()
-		t.Logf("etcd was asked %d times: %d of 3 members answered at least, the slowest answer took %s",
-			members.rounds, members.fewest, members.slowest.Round(time.Millisecond))
+		t.Logf("etcd was asked %d times: %d of 3 members answered at least, the slowest answer took %s; %d times fewer than two saw a leader",
+			members.rounds, members.fewest, members.slowest.Round(time.Millisecond), members.leaderless)
 		if members.rounds == 0 || members.fewest < 2 {
 			t.Errorf("%d of 3 members answered at least: %v", members.fewest, members.last)
 		}
@@ -56,9 +56,12 @@ type etcdWatch struct {
 	stop    context.CancelFunc
 	done    sync.WaitGroup
 	rounds  int
-	fewest  int // members that answered in the worst round
+	fewest  int // members that answered in the worst round, whatever they said
 	last    error
 	slowest time.Duration
+	// leaderless are the rounds in which fewer than two members could read what a quorum
+	// agrees to: they were electing a leader.
+	leaderless int
 }
 
 func (e *etcdWatch) end() {
@@ -66,8 +69,8 @@ func (e *etcdWatch) end() {
 	e.done.Wait()
 }
 
-// watchEtcd asks all members at once, again and again. A member answers /health after a
-// read that a quorum has agreed to (go.etcd.io/etcd/server/v3/etcdserver/api/etcdhttp).
+// watchEtcd asks all members at once, again and again. A member says at /health that it is
+// well after a read that a quorum has agreed to (go.etcd.io/etcd/server/v3/etcdserver/api/etcdhttp).
 func watchEtcd(t *testing.T, l *lab.Lab) *etcdWatch {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -116,14 +119,20 @@ func (e *etcdWatch) round(ctx context.Context, client *http.Client, members []st
 		return
 	}
 	e.rounds++
-	answered := 0
+	there, agreed := 0, 0
 	for _, err := range errs {
 		if err == nil {
-			answered++
+			agreed++
+		}
+		if _, said := errors.AsType[*statusError](err); said || err == nil {
+			there++
 		}
 	}
-	if answered < e.fewest {
-		e.fewest, e.last = answered, errors.Join(errs...)
+	if agreed < 2 {
+		e.leaderless++
+	}
+	if there < e.fewest {
+		e.fewest, e.last = there, errors.Join(errs...)
 	}
 	e.slowest = max(e.slowest, time.Since(begun))
 	<-pause

@@ -21,7 +21,7 @@ import (
 // with synctest too: nothing of the network is in it.
 func answering(component string, unwell bool) (net.Conn, error) {
 	ours, theirs := net.Pipe()
-	var serve net.Conn = theirs
+	serve := theirs
 	if slices.Contains([]string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"}, component) {
 		certificate, err := selfSigned()
 		if err != nil {

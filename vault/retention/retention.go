@@ -18,7 +18,7 @@ type Set struct {
 	// Base is the name of the full that a delta needs, "" for a full.
 	Base   string
 	Proven bool
-	// Broken: something is known to be wrong with it. It takes no place of one that is whole.
+	// Broken: something is known to be wrong with it, if only its date. It takes no place of one that is whole.
 	Broken bool
 }
 
@@ -74,8 +74,10 @@ func Decide(sets []Set, p Policy) []Decision {
 			}
 		}
 	}
-	if i := slices.IndexFunc(all, func(d Decision) bool { return d.Proven }); i >= 0 {
-		all[i].Reasons = append(all[i].Reasons, "proven")
+	for _, broken := range []bool{false, true} {
+		if i := slices.IndexFunc(all, func(d Decision) bool { return d.Proven && d.Broken == broken }); i >= 0 {
+			all[i].Reasons = append(all[i].Reasons, "proven")
+		}
 	}
 	for _, d := range slices.Clone(all) {
 		if d.Base == "" || !d.Keep() {

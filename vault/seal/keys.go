@@ -8,7 +8,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -18,19 +20,44 @@ import (
 	"refit.dev/refit/internal/hint"
 )
 
-// Recipients are those who can read what is sealed: public keys, as they were said.
+// maxKeys is how many bytes of a file with keys are read.
+const maxKeys = 1 << 20
+
+// Recipients are those who can read what is sealed. The zero value is nobody.
 type Recipients struct {
 	keys  []age.Recipient
 	names []string
 }
 
-// Names are the public keys, without comments.
-func (r Recipients) Names() []string { return r.names }
+// ReadRecipients reads public keys, and files of them, one on a line. The error says so if there is none.
+func ReadRecipients(texts, files []string) (Recipients, error) {
+	var r Recipients
+	for _, text := range texts {
+		if err := r.Add(text); err != nil {
+			return r, err
+		}
+	}
+	for _, file := range files {
+		if err := r.AddFile(file); err != nil {
+			return r, err
+		}
+	}
+	if r.None() {
+		return r, hint.Wrap(errors.New("there is no recipient to encrypt to"), "age-keygen makes a pair of keys; --recipient takes the public one, or one of SSH")
+	}
+	if _, err := age.Encrypt(io.Discard, r.keys...); err != nil { // better now than when there is something to encrypt
+		return r, hint.Wrap(fmt.Errorf("the recipients do not go together: %w", err), "give everybody a key of the same kind")
+	}
+	return r, nil
+}
+
+// Names are the public keys without comments, sorted.
+func (r Recipients) Names() []string { return slices.Sorted(slices.Values(r.names)) }
 
 // None tells whether nobody is named, so that nothing is encrypted.
 func (r Recipients) None() bool { return len(r.keys) == 0 }
 
-// Add adds a public key of age (age1...), or of SSH (ssh-ed25519 or ssh-rsa).
+// Add adds a public key of age (age1...), or of SSH (ssh-ed25519 or ssh-rsa), unless it is there.
 func (r *Recipients) Add(text string) error {
 	text = strings.TrimSpace(text)
 	var key age.Recipient
@@ -55,18 +82,20 @@ func (r *Recipients) Add(text string) error {
 	if err != nil {
 		return hint.Wrap(fmt.Errorf("recipient %q: %w", text, err), "want age1... (age-keygen -y FILE prints it), ssh-ed25519 ... or ssh-rsa ...")
 	}
-	r.keys, r.names = append(r.keys, key), append(r.names, name)
+	if !slices.Contains(r.names, name) {
+		r.keys, r.names = append(r.keys, key), append(r.names, name)
+	}
 	return nil
 }
 
 // AddFile adds the public keys of a file, one on a line; lines that are empty or begin
 // with # say nothing.
 func (r *Recipients) AddFile(path string) error {
-	text, err := os.ReadFile(path)
+	text, err := readKeys(path)
 	if err != nil {
 		return fmt.Errorf("read the recipients: %w", err)
 	}
-	before := len(r.keys)
+	found := false
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
@@ -76,11 +105,12 @@ func (r *Recipients) AddFile(path string) error {
 		if err := r.Add(line); err != nil {
 			return fmt.Errorf("%s:%d: %w", path, n, err)
 		}
+		found = true
 	}
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if len(r.keys) == before {
+	if !found {
 		return fmt.Errorf("%s: no recipient stands there", path)
 	}
 	return nil
@@ -89,13 +119,24 @@ func (r *Recipients) AddFile(path string) error {
 // Identities are private keys.
 type Identities struct{ keys []age.Identity }
 
+// ReadIdentities reads files with private keys, none or more.
+func ReadIdentities(files []string) (Identities, error) {
+	var i Identities
+	for _, file := range files {
+		if err := i.AddFile(file); err != nil {
+			return i, err
+		}
+	}
+	return i, nil
+}
+
 // None tells whether there is no key.
 func (i Identities) None() bool { return len(i.keys) == 0 }
 
 // AddFile adds the private keys of a file: of age (AGE-SECRET-KEY-1...), or one of SSH that has
 // no passphrase.
 func (i *Identities) AddFile(path string) error {
-	text, err := os.ReadFile(path)
+	text, err := readKeys(path)
 	if err != nil {
 		return fmt.Errorf("read the identity: %w", err)
 	}
@@ -116,4 +157,20 @@ func (i *Identities) AddFile(path string) error {
 	}
 	i.keys = append(i.keys, keys...)
 	return nil
+}
+
+func readKeys(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxKeys+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxKeys {
+		return nil, fmt.Errorf("%s has more than %d bytes: those are no keys", path, maxKeys)
+	}
+	return text, nil
 }

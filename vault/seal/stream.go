@@ -66,10 +66,22 @@ func Reader(r io.Reader, encrypted bool, by Identities) (io.ReadCloser, error) {
 			}
 			return nil, fmt.Errorf("decrypt: %w", err)
 		}
+		r = uncut{r}
 	}
 	d, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
 		return nil, fmt.Errorf("decompress: %w", err)
 	}
 	return d.IOReadCloser(), nil
+}
+
+// uncut tells of an encrypted stream that has no end in a way that the decompressor does not take for one.
+type uncut struct{ io.Reader }
+
+func (u uncut) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("decrypt: it was cut off")
+	}
+	return n, err
 }

@@ -106,7 +106,7 @@ func (s Schedule) Cron() (string, error) {
 		command += " && " + host.Quote(s.Prune...)
 	}
 	if s.EnvironmentFile != "" {
-		command = "set -a && . " + s.EnvironmentFile + " && " + command
+		command = "set -a && . " + host.Quote(s.EnvironmentFile) + " && " + command
 	}
 	// A % ends the command for cron.
 	return fmt.Sprintf("%s %s\n", when, strings.ReplaceAll(command, "%", `\%`)), nil

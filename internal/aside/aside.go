@@ -1,11 +1,10 @@
 // Copyright The refit Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-package etcd
+package aside
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,13 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is made aside, a file or a directory, is locked as long as the process lives that
-// makes it. So whoever makes the next one of that kind can tell what a killed process has
-// left there, and removes it.
-
-// asideFile makes an empty file in dir, for its owner alone. Its name is prefix and a number.
-func asideFile(dir, prefix string) (*os.File, error) {
-	sweep(dir, prefix)
+// File makes an empty file in dir, for its owner alone. Its name is prefix and a number.
+func File(dir, prefix string) (*os.File, error) {
+	Sweep(dir, prefix, nil)
 	for {
 		f, err := os.CreateTemp(dir, prefix+"*")
 		if err != nil {
@@ -34,10 +29,16 @@ func asideFile(dir, prefix string) (*os.File, error) {
 	}
 }
 
-// asideDir makes an empty directory in dir, for its owner alone. Its name is prefix and a
+// Dir makes an empty directory in dir, for its owner alone. Its name is prefix and a
 // number. remove has to be called in the end.
-func asideDir(dir, prefix string) (path string, remove func() error, err error) {
-	sweep(dir, prefix)
+func Dir(dir, prefix string) (path string, remove func() error, err error) {
+	Sweep(dir, prefix, nil)
+	return Kept(dir, prefix)
+}
+
+// Kept is Dir without a sweep, for directories that may have to outlive their process: who
+// makes them knows which, and calls Sweep.
+func Kept(dir, prefix string) (path string, remove func() error, err error) {
 	for {
 		if path, err = os.MkdirTemp(dir, prefix); err != nil {
 			return "", nil, err
@@ -72,9 +73,9 @@ func same(f *os.File) bool {
 	return err == nil && os.SameFile(opened, named)
 }
 
-// sweep removes what processes have left in dir that were killed. What cannot be removed
-// stays: nothing depends on it.
-func sweep(dir, prefix string) {
+// Sweep removes what processes have left in dir that were killed, but for what keep, if it is not
+// nil, says is needed still. What cannot be removed stays: nothing depends on it.
+func Sweep(dir, prefix string, keep func(path string) bool) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return // whoever wants to make something there will see
@@ -82,7 +83,9 @@ func sweep(dir, prefix string) {
 	for _, e := range entries {
 		number, ours := strings.CutPrefix(e.Name(), prefix)
 		if ours && number != "" && strings.Trim(number, "0123456789") == "" {
-			sweepOne(filepath.Join(dir, e.Name()))
+			if path := filepath.Join(dir, e.Name()); keep == nil || !keep(path) {
+				sweepOne(path)
+			}
 		}
 	}
 }
@@ -103,36 +106,4 @@ func sweepOne(path string) {
 	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && same(f) {
 		_ = os.RemoveAll(path)
 	}
-}
-
-// publish gives what was made aside its final name, which nothing may have: what is there is
-// never overwritten, whoever has put it there meanwhile.
-func publish(from, to string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
-	switch {
-	case errors.Is(err, unix.EEXIST):
-		return taken(to)
-	case !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS):
-		if err != nil {
-			err = &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
-		}
-		return err
-	}
-	// A file system that cannot do it (rename(2)): NFS is one.
-	if err := absent(to); err != nil {
-		return err
-	}
-	return os.Rename(from, to)
-}
-
-// publishSynced publishes, and makes it outlive a loss of power. After an error nothing has
-// the name that was to be given.
-func publishSynced(from, to string) error {
-	if err := publish(from, to); err != nil {
-		return err
-	}
-	if err := syncDir(filepath.Dir(to)); err != nil {
-		return errors.Join(fmt.Errorf("sync the directory: %w", err), os.RemoveAll(to))
-	}
-	return nil
 }
