@@ -41,6 +41,10 @@ build: bin/refit bin/kubectl-refit bin/refit-twin ## build bin/refit, bin/kubect
 bin/refit:
 	@go build -o $@ ./cmd/refit
 
+.PHONY: bin/refit-lab
+bin/refit-lab:
+	@go build -o $@ ./cmd/refit-lab
+
 bin/kubectl-refit: | bin/refit
 	@ln -sf refit $@
 
@@ -113,7 +117,7 @@ lab-status: ## tell what there is of every lab
 	@go run ./cmd/refit-lab status
 
 .PHONY: e2e
-e2e: bin/refit ## upgrade real kubeadm clusters, as users do and through faults; wants root and Docker
+e2e: bin/refit bin/refit-lab ## upgrade real kubeadm clusters, as users do and through faults; wants root and Docker
 	@go test -tags e2e ./lab/e2e -skip 'TestSeveralControlPlanes|TestScratch' -v -count=1 -timeout 3h
 
 .PHONY: e2e-upgrade

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,14 +30,27 @@ func debian() []string {
 		runc containernetworking-plugins haproxy`)
 }
 
-// debianBase returns a directory with rootfs.tar, a Debian that boots, and iptables.tar,
-// those files of it that kube-proxy needs beside itself.
-func (c *cache) debianBase(ctx context.Context) (string, error) {
-	k, err := key(append(debian(), suite, text("debian.sh"), text("iptables-files.sh"))...)
+// baseName is what a machine's Debian with these packages is called in the cache, without its key.
+func baseName(packages []string) string {
+	if len(packages) == len(debian()) {
+		return "debian"
+	}
+	return "debian-dnf"
+}
+
+// baseKey is the sum of what a machine's Debian with these packages is made of.
+func baseKey(packages []string) (string, error) {
+	return key(append(slices.Clone(packages), suite, text("debian.sh"), text("iptables-files.sh"))...)
+}
+
+// debianBase returns a directory with rootfs.tar, a Debian that boots with these packages, and
+// iptables.tar, those files of it that kube-proxy needs beside itself.
+func (c *cache) debianBase(ctx context.Context, packages []string) (string, error) {
+	k, err := baseKey(packages)
 	if err != nil {
 		return "", err
 	}
-	return c.get("debian", k, func(dir string) error {
+	return c.get(baseName(packages), k, func(dir string) error {
 		if _, err := exec.LookPath("debootstrap"); err != nil {
 			return hint.Wrap(fmt.Errorf("a machine's Debian is made with debootstrap: %w", err), "install it, on Debian with `apt-get install debootstrap`")
 		}
@@ -44,7 +58,7 @@ func (c *cache) debianBase(ctx context.Context) (string, error) {
 		begin := time.Now()
 		root := filepath.Join(dir, "rootfs")
 		// In a mount namespace of its own what it mounts goes when it ends, however it does.
-		argv := []string{"unshare", "--mount", "debootstrap", "--variant=minbase", "--include=" + strings.Join(debian(), ","), suite, root}
+		argv := []string{"unshare", "--mount", "debootstrap", "--variant=minbase", "--include=" + strings.Join(packages, ","), suite, root}
 		if mirror := os.Getenv(mirrorEnv); mirror != "" {
 			argv = append(argv, mirror)
 		}

@@ -13,10 +13,13 @@ import (
 // simply made anew. A control plane may be an etcd member already, or half of
 // one: with any of them missing everything begins anew.
 func (l *Lab) clean(ctx context.Context, progress Progress) error {
+	if err := l.sweep(ctx); err != nil {
+		return err
+	}
 	half := map[string]bool{}
 	var whole bool
 	anew := false
-	for _, m := range l.Nodes() {
+	for _, m := range l.founders() {
 		state, err := l.state(ctx, m.Name)
 		if err != nil {
 			return err
@@ -46,7 +49,7 @@ func (l *Lab) clean(ctx context.Context, progress Progress) error {
 			return err
 		}
 	}
-	for _, m := range l.Nodes() {
+	for _, m := range l.founders() {
 		isHalf, incomplete := half[m.Name]
 		if isHalf || anew && !incomplete {
 			if err := l.remove(ctx, m.Name); err != nil {
@@ -65,6 +68,9 @@ func (l *Lab) clean(ctx context.Context, progress Progress) error {
 
 // bring makes a machine run, with the packages that its role wants.
 func (l *Lab) bring(ctx context.Context, m Machine, made made, keys keys) error {
+	if l.isAdded(m.Name) { // it sees to itself
+		return l.Start(ctx, m.Name)
+	}
 	state, err := l.state(ctx, m.Name)
 	if err != nil {
 		return err
@@ -80,12 +86,8 @@ func (l *Lab) bring(ctx context.Context, m Machine, made made, keys keys) error 
 		if err != nil {
 			return err
 		}
-		if err := l.create(ctx, m, made.image, made.host, files); err != nil {
-			return fmt.Errorf("make machine %s: %w", m.Name, err)
-		}
-		secret := map[string]string{"./etc/ssh/ssh_host_ed25519_key": keys.host[m.Name]}
-		if err := l.put(ctx, m.Name, secret, 0o600); err != nil {
-			return fmt.Errorf("make machine %s: %w", m.Name, err)
+		if err := l.assemble(ctx, m, made.image, made.host, files, keys.host[m.Name]); err != nil {
+			return err
 		}
 	}
 	if err := l.Start(ctx, m.Name); err != nil {
@@ -100,24 +102,37 @@ func (l *Lab) bring(ctx context.Context, m Machine, made made, keys keys) error 
 	return l.install(ctx, m)
 }
 
+// assemble makes a machine that has not been started yet, with its files and its SSH key.
+func (l *Lab) assemble(ctx context.Context, m Machine, image string, h host, files map[string]string, hostKey string) error {
+	err := l.create(ctx, m, image, h, files)
+	if err == nil {
+		err = l.put(ctx, m.Name, map[string]string{"./etc/ssh/ssh_host_ed25519_key": hostKey}, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("make machine %s: %w", m.Name, err)
+	}
+	return nil
+}
+
 // install installs the packages of Kubernetes, held, as kubeadm's documentation
 // has it; a machine that has joined has them.
 func (l *Lab) install(ctx context.Context, m Machine) error {
-	version := l.record.Options.Version
-	minor := version[:strings.LastIndex(version, ".")]
-	script := fmt.Sprintf(`set -eu
-[ ! -e %[1]s ] || exit 0
-export DEBIAN_FRONTEND=noninteractive
-echo 'deb [trusted=yes] %[2]s/core:/stable:/v%[3]s/deb/ /' >/etc/apt/sources.list.d/kubernetes.list
-apt-get -q update
-dpkg --configure -a
-apt-get -q -y install kubeadm='%[4]s-*' kubelet='%[4]s-*' kubectl='%[4]s-*'
-apt-mark hold kubeadm kubelet kubectl
-`, joined, l.StoreURL(), minor, version)
+	script := "set -eu\n[ ! -e " + joined + " ] || exit 0\n" + l.installation(l.record.Options.Version)
 	return within(ctx, installLimit, "install Kubernetes", func(ctx context.Context) error {
 		_, err := l.exec(ctx, m.Name, script)
 		return err
 	})
+}
+
+// installation is a script that installs the packages of a version of Kubernetes, held.
+func (l *Lab) installation(version string) string {
+	return fmt.Sprintf(`export DEBIAN_FRONTEND=noninteractive
+echo 'deb [trusted=yes] %[1]s/core:/stable:/v%[2]s/deb/ /' >/etc/apt/sources.list.d/kubernetes.list
+apt-get -q update
+dpkg --configure -a
+apt-get -q -y install kubeadm='%[3]s-*' kubelet='%[3]s-*' kubectl='%[3]s-*'
+apt-mark hold kubeadm kubelet kubectl
+`, l.StoreURL(), version[:strings.LastIndex(version, ".")], version)
 }
 
 // balance starts the load balancer.

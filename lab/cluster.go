@@ -30,11 +30,13 @@ type joining struct {
 	Cluster, Version, Endpoint    string
 	PodSubnet                     string
 	Token, CertificateKey, CAHash string
+	// NodeLabels are as the kubelet has them, Taints a JSON list; empty for none.
+	NodeLabels, Taints string
 }
 
 // cluster makes the machines a cluster, as far as they are not one.
 func (l *Lab) cluster(ctx context.Context, made made, progress Progress) error {
-	for _, m := range l.Nodes() {
+	for _, m := range l.founders() {
 		if _, err := l.exec(ctx, m.Name, "test -e "+joined); err != nil {
 			join := func() error { return l.join(ctx, made.host, progress) }
 			if l.record.Options.Flavour == Scratch {
@@ -100,7 +102,7 @@ func (l *Lab) join(ctx context.Context, h host, progress Progress) error {
 	if j.CAHash, err = l.caHash(ctx, first); err != nil {
 		return err
 	}
-	for _, m := range l.Nodes()[1:l.record.Options.ControlPlanes] {
+	for _, m := range l.founders()[1:l.record.Options.ControlPlanes] {
 		j.ControlPlane = true
 		if err := l.kubeadm(ctx, m, j, "join"); err != nil {
 			return err
@@ -108,7 +110,7 @@ func (l *Lab) join(ctx context.Context, h host, progress Progress) error {
 	}
 	j.ControlPlane = false
 	g, gctx := errgroup.WithContext(ctx)
-	for _, m := range l.Nodes()[l.record.Options.ControlPlanes:] {
+	for _, m := range l.founders()[l.record.Options.ControlPlanes:] {
 		g.Go(func() error { return l.kubeadm(gctx, m, j, "join") })
 	}
 	return g.Wait()

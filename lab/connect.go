@@ -9,51 +9,48 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 )
 
+// podsOf is the network of the pods on the machine of an address: that part of podSubnet
+// which has the address's last number. As many network plugins do, the lab hands out
+// addresses of its own and passes over Node.spec.podCIDR; so every machine knows the way
+// to those that are yet to come.
+func podsOf(machine netip.Addr) netip.Prefix {
+	a := netip.MustParsePrefix(podSubnet).Addr().As4()
+	a[2] = machine.As4()[3]
+	return netip.PrefixFrom(netip.AddrFrom4(a), 24)
+}
+
 // connect gives each node's pods their network, and each machine the routes to
-// the others'. Pods are connected point to point: what comes from a pod is routed
-// and never bridged, so Services work without the kernel's bridge filter.
+// the others'.
 func (l *Lab) connect(ctx context.Context) error {
-	networks := map[string]netip.Prefix{}
-	err := within(ctx, bootLimit, "wait until every node has a network for its pods", func(ctx context.Context) error {
-		return poll(ctx, 500*time.Millisecond, func() (bool, error) {
-			out, err := l.kubectl(ctx, nil, "get", "nodes", "--output", `jsonpath={range .items[*]}{.metadata.name} {.spec.podCIDR}{"\n"}{end}`)
-			if err != nil {
-				return false, err
-			}
-			for line := range strings.Lines(out) {
-				if fields := strings.Fields(line); len(fields) == 2 {
-					if networks[fields[0]], err = netip.ParsePrefix(fields[1]); err != nil {
-						return false, err
-					}
-				}
-			}
-			return len(networks) == len(l.Nodes()), nil
-		})
-	})
-	if err != nil {
-		return err
-	}
 	g, gctx := errgroup.WithContext(ctx)
 	for _, m := range l.Nodes() {
-		g.Go(func() error { return l.connectMachine(gctx, m, networks) })
+		g.Go(func() error {
+			files, err := l.wiring(m)
+			if err != nil {
+				return err
+			}
+			if err := l.put(gctx, m.Name, files, 0o644); err != nil {
+				return err
+			}
+			_, err = l.exec(gctx, m.Name, "systemctl restart lab-network.service")
+			return err
+		})
 	}
 	return g.Wait()
 }
 
-func (l *Lab) connectMachine(ctx context.Context, m Machine, networks map[string]netip.Prefix) error {
-	own, ok := networks[m.Name]
-	if !ok {
-		return fmt.Errorf("machine %s has no node", m.Name)
-	}
+// wiring are the files that a node's network is made of. Pods are connected point to point:
+// what comes from a pod is routed and never bridged, so Services work without the kernel's
+// bridge filter.
+func (l *Lab) wiring(m Machine) (map[string]string, error) {
 	var routes strings.Builder
-	for _, other := range l.Nodes() {
-		if other.Name != m.Name {
-			fmt.Fprintf(&routes, "%s %s\n", networks[other.Name], other.Address)
+	for _, other := range l.nodeAddresses() {
+		if other != m.Address {
+			fmt.Fprintf(&routes, "%s %s\n", podsOf(other), other)
 		}
 	}
 	type object = map[string]any
@@ -63,17 +60,10 @@ func (l *Lab) connectMachine(ctx context.Context, m Machine, networks map[string
 			"type": "ptp",
 			"ipam": object{
 				"type":   "host-local",
-				"ranges": [][]object{{{"subnet": own.String()}}},
+				"ranges": [][]object{{{"subnet": podsOf(m.Address).String()}}},
 				"routes": []object{{"dst": "0.0.0.0/0"}},
 			},
 		}},
 	})
-	if err != nil {
-		return err
-	}
-	if err := l.put(ctx, m.Name, map[string]string{"./etc/lab/routes": routes.String(), "./etc/cni/net.d/10-lab.conflist": string(cni)}, 0o644); err != nil {
-		return err
-	}
-	_, err = l.exec(ctx, m.Name, "systemctl restart lab-network.service")
-	return err
+	return map[string]string{"./etc/lab/routes": routes.String(), "./etc/cni/net.d/10-lab.conflist": string(cni)}, err
 }

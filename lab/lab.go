@@ -41,6 +41,20 @@ type record struct {
 	Subnet netip.Prefix `json:"subnet"`
 	// Uses are the things in the cache that its store serves and its kubectl is in.
 	Uses []string `json:"uses,omitempty"`
+	// Image and Pause are what machines are made of, for those that come later, see Add.
+	Image string `json:"image,omitempty"`
+	Pause string `json:"pause,omitempty"`
+	// Added are the machines that have come, Issued how many ever did; Removed are the names
+	// of those of the beginning that are gone.
+	Added   []added  `json:"added,omitempty"`
+	Issued  int      `json:"issued,omitempty"`
+	Removed []string `json:"removed,omitempty"`
+}
+
+// added is a worker that came later.
+type added struct {
+	Name   string `json:"name"`
+	Number int    `json:"number"` // of its address, see Lab.address
 }
 
 // Role is what a machine is for.
@@ -63,7 +77,7 @@ type Machine struct {
 // ErrNotFound is returned for a lab that does not exist.
 var ErrNotFound = errors.New("there is no such lab")
 
-// podSubnet is the network of all pods; each node gets 256 addresses of it.
+// podSubnet is the network of all pods; each node gets 256 addresses of it, see podsOf.
 const podSubnet = "10.244.0.0/16"
 
 func labDir(name string) (string, error) {
@@ -137,15 +151,18 @@ func (l *Lab) SSHConfig() string { return l.path("ssh_config") }
 // Kubectl returns the path of a kubectl of the lab's first version.
 func (l *Lab) Kubectl() string { return l.path("kubectl") }
 
-// Machines returns the lab's machines: control planes, workers, and the balancer
-// if there is one.
+// The numbers of the first addresses, see Lab.address.
+const (
+	firstControlPlane = 11
+	firstWorker       = 21
+)
+
+// Machines returns the lab's machines: control planes, workers, those workers that were
+// added, and the balancer if there is one.
 func (l *Lab) Machines() []Machine {
-	var out []Machine
-	for i := range l.record.Options.ControlPlanes {
-		out = append(out, Machine{fmt.Sprintf("cp%d", i+1), ControlPlane, l.address(11 + i)})
-	}
-	for i := range l.record.Options.Workers {
-		out = append(out, Machine{fmt.Sprintf("w%d", i+1), Worker, l.address(21 + i)})
+	out := l.founders()
+	for _, a := range l.record.Added {
+		out = append(out, Machine{a.Name, Worker, l.address(a.Number)})
 	}
 	if l.balanced() {
 		out = append(out, Machine{"lb", Balancer, l.address(3)})
@@ -156,6 +173,30 @@ func (l *Lab) Machines() []Machine {
 // Nodes returns those machines that are nodes of the cluster.
 func (l *Lab) Nodes() []Machine {
 	return slices.DeleteFunc(l.Machines(), func(m Machine) bool { return m.Role == Balancer })
+}
+
+// founders are the nodes that Up has made, but for those that were removed.
+func (l *Lab) founders() []Machine {
+	var out []Machine
+	for i := range l.record.Options.ControlPlanes {
+		out = append(out, Machine{fmt.Sprintf("cp%d", i+1), ControlPlane, l.address(firstControlPlane + i)})
+	}
+	for i := range l.record.Options.Workers {
+		out = append(out, Machine{fmt.Sprintf("w%d", i+1), Worker, l.address(firstWorker + i)})
+	}
+	return slices.DeleteFunc(out, func(m Machine) bool { return slices.Contains(l.record.Removed, m.Name) })
+}
+
+// nodeAddresses are all that a node of the lab may ever have.
+func (l *Lab) nodeAddresses() []netip.Addr {
+	var out []netip.Addr
+	for i := range maxControlPlanes {
+		out = append(out, l.address(firstControlPlane+i))
+	}
+	for i := range maxWorkers {
+		out = append(out, l.address(firstWorker+i))
+	}
+	return out
 }
 
 // StoreURL is where machines find packages and images. Repositories are at
@@ -171,7 +212,7 @@ func (l *Lab) endpoint() string {
 	if l.balanced() {
 		return l.address(3).String() + ":6443"
 	}
-	return l.address(11).String() + ":6443"
+	return l.address(firstControlPlane).String() + ":6443"
 }
 
 // address returns the i-th address of the lab's network.

@@ -42,8 +42,11 @@ type made struct {
 // makeAll makes sure that the cache and the engine have what a lab is made of.
 func makeAll(ctx context.Context, c *cache, e *engine) (made, error) {
 	out := made{programs: map[string]string{}}
-	base, err := c.debianBase(ctx)
+	base, err := c.debianBase(ctx, debian())
 	if err != nil {
+		return made{}, err
+	}
+	if err := c.keep(debianWithDnf()); err != nil {
 		return made{}, err
 	}
 	for _, m := range modules() {
@@ -67,7 +70,8 @@ func makeAll(ctx context.Context, c *cache, e *engine) (made, error) {
 	return out, err
 }
 
-// use notes what the lab uses of the cache, and puts kubectl into its directory.
+// use notes what the lab uses of the cache and what its machines are made of, and puts
+// kubectl into its directory.
 func (l *Lab) use(made made) error {
 	kubernetes := ""
 	for _, r := range releases() {
@@ -75,6 +79,7 @@ func (l *Lab) use(made made) error {
 			kubernetes = made.programs[r.Module]
 		}
 	}
+	l.record.Image, l.record.Pause = made.image, made.pause
 	l.record.Uses = nil
 	dirs := []string{kubernetes, made.programs["inside"], made.content}
 	if l.record.Options.Flavour == Scratch {

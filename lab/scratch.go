@@ -63,7 +63,7 @@ func (l *Lab) scratch(ctx context.Context, made made, progress Progress) error {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	for _, m := range l.Nodes()[1:] {
+	for _, m := range l.founders()[1:] {
 		g.Go(func() error { return l.scratchMachine(gctx, m, made, ca, "") })
 	}
 	if err := g.Wait(); err != nil {

@@ -3,7 +3,8 @@
 
 // Command refit-lab brings labs up and down: disposable clusters of real
 // machines in containers. It is run from the source tree, by the Makefile. Its verb
-// check writes why the machine cannot carry a lab, and nothing if it can.
+// check writes why the machine cannot carry a lab, and nothing if it can; its verb
+// machine makes and removes single machines for refit, see `machine provider`.
 package main
 
 import (
@@ -38,10 +39,10 @@ func mainErr() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C is not caught
-	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	return run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	begin := time.Now()
 	progress := func(line string) { fmt.Fprintf(stderr, "%4.0fs %s\n", time.Since(begin).Seconds(), line) }
 	flags := flag.NewFlagSet("refit-lab", flag.ContinueOnError)
@@ -96,8 +97,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		show(stdout, list)
 		return nil
+	case "machine":
+		return machine(ctx, args, stdin, stdout, stderr, progress)
 	}
-	return errors.New("want one of: up, down, status, check")
+	return errors.New("want one of: up, down, status, check, machine")
 }
 
 func parse(flags *flag.FlagSet, args []string) error {
