@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,6 +29,7 @@ import (
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/plan"
 	"refit.dev/refit/provider"
+	"refit.dev/refit/release"
 )
 
 // Operator begins, resumes and aborts runs.
@@ -327,7 +329,7 @@ func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 	}
 	return upgrading{
 		provider: makes, roster: apiRoster{client: o.Client, clock: o.Clock},
-		machines: &Fleet{Reach: machines.Machine, Clock: o.Clock}, local: local, ask: o.Ask, recorded: o.recordedVersion, backup: o.backups(spec, machines),
+		machines: o.machinesOf(spec, machines.Machine), local: local, ask: o.Ask, recorded: o.recordedVersion, backup: o.backups(spec, machines),
 		dial: func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error) {
 			m, err := machines.Machine(node, spec.Run)
 			if err != nil {
@@ -336,6 +338,14 @@ func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 			return m.Dial(ctx, address)
 		},
 	}, func() { _ = machines.Close() }, nil
+}
+
+// machinesOf is how the machines of a run are brought to a version, by its method.
+func (o *Operator) machinesOf(spec *Spec, reach func(*corev1.Node, string) (host.Machine, error)) Machines {
+	if u := spec.Upgrade.Units; u != nil {
+		return &UnitFleet{Reach: reach, Clock: o.Clock, Source: sync.OnceValues(func() (*release.Source, error) { return release.OpenCached(u.Source) })}
+	}
+	return &Fleet{Reach: reach, Clock: o.Clock}
 }
 
 // providerOf is who makes and removes the machines of a run.

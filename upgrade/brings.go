@@ -59,6 +59,7 @@ const (
 	takesControlPlane = 3*time.Minute + 51*time.Second
 	takesNodeConfig   = 10 * time.Second
 	takesKubelet      = 25 * time.Second
+	takesComponent    = 20 * time.Second
 	takesReady        = 15 * time.Second
 	takesUncordon     = time.Second
 	takesCreate       = 90 * time.Second // a cloud's machine from its order to its first boot; a guess

@@ -40,7 +40,6 @@ func (d *decision) check() {
 	d.checkBackup()
 	d.checkServers()
 	d.checkAPIs()
-	d.checkGates()
 	d.checkWebhooks()
 	d.checkHosts()
 	for _, f := range check.Run(d.Snapshot) {

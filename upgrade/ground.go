@@ -4,6 +4,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -41,7 +42,7 @@ func GroundOf(s *State) Ground {
 		g.Config = s.Config.KubernetesVersion
 	}
 	versions := map[string]map[string]string{}
-	for _, r := range RunningOf(s.Snapshot) {
+	for _, r := range s.running() {
 		if r.Component == CoreDNS || r.Component == Runtime { // pods that move; not refit's
 			continue
 		}
@@ -141,6 +142,10 @@ func (p *SavedPlan) Stale(s *State) []string {
 	for _, f := range now.Blockers() {
 		changes = append(changes, f.Object.String()+": "+f.Message)
 	}
+	if p.Method != now.Method {
+		changes = append(changes, fmt.Sprintf("the plan is for --method %s, and this cluster is one for %s", cmp.Or(p.Method, Kubeadm), cmp.Or(now.Method, Kubeadm)))
+	}
+	changes = append(changes, p.binaryChanges(now)...)
 	if len(changes) > 0 { // another plan is no wonder
 		return changes
 	}

@@ -38,6 +38,10 @@ type Intent struct {
 	IgnorePreflight []string `json:"ignorePreflight,omitempty"`
 	// NoBackup: etcd is not saved before anything is touched.
 	NoBackup bool `json:"noBackup,omitempty"`
+	// Method is by what versions are raised; "" is what was found. Source is where binaries
+	// come from with Units, see package release.
+	Method Method `json:"method,omitempty"`
+	Source string `json:"source,omitempty"`
 }
 
 // ignores tells whether a check of kubeadm is ignored. kubeadm does not mind upper and lower
@@ -82,6 +86,10 @@ type Plan struct {
 	// with Replace.
 	Strategy Strategy `json:"strategy,omitempty"`
 	Surge    int      `json:"surge,omitempty"`
+	// Method is by what versions are raised; "" is Kubeadm. Binaries are the SHA-256 of the
+	// binaries for Units, in hexadecimal, by their paths in a release.
+	Method   Method            `json:"method,omitempty"`
+	Binaries map[string]string `json:"binaries,omitempty"`
 	// Backup tells that etcd is saved, and the snapshot proven, before anything is touched.
 	Backup bool `json:"backup,omitempty"`
 	// Hops are in their order; none if the cluster is there already, or if there is no
@@ -130,7 +138,9 @@ type NodeSteps struct {
 	Node string    `json:"node"`
 	UID  types.UID `json:"uid"`
 	Role Role      `json:"role"`
-	// Packages are those that move. To is empty if the host was not looked at.
+	// Components are those that are raised, where they are services of systemd.
+	Components []string `json:"components,omitempty"`
+	// Packages are those that move, or binaries. To is empty if the host was not looked at.
 	Packages []PackageMove `json:"packages,omitempty"`
 	// Steps are in their order.
 	Steps []Step `json:"steps"`
@@ -165,6 +175,12 @@ const (
 	StepKubelet  StepName = "kubelet"         // kubelet and kubectl packages, restart
 	StepReady    StepName = "ready"           // Ready at the new version
 	StepUncordon StepName = "uncordon"
+
+	StepEtcd              StepName = "etcd" // where components are services of systemd: the binary, restart, well at the version
+	StepAPIServer         StepName = "kube-apiserver"
+	StepControllerManager StepName = "kube-controller-manager"
+	StepScheduler         StepName = "kube-scheduler"
+	StepKubeProxy         StepName = "kube-proxy"
 
 	StepCreate StepName = "create-machine" // a new machine is made
 	StepJoin   StepName = "join"           // it joins, and is Ready with the pods of its DaemonSets

@@ -61,6 +61,13 @@ func ReadPlan(r io.Reader) (*SavedPlan, error) {
 	return &p, nil
 }
 
+// Again is what the plan was asked for, with the version that it leads to.
+func (p *SavedPlan) Again() Intent {
+	in := p.Spec
+	in.Version = p.To
+	return in
+}
+
 // validate says what is wrong with a plan, as far as that can be said without a cluster.
 func (p *SavedPlan) validate() error {
 	switch {
@@ -72,6 +79,9 @@ func (p *SavedPlan) validate() error {
 		return fmt.Errorf("it leads to %s, and %s was asked for", p.To, p.Spec.Version)
 	case p.Spec.MaxUnavailable < 1 || p.Spec.MaxUnavailable != p.MaxUnavailable || p.Spec.Workers != p.Workers:
 		return errors.New("maxUnavailable or workerHops are not those of the spec")
+	}
+	if _, err := ParseMethod(string(p.Method)); err != nil {
+		return fmt.Errorf("unknown method %w", err)
 	}
 	switch p.Spec.Strategy {
 	case "", Rolling, AllAtOnce, Replace:

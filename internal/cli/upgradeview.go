@@ -212,7 +212,13 @@ func does(x *upgrade.NodeSteps) string {
 			}
 			parts = append(parts, drain)
 		case upgrade.StepKubelet:
+			if x.Components != nil { // each is restarted
+				parts = append(parts, packagesOf(x, "kubelet"))
+				continue
+			}
 			parts = append(parts, packagesOf(x, "kubelet", "kubectl"), "restart")
+		case upgrade.StepEtcd, upgrade.StepAPIServer, upgrade.StepControllerManager, upgrade.StepScheduler, upgrade.StepKubeProxy:
+			parts = append(parts, packagesOf(x, string(s.Name)))
 		case upgrade.StepReady:
 			parts = append(parts, "wait until it is Ready")
 		case upgrade.StepUncordon:
