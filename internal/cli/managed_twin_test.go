@@ -77,7 +77,7 @@ func (c cloud) serve() error {
 		err = c.join(q.Order)
 	}
 	text, err2 := json.Marshal(machines)
-	if err = errors.Join(err, err2); err != nil {
+	if err := errors.Join(err, err2); err != nil {
 		return err
 	}
 	if err := os.WriteFile(file, text, 0o600); err != nil {
