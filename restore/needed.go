@@ -43,7 +43,7 @@ func (m *machine) lacking(ctx context.Context, files []File) (stops []string, er
 			}
 			p, err := onMachine(&pod, path.Clean(value))
 			if err != nil {
-				continue //nolint:nilerr // it is in the image
+				continue // it is in the image
 			}
 			if content(files, p) != nil && !strings.HasPrefix(p, packaged) {
 				continue

@@ -91,7 +91,7 @@ func unreachable(ctx context.Context, server string, err error) bool {
 	if err != nil {
 		return true
 	}
-	conn.Close()
+	_ = conn.Close()
 	return false
 }
 
