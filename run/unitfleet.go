@@ -149,7 +149,7 @@ func (f *UnitFleet) open(ctx context.Context, v Visit) (*unitsProcedure, error) 
 	if err := host.CheckSame(ctx, machine, v.Node); err != nil {
 		return nil, err
 	}
-	p := &unitsProcedure{stage: v.Stage, version: version, machine: machine, clock: f.Clock, patience: v.Upgrade.Units.Patience.Duration}
+	p := &unitsProcedure{run: v.Run, again: v.Again, stage: v.Stage, version: version, machine: machine, clock: f.Clock, patience: v.Upgrade.Units.Patience.Duration}
 	if p.state, err = units.Observe(ctx, machine); err != nil {
 		return nil, err
 	}

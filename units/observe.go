@@ -6,7 +6,6 @@ package units
 import (
 	"context"
 	"fmt"
-	"path"
 	"strings"
 
 	"refit.dev/refit/host"
@@ -70,12 +69,15 @@ func Observe(ctx context.Context, m host.Machine) (State, error) {
 	}
 	s.Arch = archOf(strings.TrimSpace(machine))
 	for _, component := range All() {
-		u, there, err := r.unit(ctx, component, true)
+		u, there, err := r.unit(ctx, component)
 		if err != nil {
 			return s, err
 		}
 		if !there {
 			continue
+		}
+		if err := r.sum(ctx, &u); err != nil {
+			return s, err
 		}
 		if err := r.versions(ctx, &u); err != nil {
 			return s, err
@@ -106,14 +108,18 @@ func archOf(machine string) string {
 	return machine
 }
 
-// lookScript prints what is at the path $1, whether the process $2 runs it, and its sum if $3 is yes.
-const lookScript = `[ -L "$1" ] && echo link
+// lookScript prints what is at the path $1, and whether the process $2 runs it; sumScript
+// prints its sum.
+const (
+	lookScript = `[ -L "$1" ] && echo link
 [ -e "/proc/$2/exe" ] && [ "$1" -ef "/proc/$2/exe" ] && echo fresh
-[ "$3" = yes ] && [ -f "$1" ] && sha256sum <"$1"
 true`
+	sumScript = `[ -f "$1" ] && sha256sum <"$1"
+true`
+)
 
 // unit looks at one component: at its service, the file and the process.
-func (r *reader) unit(ctx context.Context, component string, sum bool) (u Unit, there bool, err error) {
+func (r *reader) unit(ctx context.Context, component string) (u Unit, there bool, err error) {
 	u.Component = component
 	if u.Service, err = service.Look(ctx, r.m, component); err != nil || !u.Service.Loaded {
 		return u, false, err
@@ -125,25 +131,29 @@ func (r *reader) unit(ctx context.Context, component string, sum bool) (u Unit, 
 	if !checkPath(u.Program) {
 		return u, false, fmt.Errorf("%s starts %q: want the absolute path of a binary", u.Service.Name, u.Program)
 	}
-	want := "no"
-	if sum {
-		want = "yes"
-	}
-	text, err := r.text(ctx, "sh", "-c", lookScript, "sh", u.Program, fmt.Sprint(u.Service.PID), want)
+	text, err := r.text(ctx, "sh", "-c", lookScript, "sh", u.Program, fmt.Sprint(u.Service.PID))
 	if err != nil {
 		return u, false, fmt.Errorf("look at %s: %w", u.Program, err)
 	}
 	for line := range strings.Lines(text) {
-		switch word, _, _ := strings.Cut(strings.TrimSpace(line), " "); {
-		case word == "link":
+		switch strings.TrimSpace(line) {
+		case "link":
 			u.Link = true
-		case word == "fresh":
+		case "fresh":
 			u.Fresh = true
-		case len(word) == 64:
-			u.SHA256 = word
 		}
 	}
 	return u, true, nil
+}
+
+// sum notes the sum of the file in its place.
+func (r *reader) sum(ctx context.Context, u *Unit) error {
+	text, err := r.text(ctx, "sh", "-c", sumScript, "sh", u.Program)
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", u.Program, err)
+	}
+	u.SHA256, _, _ = strings.Cut(text, " ")
+	return nil
 }
 
 // versions asks the file and the process which version they are. A program that does not
@@ -202,6 +212,3 @@ func (u *Unit) flag(name, otherwise string) string {
 	}
 	return otherwise
 }
-
-// base is the directory of a program.
-func base(program string) string { return path.Dir(program) }

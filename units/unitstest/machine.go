@@ -227,6 +227,10 @@ func (m *Machine) script(text string, args []string, input string) (code int, ou
 	switch {
 	case strings.Contains(text, "echo fresh"):
 		return 0, m.looked(args)
+	case strings.Contains(text, "echo staged"):
+		return 0, m.placed(args)
+	case strings.HasPrefix(text, `[ -f "$1" ] && sha256sum`):
+		return 0, m.sum(args[0])
 	case strings.Contains(text, "cat >"):
 		if Sum(input) != args[1] {
 			return 1, "what arrived has another sum"
@@ -245,6 +249,7 @@ func (m *Machine) script(text string, args []string, input string) (code int, ou
 		if m.files[args[1]] == nil {
 			return 1, args[1] + " is not there"
 		}
+		m.files[args[3]] = &inode{args[4] + "\n"}
 		m.files[args[0]] = m.files[args[1]]
 	default:
 		return 127, "an unknown script"
@@ -260,10 +265,25 @@ func (m *Machine) looked(args []string) string {
 			out.WriteString("fresh\n")
 		}
 	}
-	if args[2] == "yes" && f != nil {
-		out.WriteString(Sum(f.text) + "  -\n")
-	}
 	return out.String()
+}
+
+func (m *Machine) placed(args []string) string {
+	out := m.sum(args[0])
+	if m.files[args[1]] != nil {
+		out += "staged\n"
+	}
+	if f := m.files[args[2]]; f != nil {
+		out += "refused " + f.text
+	}
+	return out
+}
+
+func (m *Machine) sum(path string) string {
+	if f := m.files[path]; f != nil {
+		return Sum(f.text) + "  -\n"
+	}
+	return ""
 }
 
 // program runs a binary that is asked something.
