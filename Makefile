@@ -117,7 +117,7 @@ lab-status: ## tell what there is of every lab
 	@go run ./cmd/refit-lab status
 
 .PHONY: e2e
-e2e: bin/refit bin/refit-lab ## upgrade real kubeadm clusters, as users do and through faults; wants root and Docker
+e2e: bin/refit bin/refit-lab bin/versitygw ## upgrade real kubeadm clusters, as users do and through faults; wants root and Docker
 	@go test -tags e2e ./lab/e2e -skip 'TestSeveralControlPlanes|TestScratch' -v -count=1 -timeout 3h
 
 .PHONY: e2e-upgrade
@@ -125,7 +125,7 @@ e2e-upgrade: bin/refit ## of e2e, the one upgrade that nothing disturbs
 	@go test -tags e2e ./lab/e2e -run '^TestUpgrade$$' -v -count=1 -timeout 1h
 
 .PHONY: e2e-ha
-e2e-ha: bin/refit ## upgrade three control planes behind a load balancer, and see that nobody notices
+e2e-ha: bin/refit bin/versitygw ## upgrade three control planes behind a load balancer, and see that nobody notices
 	@go test -tags e2e ./lab/e2e -run TestSeveralControlPlanes -v -count=1 -timeout 3h
 
 .PHONY: e2e-scratch

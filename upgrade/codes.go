@@ -20,6 +20,8 @@ const (
 	PathFallsBehind    = "path-component-falls-behind"
 
 	NotKubeadm        = "control-plane-not-kubeadm"
+	NotManaged        = "control-plane-not-managed"
+	ManagedUnseen     = "control-plane-managed"
 	ConfigBehind      = "kubeadm-config-differs"
 	UpgradeUnfinished = "upgrade-unfinished"
 	PatchUnknown      = "patch-unknown"
@@ -106,6 +108,10 @@ func Codes() []cluster.Code {
 			Do: "Ask whoever runs the control plane, or say --method units if it runs as services of systemd on machines that are nodes."},
 		{Name: NotUnits, Severity: cluster.Blocker, Meaning: "--method units was said, and no API server was found that is a service of systemd.",
 			Do: "Let refit log in to the machines of the control plane, which have to be nodes; the service is kube-apiserver.service."},
+		{Name: NotManaged, Severity: cluster.Blocker, Meaning: "--method managed was said, and a node runs an API server.",
+			Do: "Leave --method out: refit finds out how the control plane was put together."},
+		{Name: ManagedUnseen, Severity: cluster.Info, Meaning: "Somebody else runs the control plane: what cannot be seen of it was not looked at, and is not saved.",
+			Do: "Ask its provider about backups, and about what its new version needs."},
 		{Name: UnitDown, Severity: cluster.Blocker, Meaning: "A component that is a service of systemd does not run, or is not well.",
 			Do: "Look at it on the machine (systemctl status, journalctl -u), and mend it first."},
 		{Name: UnitLink, Severity: cluster.Blocker, Meaning: "A service starts a symbolic link: refit would not know whose file it replaces.",

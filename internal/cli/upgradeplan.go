@@ -42,7 +42,7 @@ func (f *upgradeFlags) add(flags *pflag.FlagSet, also string) {
 	flags.StringVar(&f.maxUnavailable, "max-unavailable", "10%", "how many nodes of the cluster may be out at once while workers move: a number, or a percentage of all nodes (one at least)")
 	flags.StringVar(&f.strategy, "strategy", string(upgrade.Rolling), "how workers get there: rolling; all-at-once, without drains and all of them at the same time; or replace, by new machines"+also)
 	flags.IntVar(&f.surge, "surge", 1, "with --strategy replace: how many machines more there may be meanwhile")
-	flags.StringVar(&f.method, "method", "", "how versions are raised: kubeadm, where the control plane runs in static pods; units, where components are services of systemd (default: what is found)")
+	flags.StringVar(&f.method, "method", "", "how versions are raised: kubeadm, where the control plane runs in static pods; units, where components are services of systemd (default: what is found); managed, where somebody else runs the control plane")
 	flags.StringVar(&f.intent.Source, "binaries", "", "with --method units: where binaries come from, a directory, file:// or https:// URL that is laid out like a release of Kubernetes, with sums")
 	flags.BoolVar(&f.intent.Force, "force", false, "also evict pods that no controller would replace")
 	flags.BoolVar(&f.intent.DeleteEmptyDirData, "delete-emptydir-data", false, "also evict pods with emptyDir volumes, whose data is lost")
@@ -175,7 +175,7 @@ func newUpgradePlanCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&out, "out", "", "save the plan to this file (- is the standard output) and show it")
 	cmd.Flags().StringVar(&file, "plan", "", "look whether the plan that was saved in this file (- is the standard input) still holds")
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")
-	offer(cmd, "method", string(upgrade.Kubeadm), string(upgrade.Units))
+	offer(cmd, "method", string(upgrade.Kubeadm), string(upgrade.Units), string(upgrade.Managed))
 	offer(cmd, "worker-hops", string(skew.FewestHops), string(skew.EachHop))
 	offer(cmd, "strategy", string(upgrade.Rolling), string(upgrade.AllAtOnce), string(upgrade.Replace), allStrategies)
 	return cmd
