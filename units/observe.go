@@ -6,6 +6,7 @@ package units
 import (
 	"context"
 	"fmt"
+	"path"
 	"strings"
 
 	"refit.dev/refit/host"
@@ -27,8 +28,13 @@ type Unit struct {
 	Component string
 	// Program is the path of what is started.
 	Program string
-	// Link tells that Program is a symbolic link.
+	// Link tells that Program is a symbolic link, or leads over one.
 	Link bool
+	// Wrapper says what is started in place of the binary of the component: a script, another
+	// program that starts it; "" if it is that binary. A wrapper is not executed.
+	Wrapper string
+	// itself tells that the process runs a binary of the component's name, wherever that is.
+	itself bool
 	// SHA256 is that of the file in its place, in hexadecimal; "" if there is none, or nobody
 	// asked.
 	SHA256 string
@@ -108,11 +114,16 @@ func archOf(machine string) string {
 	return machine
 }
 
-// lookScript prints what is at the path $1, and whether the process $2 runs it; sumScript
-// prints its sum.
+// lookScript prints whether the path $1 leads over a link, and whether it is a binary; whether
+// the process $2 runs it, and if that runs a binary, which. It executes none of them. sumScript
+// prints a file's sum.
 const (
-	lookScript = `[ -L "$1" ] && echo link
-[ -e "/proc/$2/exe" ] && [ "$1" -ef "/proc/$2/exe" ] && echo fresh
+	lookScript = `elf() { [ "$(head -c 4 -- "$1" 2>/dev/null | od -An -tx1 | tr -d ' \n')" = 7f454c46 ]; }
+[ "$(readlink -f -- "$1")" = "$1" ] || echo link
+elf "$1" && echo elf
+[ -e "/proc/$2/exe" ] || exit 0
+[ "$1" -ef "/proc/$2/exe" ] && echo fresh
+elf "/proc/$2/exe" && printf 'runs %s\n' "$(readlink -- "/proc/$2/exe")"
 true`
 	sumScript = `[ -f "$1" ] && sha256sum <"$1"
 true`
@@ -135,13 +146,26 @@ func (r *reader) unit(ctx context.Context, component string) (u Unit, there bool
 	if err != nil {
 		return u, false, fmt.Errorf("look at %s: %w", u.Program, err)
 	}
+	binary := false
 	for line := range strings.Lines(text) {
-		switch strings.TrimSpace(line) {
+		switch word, rest, _ := strings.Cut(strings.TrimSpace(line), " "); word {
 		case "link":
 			u.Link = true
+		case "elf":
+			binary = true
 		case "fresh":
 			u.Fresh = true
+		case "runs":
+			u.itself = path.Base(strings.TrimSuffix(rest, " (deleted)")) == component
 		}
+	}
+	switch words := u.Service.Argv; {
+	case path.Base(u.Program) != component:
+		u.Wrapper = u.Program + ", which is not called " + component
+	case !binary:
+		u.Wrapper = u.Program + ", which is not a binary"
+	case len(words) > 1 && !strings.HasPrefix(words[1], "-"):
+		u.Wrapper = u.Program + " with words before its flags"
 	}
 	return u, true, nil
 }
@@ -156,13 +180,18 @@ func (r *reader) sum(ctx context.Context, u *Unit) error {
 	return nil
 }
 
-// versions asks the file and the process which version they are. A program that does not
-// say so is no error: Version is "".
+// versions asks the file and the process which version they are, where they are binaries of the
+// component: what else would do when it is asked is not known. A program that does not say so is
+// no error: Version is "".
 func (r *reader) versions(ctx context.Context, u *Unit) (err error) {
-	if u.Version, err = r.version(ctx, u.Program); err != nil || u.Service.PID == 0 {
-		return err
+	if u.Wrapper == "" {
+		u.Version, err = r.version(ctx, u.Program)
 	}
-	if u.Running = u.Version; !u.Fresh {
+	switch {
+	case err != nil || u.Service.PID == 0:
+	case u.Fresh:
+		u.Running = u.Version
+	case u.itself:
 		u.Running, err = r.version(ctx, fmt.Sprintf("/proc/%d/exe", u.Service.PID))
 	}
 	return err

@@ -59,6 +59,44 @@ func TestObserveRefuses(t *testing.T) {
 	}
 }
 
+// What stands in the way of the binary is found, and not executed.
+func TestObserveWrappers(t *testing.T) {
+	for name, c := range map[string]struct {
+		words []string
+		want  string
+	}{
+		"a script of its name": {[]string{"/opt/kubelet", "--v=2"}, "/opt/kubelet, which is not a binary"},
+		"a script":             {[]string{"/opt/kubelet.sh", "--v=2"}, "/opt/kubelet.sh, which is not called kubelet"},
+		"env":                  {[]string{"/usr/bin/env", "kubelet", "--v=2"}, "/usr/bin/env, which is not called kubelet"},
+		"a word before flags":  {[]string{"/bin/kubelet", "kubelet", "--v=2"}, "/bin/kubelet with words before its flags"},
+		"nothing":              {[]string{"/gone/kubelet"}, "/gone/kubelet, which is not a binary"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := unitstest.New(old, units.Kubelet)
+				m.Write("/opt/kubelet", "#!/bin/sh\nexec kubelet")
+				m.Write("/opt/kubelet.sh", "#!/bin/sh\nexec kubelet")
+				m.Write("/usr/bin/env", "env 9.1")
+				m.Write("/bin/kubelet", unitstest.Binary("hyperkube", old))
+				m.Program(units.Kubelet, c.words[0], c.words[1:]...)
+				m.Before = func(argv []string) error {
+					if argv[0] == c.words[0] {
+						t.Errorf("executed: %q", argv)
+					}
+					return nil
+				}
+				s, err := units.Observe(t.Context(), m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if u, _ := s.Get(units.Kubelet); u.Wrapper != c.want || u.Version != "" {
+					t.Errorf("got %q, version %q", u.Wrapper, u.Version)
+				}
+			})
+		})
+	}
+}
+
 // runs answers as a binary does.
 func runs(binary string) units.Runner {
 	return func(_ context.Context, argv []string) (int, string, error) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -148,5 +149,46 @@ func TestPutCutOff(t *testing.T) {
 				t.Errorf("%q, kept %q, aside %q", read(t, u.Program), read(t, u.Program+".before-v1.37.2"), read(t, u.Program+".refit"))
 			}
 		})
+	}
+}
+
+// What is at a path is told with real files: no program is executed for it.
+func TestLookScript(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		os.Mkdir(filepath.Join(dir, "real"), 0o755),
+		os.WriteFile(filepath.Join(dir, "real", "kubelet"), []byte("\x7fELF and more"), 0o755),
+		os.WriteFile(filepath.Join(dir, "script"), []byte("#!/bin/sh\ntouch "+dir+"/executed\n"), 0o755),
+		os.Symlink("real", filepath.Join(dir, "current")),
+		os.Symlink("real/kubelet", filepath.Join(dir, "kubelet")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	pid := strconv.Itoa(os.Getpid())
+	for _, c := range []struct{ path, pid, want string }{
+		{filepath.Join(dir, "real/kubelet"), "0", "elf\n"},
+		{filepath.Join(dir, "kubelet"), "0", "link\nelf\n"},
+		{filepath.Join(dir, "current/kubelet"), "0", "link\nelf\n"},
+		{filepath.Join(dir, "script"), "0", ""},
+		{filepath.Join(dir, "gone"), "0", ""},
+		{filepath.Join(dir, "script"), pid, "runs " + self + "\n"},
+		{self, pid, "elf\nfresh\nruns " + self + "\n"},
+	} {
+		got, err := (&reader{m: shell{}}).text(t.Context(), "sh", "-c", lookScript, "sh", c.path, c.pid)
+		if err != nil || got != c.want {
+			t.Errorf("%s: got %q, %v, want %q", c.path, got, err, c.want)
+		}
+	}
+	if read(t, filepath.Join(dir, "executed")) != "" {
+		t.Error("the script was executed")
 	}
 }

@@ -25,7 +25,7 @@ import (
 
 // Machine is one machine. A binary is a text: its name and version, and then words that say
 // what is special: "dies" (it ends right after its start), "unwell" (its health is bad),
-// "flag=NAME" and "gate=NAME" (what it does not know).
+// "flag=NAME" and "gate=NAME" (what it does not know). A text that begins with "#!" is a script.
 type Machine struct {
 	host.Machine // what is not here is not asked for
 
@@ -90,11 +90,11 @@ func (m *Machine) Flags(component string, flags ...string) {
 	m.services[component].argv = append([]string{"/usr/local/bin/" + component}, flags...)
 }
 
-// Program has a component be started from another path.
-func (m *Machine) Program(component, path string) {
+// Program has a component be started from another path, with these words behind it.
+func (m *Machine) Program(component, path string, words ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.services[component].argv = []string{path}
+	m.services[component].argv = append([]string{path}, words...)
 }
 
 // Text is what a file has; "" if there is none.
@@ -264,6 +264,12 @@ func (m *Machine) looked(args []string) string {
 		if u.pid > 0 && strconv.Itoa(u.pid) == args[1] && u.runs == f {
 			out.WriteString("fresh\n")
 		}
+		if u.pid > 0 && strconv.Itoa(u.pid) == args[1] && !strings.HasPrefix(u.runs.text, "#!") {
+			out.WriteString("runs " + u.argv[0] + "\n")
+		}
+	}
+	if f != nil && !strings.HasPrefix(f.text, "#!") {
+		out.WriteString("elf\n")
 	}
 	return out.String()
 }
