@@ -5,8 +5,11 @@ package units
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"refit.dev/refit/host"
@@ -50,8 +53,10 @@ type Unit struct {
 	// the latter.
 	Gates  map[string]bool
 	Config string
-	// Health is what it says of itself.
-	Health Answer
+	// Health is what it says of itself; its configuration has it asked for at healthAddress and
+	// healthPort, "" if it does not say.
+	Health                    Answer
+	healthAddress, healthPort string
 }
 
 // Get returns a unit, and whether there is one.
@@ -86,6 +91,9 @@ func Observe(ctx context.Context, m host.Machine) (State, error) {
 			return s, err
 		}
 		if err := r.versions(ctx, &u); err != nil {
+			return s, err
+		}
+		if err := r.compare(ctx, &u); err != nil {
 			return s, err
 		}
 		if err := r.config(ctx, &u); err != nil {
@@ -170,6 +178,31 @@ func (r *reader) unit(ctx context.Context, component string) (u Unit, there bool
 	return u, true, nil
 }
 
+// compare holds the command that systemd tells, in which words that have white space in them
+// cannot be told apart, against the process that it has started: where both are the same but for
+// that, the words are those of the process. Where they are others, it is said.
+func (r *reader) compare(ctx context.Context, u *Unit) error {
+	if !u.Fresh || u.Wrapper != "" {
+		return nil
+	}
+	text, err := r.m.ReadFile(ctx, fmt.Sprintf("/proc/%d/cmdline", u.Service.PID))
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // it has ended
+		return nil
+	case err != nil:
+		return fmt.Errorf("read the command of %s: %w", u.Service.Name, err)
+	}
+	words := strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
+	told, runs := strings.Fields(strings.Join(u.Service.Argv[1:], " ")), strings.Fields(strings.Join(words[1:], " "))
+	if !slices.Equal(told, runs) {
+		r.gap("the process of %s was started with other flags than systemd tells, which are the ones that new binaries are asked for", u.Component)
+		return nil
+	}
+	u.Service.Argv = append(u.Service.Argv[:1:1], words[1:]...)
+	u.Flags = flagsOf(words[1:])
+	return nil
+}
+
 // sum notes the sum of the file in its place.
 func (r *reader) sum(ctx context.Context, u *Unit) error {
 	text, err := r.text(ctx, "sh", "-c", sumScript, "sh", u.Program)
@@ -240,4 +273,10 @@ func (u *Unit) flag(name, otherwise string) string {
 		}
 	}
 	return otherwise
+}
+
+// setting is flag for etcd, which is set by variables too: ETCD_NAME, where no flag says
+// otherwise (https://etcd.io/docs/v3.6/op-guide/configuration/).
+func (u *Unit) setting(name string) string {
+	return u.flag(name, u.Service.Environment["ETCD_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))])
 }

@@ -30,6 +30,8 @@ type Service struct {
 	// Argv is the command that would be started, with variables filled in; its first word is the
 	// path of what is executed, whatever that is told it is called.
 	Argv []string
+	// Environment are the variables that it is started with. They may be secrets.
+	Environment map[string]string
 }
 
 // Runs tells whether it is up.
@@ -73,7 +75,7 @@ func Look(ctx context.Context, m host.Machine, name string) (Service, error) {
 		}
 		readEnvironment(string(text), variables)
 	}
-	s.Argv = expand(words, variables)
+	s.Argv, s.Environment = expand(words, variables), variables
 	return s, nil
 }
 
