@@ -175,9 +175,9 @@ func TestLookScript(t *testing.T) {
 	}
 	pid := strconv.Itoa(os.Getpid())
 	for _, c := range []struct{ path, pid, want string }{
-		{filepath.Join(dir, "real/kubelet"), "0", "elf\n"},
+		{filepath.Join(dir, "real", "kubelet"), "0", "elf\n"},
 		{filepath.Join(dir, "kubelet"), "0", "link\nelf\n"},
-		{filepath.Join(dir, "current/kubelet"), "0", "link\nelf\n"},
+		{filepath.Join(dir, "current", "kubelet"), "0", "link\nelf\n"},
 		{filepath.Join(dir, "script"), "0", ""},
 		{filepath.Join(dir, "gone"), "0", ""},
 		{filepath.Join(dir, "script"), pid, "runs " + self + "\n"},
