@@ -102,10 +102,11 @@ LAB := default
 CONTROL_PLANES := 1
 WORKERS := 2
 LAB_VERSION := 1.36.3
+FLAVOUR := kubeadm
 
 .PHONY: lab-up
-lab-up: ## make a real kubeadm cluster of machines in containers (LAB= CONTROL_PLANES= WORKERS= LAB_VERSION=); wants root and Docker
-	@go run ./cmd/refit-lab up --name $(LAB) --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --version $(LAB_VERSION)
+lab-up: ## make a real cluster of machines in containers (LAB= CONTROL_PLANES= WORKERS= LAB_VERSION= FLAVOUR=kubeadm|scratch); wants root and Docker
+	@go run ./cmd/refit-lab up --name $(LAB) --control-planes $(CONTROL_PLANES) --workers $(WORKERS) --version $(LAB_VERSION) --flavour $(FLAVOUR)
 
 .PHONY: lab-down
 lab-down: ## remove the lab LAB; ALL=1 removes every lab and what carries them
@@ -116,16 +117,20 @@ lab-status: ## tell what there is of every lab
 	@go run ./cmd/refit-lab status
 
 .PHONY: e2e
-e2e: bin/refit bin/refit-lab ## upgrade real kubeadm clusters, as users do and through faults; wants root and Docker
-	@go test -tags e2e ./lab/e2e -skip TestSeveralControlPlanes -v -count=1 -timeout 3h
+e2e: bin/refit bin/refit-lab bin/versitygw ## upgrade real kubeadm clusters, as users do and through faults; wants root and Docker
+	@go test -tags e2e ./lab/e2e -skip 'TestSeveralControlPlanes|TestScratch' -v -count=1 -timeout 3h
 
 .PHONY: e2e-upgrade
 e2e-upgrade: bin/refit ## of e2e, the one upgrade that nothing disturbs
 	@go test -tags e2e ./lab/e2e -run '^TestUpgrade$$' -v -count=1 -timeout 1h
 
 .PHONY: e2e-ha
-e2e-ha: bin/refit ## upgrade three control planes behind a load balancer, and see that nobody notices
+e2e-ha: bin/refit bin/versitygw ## upgrade three control planes behind a load balancer, and see that nobody notices
 	@go test -tags e2e ./lab/e2e -run TestSeveralControlPlanes -v -count=1 -timeout 3h
+
+.PHONY: e2e-scratch
+e2e-scratch: bin/refit ## upgrade and restore a cluster of binaries and systemd units; wants root and Docker
+	@go test -tags e2e ./lab/e2e -run TestScratch -v -count=1 -timeout 2h
 
 .PHONY: tidy
 tidy: ## complain about a go.mod or go.sum that is not tidy

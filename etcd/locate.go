@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"refit.dev/refit/host"
+	"refit.dev/refit/host/service"
 	"refit.dev/refit/internal/hint"
 )
 
@@ -23,13 +25,29 @@ import (
 // (k8s.io/kubernetes/cmd/kubeadm/app/phases/controlplane/manifests.go).
 const APIServerManifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 
-// ErrNoControlPlane says of a machine that no API server runs there as a static pod.
-var ErrNoControlPlane = errors.New("no API server runs there as a static pod")
+// ErrNoControlPlane says of a machine that no API server runs there.
+var ErrNoControlPlane = errors.New("no API server runs there, as a static pod or as a service of systemd")
 
-// Locate reads on a machine of a control plane how its API server reaches etcd. The
-// connections are made from there, and may take patience each. The error is ErrNoControlPlane if it is none.
+// Locate reads on a machine of a control plane how its API server reaches etcd, be it a static
+// pod or a service of systemd. The connections are made from there, and may take patience each.
+// The error is ErrNoControlPlane if it is none.
 func Locate(ctx context.Context, m host.Machine, patience time.Duration) (Access, error) {
-	return LocateBy(ctx, m, APIServerManifest, patience)
+	a, err := LocateBy(ctx, m, APIServerManifest, patience)
+	if !errors.Is(err, ErrNoControlPlane) {
+		return a, err
+	}
+	unit, lookErr := service.Look(ctx, m, "kube-apiserver")
+	switch {
+	case lookErr != nil && host.Temporary(lookErr):
+		return Access{}, fmt.Errorf("find etcd: %w", lookErr)
+	case lookErr != nil || !unit.Loaded: // or the machine has no systemd
+		return Access{}, err
+	}
+	flags := flagsOf(unit.Argv)
+	if flags["etcd-servers"] == "" {
+		return Access{}, hint.Wrap(fmt.Errorf("find etcd: %s has no --etcd-servers", unit.Name), "name etcd with --endpoints, --cacert, --cert and --key")
+	}
+	return ByFlags(ctx, m, flags, patience)
 }
 
 // LocateAll is Locate, and asks for the other members too.
@@ -89,12 +107,23 @@ func APIServerFlags(manifest []byte) (map[string]string, error) {
 	}
 	flags := map[string]string{}
 	for _, c := range pod.Spec.Containers {
-		for _, arg := range append(c.Command, c.Args...) {
-			name, value, ok := strings.Cut(arg, "=")
-			if name, dashed := strings.CutPrefix(name, "--"); ok && dashed {
-				flags[name] = value
-			}
-		}
+		maps.Copy(flags, flagsOf(append(c.Command, c.Args...)))
 	}
 	return flags, nil
+}
+
+// flagsOf reads "--name=value", and "--name value" where the value is no flag.
+func flagsOf(words []string) map[string]string {
+	flags := map[string]string{}
+	for i, word := range words {
+		name, value, given := strings.Cut(word, "=")
+		name, dashed := strings.CutPrefix(name, "--")
+		if !given && i+1 < len(words) && !strings.HasPrefix(words[i+1], "-") {
+			value, given = words[i+1], true
+		}
+		if given && dashed {
+			flags[name] = value
+		}
+	}
+	return flags
 }

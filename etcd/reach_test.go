@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +29,18 @@ import (
 type controlPlane struct {
 	host.Machine
 	files map[string]string
+	// unit is what systemd says of kube-apiserver.service; "" if there is none.
+	unit string
+}
+
+func (c controlPlane) Exec(ctx context.Context, argv []string, opts host.ExecOptions) (host.Result, error) {
+	switch {
+	case argv[0] != "systemctl":
+		return c.Machine.Exec(ctx, argv, opts)
+	case c.unit == "" || argv[len(argv)-1] != "kube-apiserver.service":
+		return host.Result{Stdout: []byte("LoadState=not-found\n")}, nil
+	}
+	return host.Result{Stdout: []byte(c.unit)}, nil
 }
 
 func (c controlPlane) ReadFile(_ context.Context, path string) ([]byte, error) {
@@ -119,7 +132,7 @@ func TestLocateFails(t *testing.T) {
 		files map[string]string
 		want  string
 	}{
-		"no control plane": {nil, "no API server runs there as a static pod"},
+		"no control plane": {nil, "no API server runs there, as a static pod or as a service"},
 		"no YAML":          {map[string]string{etcd.APIServerManifest: "\t"}, "kube-apiserver.yaml"},
 		"no etcd":          {map[string]string{etcd.APIServerManifest: "spec: {containers: [{command: [x]}]}"}, "has no --etcd-servers"},
 		"no certificate":   {map[string]string{etcd.APIServerManifest: fmt.Sprintf(manifest, "https://127.0.0.1:2379")}, "the file of the API server's --etcd-"},
@@ -165,5 +178,24 @@ func TestLearner(t *testing.T) {
 	}
 	if to, err := e.Access().StepAside(t.Context()); to != "" || err == nil || !strings.Contains(err.Error(), "is a learner") {
 		t.Errorf("a learner is to lead: %q, %v", to, err)
+	}
+}
+
+// TestLocateByUnit finds etcd where the API server is a service, with flags of an environment file.
+func TestLocateByUnit(t *testing.T) {
+	const unit = "LoadState=loaded\nActiveState=active\nMainPID=7\n" +
+		"ExecStart={ path=/usr/local/bin/kube-apiserver ; argv[]=/usr/local/bin/kube-apiserver --v 2 $ETCD ; ignore_errors=no ; pid=7 }\n" +
+		"EnvironmentFiles=/etc/default/kube-apiserver (ignore_errors=no)\n"
+	m := controlPlane{unit: unit, files: map[string]string{"/etc/default/kube-apiserver": "ETCD=\"--etcd-servers http://127.0.0.1:2379,http://10.0.0.2:2379\"\n"}}
+	access, err := etcd.Locate(t.Context(), m, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"http://127.0.0.1:2379", "http://10.0.0.2:2379"}; !slices.Equal(access.Endpoints, want) {
+		t.Errorf("got %q, want %q", access.Endpoints, want)
+	}
+	_, err = etcd.Locate(t.Context(), controlPlane{unit: unit}, 1)
+	if err == nil || !strings.Contains(err.Error(), "has no --etcd-servers") {
+		t.Errorf("without the environment file: %v", err)
 	}
 }

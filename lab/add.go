@@ -93,6 +93,9 @@ func Add(ctx context.Context, name string, n Newcomer, progress Progress) (Node,
 	if err != nil {
 		return Node{}, err
 	}
+	if l.record.Options.Flavour != Kubeadm {
+		return Node{}, fmt.Errorf("lab %s is one from %s: machines that join by themselves are for labs of kubeadm", name, l.record.Options.Flavour)
+	}
 	if l.record.Image == "" {
 		return Node{}, hint.Wrap(fmt.Errorf("lab %s was made by an older refit-lab", name), "`make lab-up` once more adds what is missing in its record")
 	}

@@ -35,10 +35,14 @@ type joining struct {
 }
 
 // cluster makes the machines a cluster, as far as they are not one.
-func (l *Lab) cluster(ctx context.Context, h host, progress Progress) error {
+func (l *Lab) cluster(ctx context.Context, made made, progress Progress) error {
 	for _, m := range l.founders() {
 		if _, err := l.exec(ctx, m.Name, "test -e "+joined); err != nil {
-			if err := l.join(ctx, h, progress); err != nil {
+			join := func() error { return l.join(ctx, made.host, progress) }
+			if l.record.Options.Flavour == Scratch {
+				join = func() error { return l.scratch(ctx, made, progress) }
+			}
+			if err := join(); err != nil {
 				return err
 			}
 			break

@@ -48,7 +48,10 @@ func (c *cache) content(ctx context.Context, programs map[string]string, base st
 }
 
 // pauseImage returns the newest image of pods' own process in the store.
-func pauseImage(content string) (string, error) {
+func pauseImage(content string) (string, error) { return storeImage(content, "pause:") }
+
+// storeImage returns the newest image in the store whose name begins so.
+func storeImage(content, begin string) (string, error) {
 	data, err := os.ReadFile(filepath.Join(content, "images.json"))
 	if err != nil {
 		return "", err
@@ -59,12 +62,12 @@ func pauseImage(content string) (string, error) {
 	}
 	out := ""
 	for _, ref := range sortedKeys(tags) {
-		if strings.HasPrefix(ref, "pause:") {
+		if strings.HasPrefix(ref, begin) {
 			out = "registry.k8s.io/" + ref
 		}
 	}
 	if out == "" {
-		return "", fmt.Errorf("the store has no image for pods' own process")
+		return "", fmt.Errorf("the store has no image %s", begin)
 	}
 	return out, nil
 }

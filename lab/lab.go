@@ -26,6 +26,8 @@ import (
 //	hostkeys/      the machines' SSH keys
 //	hidden/        what the store does not show to which machine
 //	kubectl        of the version that the cluster was made with
+//	pki/           the authority of a cluster from scratch
+//	releases/      what one from scratch is upgraded from, see Releases
 type Lab struct {
 	dir    string
 	record record

@@ -81,7 +81,13 @@ func (l *Lab) use(made made) error {
 	}
 	l.record.Image, l.record.Pause = made.image, made.pause
 	l.record.Uses = nil
-	for _, dir := range []string{kubernetes, made.programs["inside"], made.content} {
+	dirs := []string{kubernetes, made.programs["inside"], made.content}
+	if l.record.Options.Flavour == Scratch {
+		for _, r := range releases() { // its releases are links to them
+			dirs = append(dirs, made.programs[r.Module], made.programs[r.Etcd])
+		}
+	}
+	for _, dir := range dirs {
 		l.record.Uses = append(l.record.Uses, filepath.Base(dir))
 	}
 	if err := l.write(); err != nil {

@@ -30,6 +30,8 @@ type Options struct {
 	ControlPlanes int    `json:"controlPlanes"` // an odd number; more than one get a load balancer in front. 1 if 0
 	Workers       int    `json:"workers"`       // 2 if 0
 	Version       string `json:"version"`       // of Kubernetes, one of Versions(); the oldest if empty
+	// Flavour is how the cluster is put together. Scratch has one control plane.
+	Flavour Flavour `json:"flavour,omitempty"`
 }
 
 // release is a version of Kubernetes that a lab can run and upgrade to.
@@ -75,6 +77,16 @@ func (o Options) complete() (Options, error) {
 	if o.ControlPlanes < 0 || o.ControlPlanes > maxControlPlanes || o.ControlPlanes%2 == 0 {
 		return o, fmt.Errorf("%d control planes: etcd wants an odd number, here of 1 to %d", o.ControlPlanes, maxControlPlanes)
 	}
+	switch o.Flavour {
+	case Kubeadm, Scratch:
+	case "kubeadm":
+		o.Flavour = Kubeadm
+	default:
+		return o, fmt.Errorf("flavour %q: a lab can be one of %s", o.Flavour, strings.Join(Flavours(), ", "))
+	}
+	if o.Flavour == Scratch && o.ControlPlanes != 1 {
+		return o, fmt.Errorf("%d control planes: a lab from scratch has one", o.ControlPlanes)
+	}
 	if o.Workers == 0 {
 		o.Workers = 2
 	}
@@ -93,7 +105,11 @@ func (o Options) complete() (Options, error) {
 
 // String tells the options for an error.
 func (o Options) String() string {
-	return fmt.Sprintf("%s, %s, Kubernetes %s", phrase.Count(o.ControlPlanes, "control plane"), phrase.Count(o.Workers, "worker"), o.Version)
+	from := ""
+	if o.Flavour != Kubeadm {
+		from = ", from " + string(o.Flavour)
+	}
+	return fmt.Sprintf("%s, %s, Kubernetes %s%s", phrase.Count(o.ControlPlanes, "control plane"), phrase.Count(o.Workers, "worker"), o.Version, from)
 }
 
 // validName wants a DNS label that leaves room: it becomes part of containers' names.

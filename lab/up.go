@@ -118,6 +118,11 @@ func (l *Lab) up(ctx context.Context, made made, progress Progress) error {
 	if err := l.use(made); err != nil {
 		return err
 	}
+	if l.record.Options.Flavour == Scratch {
+		if err := l.writeReleases(made); err != nil {
+			return fmt.Errorf("write the releases: %w", err)
+		}
+	}
 	if err := l.makeNetwork(ctx); err != nil {
 		return err
 	}
@@ -135,7 +140,7 @@ func (l *Lab) up(ctx context.Context, made made, progress Progress) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := l.cluster(ctx, made.host, progress); err != nil {
+	if err := l.cluster(ctx, made, progress); err != nil {
 		return err
 	}
 	return l.prove(ctx, progress)

@@ -258,6 +258,9 @@ func (p *Prepared) compare(ctx context.Context, machines []*machine, r Request) 
 		}
 	}
 	p.warn(given, members, r)
+	if r.DataDir != "" && slices.ContainsFunc(machines, func(m *machine) bool { return m.member.Method == run.StaticPods }) {
+		p.Warnings = append(p.Warnings, "kubeadm knows the old data directory: set etcd.local.dataDir in the ConfigMap kubeadm-config to "+r.DataDir+", or its next upgrade of etcd goes back to the old one")
+	}
 	return stops
 }
 
@@ -284,9 +287,6 @@ func (p *Prepared) warn(given, members []string, r Request) {
 	}
 	if p.Live > r.Snapshot.Revision {
 		warn("the snapshot is of revision %d, and etcd is at %d: what was written since then is lost", r.Snapshot.Revision, p.Live)
-	}
-	if r.DataDir != "" {
-		warn("kubeadm knows the old data directory: set etcd.local.dataDir in the ConfigMap kubeadm-config to %s, or its next upgrade of etcd goes back to the old one", r.DataDir)
 	}
 }
 

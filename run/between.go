@@ -44,6 +44,9 @@ func (e *engine) advance(ctx context.Context) string {
 // leave ends a stage.
 func (e *engine) leave(ctx context.Context, i, current int) string {
 	stage := e.spec.Upgrade.Stages[i]
+	if why := e.managed(ctx, i); why != "" {
+		return why
+	}
 	if why := e.stageHook(ctx, i, StepAfterStage, e.spec.Upgrade.Hooks.AfterStage); why != "" {
 		return why
 	}
@@ -114,7 +117,11 @@ func (e *engine) fetch(ctx context.Context, first int) string {
 		if ctx.Err() != nil {
 			return stopReason(ctx)
 		}
-		return fmt.Sprintf("what %s needs cannot be fetched ahead: %v; no node of it was cordoned or upgraded, but some may have the repository of that version and its kubeadm already", stages[first], err)
+		left := "the repository of that version and its kubeadm already"
+		if e.spec.Upgrade.Units != nil {
+			left = "binaries of it beside the ones in use"
+		}
+		return fmt.Sprintf("what %s needs cannot be fetched ahead: %v; no node of it was cordoned or upgraded, but some may have %s", stages[first], err, left)
 	}
 	if len(names) > 0 {
 		e.emit(event.Event{Type: event.Fetched, Nodes: names, Message: "what " + stages[first].Version + " needs", Seconds: e.clock.Since(begun).Seconds()})

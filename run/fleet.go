@@ -103,7 +103,11 @@ func (f *Fleet) Members(ctx context.Context, run string, nodes []*corev1.Node) (
 
 // StepAside asks the member on the machine of a node.
 func (f *Fleet) StepAside(ctx context.Context, run string, node *corev1.Node) (to string, err error) {
-	machine, err := f.Reach(node, run)
+	return stepAside(ctx, f.Reach, run, node)
+}
+
+func stepAside(ctx context.Context, reach func(*corev1.Node, string) (host.Machine, error), run string, node *corev1.Node) (to string, err error) {
+	machine, err := reach(node, run)
 	if err != nil {
 		return "", fmt.Errorf("reach the machine of node %s: %w", node.Name, err)
 	}

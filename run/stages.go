@@ -4,6 +4,7 @@
 package run
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"refit.dev/refit/skew"
 )
 
 // Upgrade says to which versions a run brings its nodes, and in which order.
@@ -41,8 +44,12 @@ type Upgrade struct {
 	Clean           bool     `json:"clean,omitempty"`
 	// Probes are Services that are asked from the machines all through the upgrade.
 	Probes []ServiceProbe `json:"probes,omitempty"`
+	// Units: components are services of systemd; nil: the cluster is one of kubeadm.
+	Units *Binaries `json:"units,omitempty"`
 	// Replace: workers are not upgraded, but give way to new machines.
 	Replace *Replace `json:"replace,omitempty"`
+	// Managed: somebody else runs the control plane.
+	Managed *Managed `json:"managed,omitempty"`
 }
 
 // Hooks are commands in the shell of the operator's machine. They find REFIT_RUN
@@ -66,6 +73,8 @@ const (
 	// planes it must not be newer than any API server.
 	ControlPlaneKubelet Role = "control-plane-kubelet"
 	Workers             Role = "workers"
+	// ManagedControlPlane is of no node: somebody else runs the control plane.
+	ManagedControlPlane Role = "managed-control-plane"
 )
 
 // ControlPlane tells whether the role is one of the control plane.
@@ -78,6 +87,9 @@ type Stage struct {
 	Version string `json:"version"`
 	// Nodes are sorted by name.
 	Nodes []string `json:"nodes"`
+	// Components are those that are raised, where they are services of systemd; the order is
+	// that of package units.
+	Components []string `json:"components,omitempty"`
 	// KubeletLater: the kubelet is left as it is, and the node is not drained. A later
 	// stage moves it.
 	KubeletLater bool `json:"kubeletLater,omitempty"`
@@ -107,6 +119,8 @@ func (s Stage) String() string {
 		return "control plane to " + s.Version
 	case ControlPlaneKubelet:
 		return "kubelet of a control plane to " + s.Version
+	case ManagedControlPlane:
+		return "managed control plane to " + s.Version
 	case Workers:
 	}
 	return "workers to " + s.Version
@@ -196,6 +210,24 @@ func (u *Upgrade) controlPlanes() []string {
 	return slices.Compact(names)
 }
 
+// validateVisit says why a node could not be brought to the version of a stage by the method
+// of the upgrade.
+func (s *Spec) validateVisit(node string, stage Stage) error {
+	if s.Upgrade.Managed != nil {
+		_, err := skew.Parse(stage.Version)
+		return err
+	}
+	if s.Upgrade.Units == nil {
+		_, err := targetOf(Visit{Run: s.Run, Node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}, Stage: stage, Upgrade: s.Upgrade, Done: func(Step) bool { return false }})
+		return err
+	}
+	_, err := skew.Parse(stage.Version)
+	if err == nil && len(stage.Components) == 0 {
+		err = errors.New("no component is named that is to be raised")
+	}
+	return cmp.Or(err, s.Upgrade.Units.validate())
+}
+
 func (s *Spec) validateStages() error {
 	u := s.Upgrade
 	if u == nil {
@@ -213,6 +245,11 @@ func (s *Spec) validateStages() error {
 	last := map[string]string{}
 	for i, stage := range u.Stages {
 		switch {
+		case stage.Role == ManagedControlPlane && u.Managed != nil && len(stage.Nodes) == 0:
+			if _, err := skew.Parse(stage.Version); err != nil {
+				return fmt.Errorf("stage %d of the upgrade: %w", i+1, err)
+			}
+			continue
 		case len(stage.Nodes) == 0 || stage.Version == "":
 			return fmt.Errorf("stage %d of the upgrade has no nodes or no version", i+1)
 		case !slices.Contains([]Role{FirstControlPlane, OtherControlPlane, ControlPlaneKubelet, Workers}, stage.Role):
@@ -232,8 +269,7 @@ func (s *Spec) validateStages() error {
 			if s.target(name) == nil {
 				return fmt.Errorf("stage %d of the upgrade: node %s is not one of the run", i+1, name)
 			}
-			visit := Visit{Run: s.Run, Node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, Stage: stage, Upgrade: u, Done: func(Step) bool { return false }}
-			if _, err := targetOf(visit); err != nil {
+			if err := s.validateVisit(name, stage); err != nil {
 				return fmt.Errorf("stage %d of the upgrade, node %s: %w", i+1, name, err)
 			}
 			if last[name] = stage.Version; stage.KubeletLater {
@@ -245,6 +281,9 @@ func (s *Spec) validateStages() error {
 		if last[n.Name] != u.To {
 			return fmt.Errorf("node %s: no stage of the upgrade brings it to %s", n.Name, u.To)
 		}
+	}
+	if err := s.validateManaged(); err != nil {
+		return err
 	}
 	return s.validateReplace()
 }

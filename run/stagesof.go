@@ -29,7 +29,14 @@ func StagesOf(p *upgrade.Plan, gate Gate) (stages []Stage, held map[string][]str
 		for i := range hop.ControlPlane {
 			v := &hop.ControlPlane[i]
 			noteHeld(held, v)
-			stage := Stage{Role: roleOf(v.Role), Version: version, Nodes: []string{v.Node}, Expected: expected(begin, hop.ControlPlane[i:i+1])}
+			if v.Role == upgrade.ManagedControlPlane {
+				stages = append(stages, Stage{Role: ManagedControlPlane, Version: version})
+				if gate == AfterControlPlane {
+					stages[len(stages)-1].Pause = "after the control plane"
+				}
+				continue
+			}
+			stage := Stage{Role: roleOf(v.Role), Version: version, Nodes: []string{v.Node}, Components: v.Components, Expected: expected(begin, hop.ControlPlane[i:i+1])}
 			if !slices.ContainsFunc(v.Steps, func(s upgrade.Step) bool { return s.Name == upgrade.StepKubelet }) {
 				later := visited(hop.ControlPlane[i+1:], v.Node) ||
 					slices.ContainsFunc(p.Hops[number+1:], func(h upgrade.Hop) bool { return visited(h.ControlPlane, v.Node) })
@@ -40,19 +47,20 @@ func StagesOf(p *upgrade.Plan, gate Gate) (stages []Stage, held map[string][]str
 				stages[len(stages)-1].Pause = "after the control plane"
 			}
 		}
-		var workers []string
+		var workers, components []string
 		for i := range hop.Workers {
+			components = hop.Workers[i].Components // all of them the same
 			noteHeld(held, &hop.Workers[i])
 			workers = append(workers, hop.Workers[i].Node)
 		}
 		if firstWorker && len(workers) > 0 {
 			stages = append(stages, Stage{
-				Role: Workers, Version: version, Nodes: workers[:1], Pause: "after the first worker", Expected: expected(begin, hop.Workers[:1]),
+				Role: Workers, Version: version, Nodes: workers[:1], Components: components, Pause: "after the first worker", Expected: expected(begin, hop.Workers[:1]),
 			})
 			workers, hop.Workers, firstWorker = workers[1:], hop.Workers[1:], false
 		}
 		if len(workers) > 0 {
-			stages = append(stages, Stage{Role: Workers, Version: version, Nodes: slices.Sorted(slices.Values(workers)), Expected: expected(begin, hop.Workers)})
+			stages = append(stages, Stage{Role: Workers, Version: version, Nodes: slices.Sorted(slices.Values(workers)), Components: components, Expected: expected(begin, hop.Workers)})
 		}
 		begin += hop.Seconds
 	}
@@ -81,7 +89,7 @@ func roleOf(r upgrade.Role) Role {
 		return ControlPlaneKubelet
 	case upgrade.Worker:
 		return Workers
-	case upgrade.ControlPlane:
+	case upgrade.ControlPlane, upgrade.ManagedControlPlane: // the latter is of no node
 	}
 	return OtherControlPlane
 }

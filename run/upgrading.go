@@ -33,6 +33,10 @@ type upgrading struct {
 	// provider makes and removes machines, roster lets them join; both nil unless workers are replaced.
 	provider provider.Provider
 	roster   roster
+	// plane raises a managed control plane, and version asks the API server for what it is, over a
+	// connection of its own; nil otherwise.
+	plane   provider.ControlPlane
+	version func(ctx context.Context) (string, error)
 }
 
 func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {

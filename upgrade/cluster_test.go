@@ -4,7 +4,9 @@
 package upgrade_test
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +36,8 @@ type town struct {
 //
 //	control-plane NAME VERSION [etcd=TAG] [api=VERSION] [proxy=VERSION] [gates=TEXT] [etcd-down] [cordoned] [not-ready] [pods=N]
 //	worker NAME VERSION [proxy=VERSION] [cordoned] [not-ready] [runtime=NAME] [pods=N]
+//	units NAME VERSION [etcd=VERSION] [proxy=VERSION] [plane] [offers=1.37.2,...] [offers-etcd=VERSION] [refuses=TEXT] [down=COMPONENT] [link=COMPONENT] [lacks=COMPONENT]
+//	                                                    a machine whose components are services, and what the source has for it
 //	config VERSION [external-etcd] [gate=NAME]          kubeadm's record
 //	host NAME {...}                                     what was found on the machine, as YAML; offers=1.37.2,... is short for packages of them
 //	api RESOURCE GROUP VERSION [REMOVED]                a deprecated API that somebody asks for
@@ -70,6 +74,8 @@ func (t *town) read(words []string, line string) error {
 		if gate := flags["gate"]; gate != "" {
 			t.state.Config.KubeletGates = map[string]bool{gate: true}
 		}
+	case "units":
+		return t.addUnits(words[1], words[2], flags)
 	case "host":
 		return t.addHost(words[1], strings.TrimSpace(line[strings.Index(line, words[1])+len(words[1]):]), flags["offers"])
 	case "api":
@@ -131,6 +137,61 @@ func (t *town) addHost(name, text, offers string) error {
 			o.Packages = append(o.Packages, upgrade.Offer{Name: p, Version: strings.TrimPrefix(version, "v") + "-1.1", Upstream: v})
 		}
 		h.Offers[v.Minor] = o
+	}
+	t.state.Hosts[name] = h
+	return nil
+}
+
+// addUnits puts a machine with services there; its Node is one without pods.
+func (t *town) addUnits(name, version string, flags map[string]string) error {
+	t.state.Method = upgrade.Units
+	t.objects = slices.DeleteFunc(t.objects, func(o runtime.Object) bool {
+		p, isPod := o.(*corev1.Pod)
+		return isPod && p.Spec.NodeName == name && p.Namespace == metav1.NamespaceSystem
+	})
+	h := upgrade.Host{Offers: map[int]upgrade.Offers{}, Binaries: map[string]string{}, Refused: map[string][]string{}}
+	components := []string{"kubelet", "kube-proxy"}
+	if _, plane := flags["plane"]; plane {
+		components = append([]string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"}, components...)
+		h.APIServer = &upgrade.Health{}
+	}
+	if flags["etcd"] != "" {
+		components = append([]string{"etcd"}, components...)
+		h.Etcd = &upgrade.EtcdHealth{}
+	}
+	for _, c := range components {
+		has := map[string]string{"etcd": flags["etcd"], "kube-proxy": cmp.Or(flags["proxy"], version)}[c]
+		u := upgrade.Unit{Component: c, Program: "/usr/local/bin/" + c, Running: cmp.Or(has, version), Link: flags["link"] == c}
+		h.Packages = append(h.Packages, upgrade.Package{Name: c, Version: u.Running})
+		if flags["down"] == c {
+			u.Running = ""
+		}
+		h.Units = append(h.Units, u)
+	}
+	for text := range strings.SplitSeq(flags["offers"], ",") {
+		v, err := skew.Parse(text)
+		if text == "" {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		o := h.Offers[v.Minor]
+		for _, c := range components {
+			offered := v.String()
+			if c == "etcd" {
+				offered = flags["offers-etcd"]
+			}
+			if offered == "" || c == flags["lacks"] {
+				continue
+			}
+			o.Packages = append(o.Packages, upgrade.Offer{Name: c, Version: offered, Upstream: v, Bytes: 100 << 20})
+			h.Binaries[v.String()+"/bin/linux/amd64/"+c] = "sum of " + c
+		}
+		h.Offers[v.Minor] = o
+		if flags["refuses"] != "" {
+			h.Refused[v.String()] = []string{strings.ReplaceAll(flags["refuses"], "_", " ")}
+		}
 	}
 	t.state.Hosts[name] = h
 	return nil

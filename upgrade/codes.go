@@ -20,10 +20,19 @@ const (
 	PathFallsBehind    = "path-component-falls-behind"
 
 	NotKubeadm        = "control-plane-not-kubeadm"
+	NotManaged        = "control-plane-not-managed"
+	ManagedUnseen     = "control-plane-managed"
 	ConfigBehind      = "kubeadm-config-differs"
 	UpgradeUnfinished = "upgrade-unfinished"
 	PatchUnknown      = "patch-unknown"
 	MinorUnknown      = "minor-not-known"
+
+	NotUnits       = "control-plane-not-units"
+	UnitDown       = "unit-not-well"
+	UnitLink       = "unit-program-link"
+	UnitRefused    = "unit-refused"
+	BinaryMissing  = "binary-unavailable"
+	StrategyMethod = "strategy-not-for-method"
 
 	HostUnseen   = "host-unseen"
 	HostFailed   = "host-unreachable"
@@ -95,8 +104,24 @@ func Codes() []cluster.Code {
 		{Name: PathFallsBehind, Severity: cluster.Blocker, Meaning: "A cloud controller manager would be left behind by more than one minor. Its provider's installation moves it.",
 			Do: "Go one minor at a time, and bring it along in between."},
 
-		{Name: NotKubeadm, Severity: cluster.Blocker, Meaning: "No API server runs as a static pod: the control plane is somebody else's, or was not made by kubeadm.",
-			Do: "Ask whoever runs the control plane. refit upgrade is for clusters of kubeadm."},
+		{Name: NotKubeadm, Severity: cluster.Blocker, Meaning: "No API server runs as a static pod or, as far as machines were looked at, as a service of systemd: the control plane is somebody else's, or was not made by kubeadm.",
+			Do: "Ask whoever runs the control plane, or say --method units if it runs as services of systemd on machines that are nodes."},
+		{Name: NotUnits, Severity: cluster.Blocker, Meaning: "--method units was said, and no API server was found that is a service of systemd.",
+			Do: "Let refit log in to the machines of the control plane, which have to be nodes; the service is kube-apiserver.service."},
+		{Name: NotManaged, Severity: cluster.Blocker, Meaning: "--method managed was said, and a node runs an API server.",
+			Do: "Leave --method out: refit finds out how the control plane was put together."},
+		{Name: ManagedUnseen, Severity: cluster.Info, Meaning: "Somebody else runs the control plane: what cannot be seen of it was not looked at, and is not saved.",
+			Do: "Ask its provider about backups, and about what its new version needs."},
+		{Name: UnitDown, Severity: cluster.Blocker, Meaning: "A component that is a service of systemd does not run, or is not well.",
+			Do: "Look at it on the machine (systemctl status, journalctl -u), and mend it first."},
+		{Name: UnitLink, Severity: cluster.Blocker, Meaning: "A service starts a symbolic link: refit would not know whose file it replaces.",
+			Do: "Name the file itself in the unit."},
+		{Name: UnitRefused, Severity: cluster.Blocker, Meaning: "A binary of the release was asked whether it would start with what the unit says, and does not know a flag or a feature gate of it.",
+			Do: "Change the unit, its environment file or its configuration on the machine (systemctl cat), reload systemd and restart the service; then make the plan again."},
+		{Name: BinaryMissing, Severity: cluster.Blocker, Meaning: "The source does not have a binary of the release with a sum, or it could not be read.",
+			Do: "Name a place that has it with --binaries: vX.Y.Z/bin/linux/ARCH/NAME and NAME.sha256 or NAME.sha512."},
+		{Name: StrategyMethod, Severity: cluster.Blocker, Meaning: "The strategy is not one for a cluster that was put together like this one.",
+			Do: "Use --strategy rolling."},
 		{Name: ConfigBehind, Severity: cluster.Warning, Meaning: "kubeadm's own record of the cluster's version is not what the API servers run: an upgrade was not finished, or was made without kubeadm.",
 			Do: "Nothing, if an upgrade was cut off: it is finished first."},
 		{Name: UpgradeUnfinished, Severity: cluster.Warning, Meaning: "Components are of different versions: an upgrade was begun and not finished.",

@@ -16,7 +16,7 @@ func Decide(s *State, in Intent) *Plan {
 	d := newDecision(s, in)
 	goal := d.resolveGoal()
 	d.plan.To = goal
-	path, refusals := skew.FindPath(d.now, skew.Goal{Version: goal, Workers: in.Workers, AllowUnsupported: in.AllowUnsupported})
+	path, refusals := skew.FindPath(d.seen(), skew.Goal{Version: goal, Workers: in.Workers, AllowUnsupported: in.AllowUnsupported})
 	for _, r := range refusals {
 		object := cluster.Object{Kind: "Cluster", Name: "cluster"}
 		if r.Instance.Name != "" {
@@ -34,6 +34,7 @@ func Decide(s *State, in Intent) *Plan {
 	}
 	d.resolveHops(path)
 	d.makeHops(path)
+	d.collectBinaries()
 	d.describe(path)
 	d.check()
 	cluster.SortFindings(d.plan.Findings)
@@ -62,7 +63,7 @@ func newDecision(s *State, in Intent) *decision {
 	for _, c := range Codes() {
 		d.codes[c.Name] = c
 	}
-	d.running = RunningOf(s.Snapshot)
+	d.running = s.running()
 	d.now = components(s.Snapshot, d.running, func(node string) bool {
 		return s.Hosts[node].LocalAPIServer
 	})
@@ -76,6 +77,9 @@ func newDecision(s *State, in Intent) *decision {
 	}
 	if in.Strategy == Replace {
 		d.plan.Surge = in.atOnce()
+	}
+	if s.Method != Kubeadm {
+		d.plan.Method = s.Method
 	}
 	d.plan.Findings = append(d.plan.Findings, s.Snapshot.Unread...)
 	if len(d.now.APIServers) > 0 {

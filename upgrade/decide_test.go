@@ -5,6 +5,7 @@ package upgrade_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -24,8 +25,8 @@ func quantity(text string) *resource.Quantity { q := resource.MustParse(text); r
 // all that follow in the file; `plan to=VERSION` plans for the cluster of its input (see
 // parseTown) and shows the plan: workers=each, unsupported, removed-apis, force, emptydir and
 // no-backup,
-// unavailable=N, strategy=, surge=N and ignore=(CHECK,...) are the intent; show=(hops,backup,components,findings) is what is shown, only=(CODE,...)
-// which findings; server= is what the API server says of itself. `compare` sums the strategies up
+// unavailable=N, source=PLACE, strategy=, surge=N and ignore=(CHECK,...) are the intent; show=(hops,backup,binaries,components,findings) is what is shown,
+// only=(CODE,...) which findings; server= is what the API server says of itself. `compare` sums the strategies up
 // for the same input.
 func TestDecide(t *testing.T) {
 	shown := map[string]bool{}
@@ -76,6 +77,8 @@ func scene(t *testing.T, d *datadriven.TestData, common []runtime.Object) (*upgr
 	in := upgrade.Intent{Workers: skew.FewestHops, MaxUnavailable: 1, AllowUnsupported: d.HasArg("unsupported"), AllowRemovedAPIs: d.HasArg("removed-apis"),
 		Force: d.HasArg("force"), DeleteEmptyDirData: d.HasArg("emptydir")}
 	in.IgnorePreflight, in.NoBackup = listArg(d, "ignore"), d.HasArg("no-backup")
+	d.MaybeScanArgs(t, "source", &in.Source)
+	d.MaybeScanArgs(t, "method", (*string)(&s.Method))
 	var to, workers string
 	d.ScanArgs(t, "to", &to)
 	if d.MaybeScanArgs(t, "workers", &workers); workers != "" {
@@ -127,6 +130,11 @@ func drawPlan(d *datadriven.TestData, p *upgrade.Plan) string {
 	if slices.Contains(show, "backup") && p.Backup {
 		b.WriteString("a backup is taken first\n")
 	}
+	if slices.Contains(show, "binaries") {
+		for _, path := range slices.Sorted(maps.Keys(p.Binaries)) {
+			fmt.Fprintf(&b, "%s %s\n", path, p.Binaries[path])
+		}
+	}
 	if slices.Contains(show, "components") {
 		for _, c := range p.Components {
 			fmt.Fprintf(&b, "%-23s %-5s %s -> %s\n", c.Name, c.Node, c.Current, strings.Join(c.After, " -> "))
@@ -168,6 +176,9 @@ func drawVisit(b *strings.Builder, v upgrade.NodeSteps) {
 	}
 	if v.Pods > 0 {
 		fmt.Fprintf(b, ", %d pods leave", v.Pods)
+	}
+	if v.Components != nil {
+		fmt.Fprintf(b, "; raises %s", strings.Join(v.Components, ", "))
 	}
 	for _, p := range v.Packages {
 		if p.To != "" {

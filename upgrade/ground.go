@@ -4,6 +4,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,7 +19,9 @@ import (
 // plan. Pods come and go, and are not among them.
 type Ground struct {
 	// Config is the version in kubeadm's record.
-	Config string       `json:"kubeadmConfig,omitempty"`
+	Config string `json:"kubeadmConfig,omitempty"`
+	// Server is what the API server of a managed control plane says.
+	Server string       `json:"server,omitempty"`
 	Nodes  []GroundNode `json:"nodes"`
 }
 
@@ -40,8 +43,11 @@ func GroundOf(s *State) Ground {
 	if s.Config != nil {
 		g.Config = s.Config.KubernetesVersion
 	}
+	if s.Method == Managed {
+		g.Server = s.Snapshot.Server
+	}
 	versions := map[string]map[string]string{}
-	for _, r := range RunningOf(s.Snapshot) {
+	for _, r := range s.running() {
 		if r.Component == CoreDNS || r.Component == Runtime { // pods that move; not refit's
 			continue
 		}
@@ -70,6 +76,9 @@ func (g Ground) Changes(now Ground) []string {
 	say := func(format string, args ...any) { changes = append(changes, fmt.Sprintf(format, args...)) }
 	if g.Config != now.Config {
 		say("kubeadm's record of the cluster says %s now, not %s", orNothing(now.Config), orNothing(g.Config))
+	}
+	if g.Server != now.Server {
+		say("the API server says %s now, not %s", orNothing(now.Server), orNothing(g.Server))
 	}
 	before := map[string]GroundNode{}
 	for _, n := range g.Nodes {
@@ -141,6 +150,10 @@ func (p *SavedPlan) Stale(s *State) []string {
 	for _, f := range now.Blockers() {
 		changes = append(changes, f.Object.String()+": "+f.Message)
 	}
+	if p.Method != now.Method {
+		changes = append(changes, fmt.Sprintf("the plan is for --method %s, and this cluster is one for %s", cmp.Or(p.Method, Kubeadm), cmp.Or(now.Method, Kubeadm)))
+	}
+	changes = append(changes, p.binaryChanges(now)...)
 	if len(changes) > 0 { // another plan is no wonder
 		return changes
 	}

@@ -51,7 +51,7 @@ func (d *decision) world(s *cluster.Snapshot) *plan.World {
 
 // visit lists what is done on a node.
 func (d *decision) visit(t turn, to skew.Version) NodeSteps {
-	v := NodeSteps{Node: t.node, Role: t.role, Steps: []Step{}}
+	v := NodeSteps{Node: t.node, Role: t.role, Components: t.components, Steps: []Step{}}
 	cordoned := false
 	if n := d.Snapshot.Node(t.node); n != nil {
 		v.UID, cordoned = n.UID, n.Spec.Unschedulable
@@ -118,7 +118,7 @@ func (d *decision) workers(world *plan.World, hop *Hop, names []string, told map
 	slices.Sort(names)
 	visits := map[string]NodeSteps{}
 	for _, name := range names {
-		visits[name] = d.visit(turn{node: name, role: Worker, kubelet: true}, hop.To)
+		visits[name] = d.visit(d.by.worker(name), hop.To)
 	}
 	work := takesInPlace
 	if d.intent.Strategy == Replace {
@@ -207,7 +207,7 @@ func (d *decision) refusals(node string) {
 
 // describe lists what runs, and what it will be after each hop.
 func (d *decision) describe(path skew.Path) {
-	now := d.now
+	now := d.seen()
 	states := make([]skew.Components, 0, len(path.Hops))
 	for _, h := range path.Hops {
 		for _, m := range h.Moves {
@@ -228,16 +228,8 @@ func (d *decision) describe(path skew.Path) {
 
 // after is the version of a component after a hop.
 func (d *decision) after(r Running, last string, now skew.Components, h skew.Hop) string {
-	switch r.Component {
-	case Runtime:
+	if r.Component == Runtime {
 		return last // refit leaves it alone
-	case Etcd, CoreDNS:
-		return d.by.brought(d, r, last, h)
 	}
-	for _, i := range now.Of(skew.Component(r.Component)) {
-		if i.Name == r.Node {
-			return i.Version.String()
-		}
-	}
-	return last
+	return d.by.brought(d, r, last, now, h)
 }

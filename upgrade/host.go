@@ -20,6 +20,12 @@ type Host struct {
 	OS string `json:"os,omitempty"`
 	// Packages are those of Kubernetes that are installed.
 	Packages []Package `json:"packages,omitempty"`
+	// Units are the components that are services of systemd; Packages are their binaries then,
+	// Binaries the SHA-256 of those that are offered, by their paths in a release, and Refused
+	// says of each release what its binaries have against the units.
+	Units    []Unit              `json:"units,omitempty"`
+	Binaries map[string]string   `json:"binaries,omitempty"`
+	Refused  map[string][]string `json:"refused,omitempty"`
 	// Broken are packages of any kind that are half installed.
 	Broken []string `json:"broken,omitempty"`
 	// Offers are what its repositories have for each minor of the way. A minor that is
@@ -60,6 +66,18 @@ type Host struct {
 	RebootRequired string `json:"rebootRequired,omitempty"`
 }
 
+// Unit is a component that is a service of systemd.
+type Unit struct {
+	Component string `json:"component"`
+	// Program is the path of its binary; Link tells that it is a symbolic link.
+	Program string `json:"program"`
+	Link    bool   `json:"link,omitempty"`
+	// Running is the version of its process; "" if none runs.
+	Running string `json:"running,omitempty"`
+	// Problem says what is not well; "" if all is, or if it could not be asked.
+	Problem string `json:"problem,omitempty"`
+}
+
 // Health is what a component says of itself.
 type Health struct {
 	// Problem says what is not well; "" if all is.
@@ -97,6 +115,8 @@ type Offer struct {
 	// Version is the package manager's: 1.37.2-1.1. Upstream is that of Kubernetes in it.
 	Version  string       `json:"version"`
 	Upstream skew.Version `json:"upstream"`
+	// Bytes is the size of a binary; 0 if it is not known.
+	Bytes int64 `json:"bytes,omitempty"`
 }
 
 // Disk is a filesystem under a directory, in bytes.

@@ -23,6 +23,8 @@ func (kubeadmMethod) foreign(d *decision) *cluster.Finding {
 	return &f
 }
 
+func (kubeadmMethod) see(c skew.Components) skew.Components { return c }
+
 // begun tells whether kubeadm has to be run although the API servers are there: it was ended
 // between the static pods and its record of the cluster or kube-proxy, which it writes last.
 func (kubeadmMethod) begun(d *decision, h skew.Hop) bool {
@@ -85,6 +87,8 @@ func (k kubeadmMethod) turns(d *decision, h skew.Hop) (list []turn, proxies bool
 	return list, proxies
 }
 
+func (kubeadmMethod) worker(node string) turn { return turn{node: node, role: Worker, kubelet: true} }
+
 func notKubelet(c skew.Component) bool { return c != skew.Kubelet }
 
 func (kubeadmMethod) serving(_ *decision, t turn) (steps []Step, programs []string) {
@@ -118,9 +122,22 @@ func (kubeadmMethod) lacks(h *Host, v skew.Version) []string {
 	return missing
 }
 
+// of is the version of a component of the version-skew policy.
+func of(now skew.Components, r Running, last string) string {
+	for _, i := range now.Of(skew.Component(r.Component)) {
+		if i.Name == r.Node {
+			return i.Version.String()
+		}
+	}
+	return last
+}
+
 // brought goes by what kubeadm of a minor brings along: etcd with each control plane, and
 // CoreDNS with any.
-func (kubeadmMethod) brought(_ *decision, r Running, last string, h skew.Hop) string {
+func (kubeadmMethod) brought(_ *decision, r Running, last string, now skew.Components, h skew.Hop) string {
+	if r.Component != Etcd && r.Component != CoreDNS {
+		return of(now, r, last)
+	}
 	with := brings()[h.To.Minor]
 	brought := with.etcd
 	if r.Component == CoreDNS {
@@ -144,6 +161,7 @@ func (kubeadmMethod) brought(_ *decision, r Running, last string, h skew.Hop) st
 func (kubeadmMethod) check(d *decision) {
 	d.checkConfig()
 	d.checkEtcd()
+	d.checkGates()
 	d.checkConfigGates()
 	d.checkPodGates()
 }

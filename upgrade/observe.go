@@ -4,9 +4,11 @@
 package upgrade
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -38,8 +40,11 @@ type Observer struct {
 	Client kubernetes.Interface
 	// Get answers an HTTP GET of the API server for a path, as JSON or text.
 	Get func(ctx context.Context, path string) ([]byte, error)
-	// Hosts looks at the machines; nil if nobody may.
-	Hosts Hosts
+	// Hosts looks at the machines of clusters of kubeadm, Units at those whose components are
+	// services; nil if nobody may.
+	Hosts, Units Hosts
+	// Method is by what versions are to be raised; "" is found out.
+	Method Method
 	// Strategy is how workers are to move: with Replace nobody has to look at their machines.
 	Strategy Strategy
 	Clock    clock.PassiveClock
@@ -65,7 +70,30 @@ func (o *Observer) Observe(ctx context.Context, goal skew.Version) (*State, erro
 	if err := o.readAPIs(ctx, s); err != nil {
 		return nil, err
 	}
+	if s.Method, err = o.method(ctx, s); err != nil {
+		return nil, err
+	}
 	return s, o.look(ctx, s, goal)
+}
+
+// method finds out by what versions are raised: the control plane runs in static pods, or its
+// machines have services. What is neither is left to Kubeadm, whose plans say so.
+func (o *Observer) method(ctx context.Context, s *State) (Method, error) {
+	if o.Method != "" || o.Units == nil ||
+		slices.ContainsFunc(RunningOf(s.Snapshot), func(r Running) bool { return r.Component == string(skew.APIServer) && r.Static }) {
+		return cmp.Or(o.Method, Kubeadm), nil
+	}
+	nodes := slices.DeleteFunc(slices.Clone(s.Snapshot.Nodes), func(n *cluster.Node) bool { return !labelledPlane(n) })
+	if len(nodes) == 0 {
+		nodes = s.Snapshot.Nodes
+	}
+	found, err := lookAt(ctx, o.Units, nodes, nil)
+	for _, h := range found {
+		if slices.ContainsFunc(h.Units, func(u Unit) bool { return u.Component == string(skew.APIServer) }) {
+			return Units, err
+		}
+	}
+	return Kubeadm, err
 }
 
 // unseen notes that something could not be read, unless the reading was cut short or the
@@ -91,36 +119,44 @@ func (s *State) unseen(err error, resource, unknown string) error {
 
 // look looks at all machines.
 func (o *Observer) look(ctx context.Context, s *State, goal skew.Version) error {
-	if o.Hosts == nil {
+	hosts := o.Hosts
+	if s.Method == Units {
+		hosts = o.Units
+	}
+	if hosts == nil {
 		return nil
 	}
-	minors := minorsTo(s, goal)
-	found := make([]Host, len(s.Snapshot.Nodes))
-	group, looking := errgroup.WithContext(ctx)
-	group.SetLimit(parallelLooks)
 	planes := map[string]bool{}
 	for _, r := range RunningOf(s.Snapshot) {
 		planes[r.Node] = planes[r.Node] || r.Static
 	}
-	for i, n := range s.Snapshot.Nodes {
-		if o.Strategy == Replace && !planes[n.Name] {
-			continue
+	nodes := slices.DeleteFunc(slices.Clone(s.Snapshot.Nodes), func(n *cluster.Node) bool {
+		return o.Strategy == Replace && s.Method != Units && !planes[n.Name]
+	})
+	found, err := lookAt(ctx, hosts, nodes, minorsTo(s, goal))
+	for i, n := range nodes {
+		if err == nil {
+			s.Hosts[n.Name] = found[i]
 		}
-		group.Go(func() error {
-			h, err := o.Hosts.Look(looking, n, minors)
-			found[i] = h
+	}
+	return err
+}
+
+// lookAt looks at the machines of nodes, several at once.
+func lookAt(ctx context.Context, hosts Hosts, nodes []*cluster.Node, minors []int) ([]Host, error) {
+	found := make([]Host, len(nodes))
+	group, looking := errgroup.WithContext(ctx)
+	group.SetLimit(parallelLooks)
+	for i, n := range nodes {
+		group.Go(func() (err error) {
+			found[i], err = hosts.Look(looking, n, minors)
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return fmt.Errorf("look at the machines: %w", err)
+		return nil, fmt.Errorf("look at the machines: %w", err)
 	}
-	for i, n := range s.Snapshot.Nodes {
-		if o.Strategy != Replace || planes[n.Name] {
-			s.Hosts[n.Name] = found[i]
-		}
-	}
-	return nil
+	return found, nil
 }
 
 // minorsTo are the minors of the way from the oldest API server to a goal.

@@ -38,6 +38,10 @@ type Intent struct {
 	IgnorePreflight []string `json:"ignorePreflight,omitempty"`
 	// NoBackup: etcd is not saved before anything is touched.
 	NoBackup bool `json:"noBackup,omitempty"`
+	// Method is by what versions are raised; "" is what was found. Source is where binaries
+	// come from with Units, see package release.
+	Method Method `json:"method,omitempty"`
+	Source string `json:"source,omitempty"`
 }
 
 // ignores tells whether a check of kubeadm is ignored. kubeadm does not mind upper and lower
@@ -82,6 +86,10 @@ type Plan struct {
 	// with Replace.
 	Strategy Strategy `json:"strategy,omitempty"`
 	Surge    int      `json:"surge,omitempty"`
+	// Method is by what versions are raised; "" is Kubeadm. Binaries are the SHA-256 of the
+	// binaries for Units, in hexadecimal, by their paths in a release.
+	Method   Method            `json:"method,omitempty"`
+	Binaries map[string]string `json:"binaries,omitempty"`
 	// Backup tells that etcd is saved, and the snapshot proven, before anything is touched.
 	Backup bool `json:"backup,omitempty"`
 	// Hops are in their order; none if the cluster is there already, or if there is no
@@ -122,6 +130,8 @@ const (
 	ControlPlane      Role = "control-plane"
 	// ControlPlaneKubelet is a second visit, for the kubelet alone.
 	ControlPlaneKubelet Role = "control-plane-kubelet"
+	// ManagedControlPlane is that of a hop whose control plane somebody else runs: of no node.
+	ManagedControlPlane Role = "managed-control-plane"
 	Worker              Role = "worker"
 )
 
@@ -130,7 +140,9 @@ type NodeSteps struct {
 	Node string    `json:"node"`
 	UID  types.UID `json:"uid"`
 	Role Role      `json:"role"`
-	// Packages are those that move. To is empty if the host was not looked at.
+	// Components are those that are raised, where they are services of systemd.
+	Components []string `json:"components,omitempty"`
+	// Packages are those that move, or binaries. To is empty if the host was not looked at.
 	Packages []PackageMove `json:"packages,omitempty"`
 	// Steps are in their order.
 	Steps []Step `json:"steps"`
@@ -166,9 +178,17 @@ const (
 	StepReady    StepName = "ready"           // Ready at the new version
 	StepUncordon StepName = "uncordon"
 
+	StepEtcd              StepName = "etcd" // where components are services of systemd: the binary, restart, well at the version
+	StepAPIServer         StepName = "kube-apiserver"
+	StepControllerManager StepName = "kube-controller-manager"
+	StepScheduler         StepName = "kube-scheduler"
+	StepKubeProxy         StepName = "kube-proxy"
+
 	StepCreate StepName = "create-machine" // a new machine is made
 	StepJoin   StepName = "join"           // it joins, and is Ready with the pods of its DaemonSets
 	StepRemove StepName = "remove"         // the old Node is deleted, and its machine removed
+
+	StepRaise StepName = "raise" // the provider's command raises its control plane
 )
 
 // Step is a part of a visit, with how long it is expected to take.

@@ -65,10 +65,13 @@ func RunningOf(s *cluster.Snapshot) []Running {
 			Running{Component: Runtime, Node: n.Name, Version: n.Status.NodeInfo.ContainerRuntimeVersion})
 	}
 	all = slices.DeleteFunc(all, func(r Running) bool { return r.Version == "" })
-	slices.SortFunc(all, func(a, b Running) int {
-		return cmp.Or(cmp.Compare(rank(a.Component), rank(b.Component)), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Version, b.Version))
-	})
+	slices.SortFunc(all, inOrder)
 	return all
+}
+
+// inOrder sorts by component, node and version.
+func inOrder(a, b Running) int {
+	return cmp.Or(cmp.Compare(rank(a.Component), rank(b.Component)), cmp.Compare(a.Node, b.Node), cmp.Compare(a.Version, b.Version))
 }
 
 // podComponents are those that run as pods, by the names of their containers with kubeadm.

@@ -1,7 +1,7 @@
 // Copyright The refit Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Command refit-lab brings labs up and down: disposable kubeadm clusters of real
+// Command refit-lab brings labs up and down: disposable clusters of real
 // machines in containers. It is run from the source tree, by the Makefile. Its verb
 // check writes why the machine cannot carry a lab, and nothing if it can; its verb
 // machine makes and removes single machines for refit, see `machine provider`.
@@ -57,6 +57,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case "up":
 		flags.IntVar(&opts.ControlPlanes, "control-planes", 1, "how many control planes; several get a load balancer in front")
 		flags.IntVar(&opts.Workers, "workers", 2, "how many workers")
+		flags.StringVar((*string)(&opts.Flavour), "flavour", "kubeadm", "how the cluster is put together, one of "+strings.Join(lab.Flavours(), ", "))
 		flags.StringVar(&opts.Version, "version", lab.Versions()[0], "of Kubernetes, one of "+strings.Join(lab.Versions(), ", "))
 		if err := parse(flags, args); err != nil {
 			return err

@@ -10,7 +10,6 @@ import (
 	"refit.dev/refit/host/inventory"
 	"refit.dev/refit/host/remote"
 	"refit.dev/refit/report"
-	"refit.dev/refit/upgrade"
 )
 
 // openMachines opens the way to machines, and says what of the settings is left out.
@@ -32,11 +31,10 @@ func (a *app) openMachines(access inventory.Access) (*inventory.Machines, error)
 
 // machines opens the way to machines, to look at them. What the function returns has to
 // be called in the end.
-func (a *app) machines(access inventory.Access) (upgrade.Hosts, func() error, error) {
+func (a *app) machines(access inventory.Access) (reach func(*corev1.Node) (host.Machine, error), closing func() error, err error) {
 	machines, err := a.openMachines(access)
 	if err != nil {
 		return nil, nil, err
 	}
-	reach := func(node *corev1.Node) (host.Machine, error) { return machines.Machine(node, "") }
-	return upgrade.Machines{Reach: reach}, machines.Close, nil
+	return func(node *corev1.Node) (host.Machine, error) { return machines.Machine(node, "") }, machines.Close, nil
 }

@@ -12,9 +12,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
@@ -31,6 +33,7 @@ type applyFlags struct {
 	plan, out, provider, pauseAfter string
 	backupDir                       string
 	acceptDowntime, dryRun          bool
+	patience                        time.Duration
 	backupDirSaid                   bool
 	reach                           sshFlags
 	request                         run.UpgradeRequest
@@ -48,6 +51,9 @@ func newUpgradeApplyCommand(a *app) *cobra.Command {
 			"fetched ahead on all machines. On each node: kubeadm, drain, kubelet and\n" +
 			"kubectl, restart, Ready at the version; then what really runs there is looked at, whatever the\n" +
 			"commands have said, and the node is uncordoned.\n\n" +
+			"Where components are services of systemd, binaries are sent ahead instead, from the place that\n" +
+			"--binaries names, and asked whether they know the flags of their units. Each component is put into\n" +
+			"its place and restarted, and if it is not well in time, the one of before comes back by itself.\n\n" +
 			"Machines are reached over SSH at their InternalIP, as the user's ssh would: by keys, and with host\n" +
 			"keys that are known. --inventory is for exceptions.\n\n" +
 			"Everything is recorded before it is done, and what takes long goes on by itself on its machine.\n" +
@@ -59,6 +65,8 @@ func newUpgradeApplyCommand(a *app) *cobra.Command {
 			"  # Save the plan, have it approved, and carry it out if it still holds\n" +
 			"  refit upgrade apply --to v1.37.2 --out upgrade.yaml\n" +
 			"  refit upgrade apply --plan upgrade.yaml\n\n" +
+			"  # A cluster of binaries and systemd units\n" +
+			"  refit upgrade apply --to v1.37.2 --binaries https://dl.k8s.io/release\n\n" +
 			"  # Look at the first worker before the others follow\n" +
 			"  refit upgrade apply --to v1.37.2 --yes --pause-after first-worker\n" +
 			"  refit runs resume\n\n" +
@@ -76,6 +84,7 @@ func newUpgradeApplyCommand(a *app) *cobra.Command {
 	a.yesFlag(cmd)
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")
 	offer(cmd, "strategy", string(upgrade.Rolling), string(upgrade.AllAtOnce), string(upgrade.Replace))
+	offer(cmd, "method", string(upgrade.Kubeadm), string(upgrade.Units), string(upgrade.Managed))
 	offer(cmd, "pause-after", string(run.AfterControlPlane), string(run.AfterFirstWorker))
 	return cmd
 }
@@ -103,13 +112,14 @@ func (f *applyFlags) addApply(flags *pflag.FlagSet) {
 	flags.StringVar(&f.backupDir, "backup-dir", "", "the directory for the snapshot of etcd that is saved and proven first (default: backups in the state directory)")
 	f.reach.add(flags)
 	flags.DurationVar(&t.Drain.Duration, "drain-timeout", t.Drain.Duration, "how long the drain of one node may take")
+	flags.DurationVar(&f.patience, "component-timeout", run.DefaultPatience, "with --method units: how long a component may take to be well at its new version before the one of before is put back")
 	flags.DurationVar(&t.Ready.Duration, "ready-timeout", t.Ready.Duration, "how long a node may take to be Ready, and what it runs to be as it is to be")
 	flags.DurationVar(&t.Recover.Duration, "recover-timeout", t.Recover.Duration, "how long the workloads of a node may take to be back")
 	flags.DurationVar(&t.Stall.Duration, "stall-timeout", t.Stall.Duration, "how long to go on while the API server cannot be reached, or other nodes leave no room")
 }
 
 // inPlan are the flags that a saved plan says.
-var inPlan = [...]string{"to", "worker-hops", "max-unavailable", "no-backup", "force", "delete-emptydir-data", "allow-unsupported", "allow-removed-apis"}
+var inPlan = [...]string{"to", "worker-hops", "max-unavailable", "no-backup", "method", "binaries", "force", "delete-emptydir-data", "allow-unsupported", "allow-removed-apis"}
 
 // completeApply puts into the request what flags of other types say.
 func (f *applyFlags) completeApply(cmd *cobra.Command) error {
@@ -146,7 +156,7 @@ func (f *applyFlags) completeApply(cmd *cobra.Command) error {
 	if err := f.completeWay(flags); err != nil {
 		return err
 	}
-	for _, name := range []string{"drain-timeout", "ready-timeout", "recover-timeout", "stall-timeout"} {
+	for _, name := range []string{"component-timeout", "drain-timeout", "ready-timeout", "recover-timeout", "stall-timeout"} {
 		if d, err := flags.GetDuration(name); err == nil && d <= 0 {
 			return fmt.Errorf("--%s %s: want more than 0", name, d)
 		}
@@ -184,11 +194,22 @@ func (f *applyFlags) completeWay(flags *pflag.FlagSet) (err error) {
 		if f.makes, err = provider.LoadConfig(f.provider); err != nil {
 			return fmt.Errorf("--provider: %w", err)
 		}
+		if f.intent.Method == upgrade.Managed && f.makes.Upgrade == nil {
+			return hint.Wrap(fmt.Errorf("--provider %s: it names no command that raises the control plane", f.provider), "add one: upgrade: {command: [...]}")
+		}
 		if flags.Changed("max-unavailable") {
 			return hint.Wrap(errors.New("--strategy replace takes no worker out before its new machine is in service, so that --max-unavailable has no say"),
 				"leave it out; --surge is how many machines more there may be")
 		}
 	case upgrade.Rolling:
+	}
+	if f.intent.Method == upgrade.Managed {
+		if f.intent.Strategy != upgrade.Replace {
+			return hint.Wrap(errors.New("--method managed goes with --strategy replace: nodes give way to new ones"), "say --strategy replace --provider FILE")
+		}
+		if flags.Changed("backup-dir") {
+			return hint.Wrap(errors.New("--method managed: etcd cannot be reached, so that there is no backup of it"), "leave --backup-dir out, and ask the provider about backups")
+		}
 	}
 	for _, name := range []string{"provider", "surge"} {
 		if flags.Changed(name) && f.intent.Strategy != upgrade.Replace {
@@ -247,6 +268,12 @@ func (a *app) upgradeApply(ctx context.Context, f applyFlags) error {
 	if state.Config != nil {
 		r.Upgrade.ImageRepository, r.Upgrade.ExternalEtcd = state.Config.ImageRepository, state.Config.ExternalEtcd
 	}
+	if plan.Method == upgrade.Managed {
+		r.Upgrade.Managed, r.BackupDir = &run.Managed{Settle: metav1.Duration{Duration: run.DefaultSettle}}, ""
+	}
+	if plan.Method == upgrade.Units {
+		r.Upgrade.Units = &run.Binaries{Source: f.intent.Source, Sums: plan.Binaries, Patience: metav1.Duration{Duration: f.patience}}
+	}
 	if f.makes != nil {
 		r.Upgrade.Replace = &run.Replace{Surge: f.intent.Surge, Provider: *f.makes}
 	}
@@ -290,7 +317,7 @@ func (a *app) saveUpgrade(out string, saved upgrade.SavedPlan) error {
 // planToApply makes the plan, or reads the one that was saved.
 func (a *app) planToApply(ctx context.Context, f *applyFlags) (*upgrade.Plan, *upgrade.State, error) {
 	if f.plan == "" {
-		state, err := a.observeUpgrade(ctx, f.intent.Version, f.intent.Strategy, &f.request.Access)
+		state, err := a.observeUpgrade(ctx, f.intent, &f.request.Access)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -302,7 +329,7 @@ func (a *app) planToApply(ctx context.Context, f *applyFlags) (*upgrade.Plan, *u
 	if err != nil {
 		return nil, nil, err
 	}
-	state, err := a.observeUpgrade(ctx, saved.To, saved.Spec.Strategy, &f.request.Access)
+	state, err := a.observeUpgrade(ctx, saved.Again(), &f.request.Access)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -21,7 +21,9 @@ const allStrategies = "all"
 
 // upgradeCompare shows the strategies side by side.
 func (a *app) upgradeCompare(ctx context.Context, f upgradeFlags, access *inventory.Access) error {
-	state, err := a.observeUpgrade(ctx, f.intent.Version, upgrade.Rolling, access)
+	in := f.intent
+	in.Strategy = upgrade.Rolling
+	state, err := a.observeUpgrade(ctx, in, access)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"refit.dev/refit/host/inventory"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/internal/phrase"
+	"refit.dev/refit/release"
 	"refit.dev/refit/report"
 	"refit.dev/refit/run"
 	"refit.dev/refit/skew"
@@ -28,7 +29,7 @@ import (
 // upgradeFlags say what is wanted of an upgrade.
 type upgradeFlags struct {
 	to, workers, maxUnavailable string
-	strategy                    string
+	strategy, method            string
 	surge                       int
 	intent                      upgrade.Intent
 	share                       run.Share
@@ -41,6 +42,8 @@ func (f *upgradeFlags) add(flags *pflag.FlagSet, also string) {
 	flags.StringVar(&f.maxUnavailable, "max-unavailable", "10%", "how many nodes of the cluster may be out at once while workers move: a number, or a percentage of all nodes (one at least)")
 	flags.StringVar(&f.strategy, "strategy", string(upgrade.Rolling), "how workers get there: rolling; all-at-once, without drains and all of them at the same time; or replace, by new machines"+also)
 	flags.IntVar(&f.surge, "surge", 1, "with --strategy replace: how many machines more there may be meanwhile")
+	flags.StringVar(&f.method, "method", "", "how versions are raised: kubeadm, where the control plane runs in static pods; units, where components are services of systemd (default: what is found); managed, where somebody else runs the control plane")
+	flags.StringVar(&f.intent.Source, "binaries", "", "with --method units: where binaries come from, a directory, file:// or https:// URL that is laid out like a release of Kubernetes, with sums")
 	flags.BoolVar(&f.intent.Force, "force", false, "also evict pods that no controller would replace")
 	flags.BoolVar(&f.intent.DeleteEmptyDirData, "delete-emptydir-data", false, "also evict pods with emptyDir volumes, whose data is lost")
 	flags.BoolVar(&f.intent.NoBackup, "no-backup", false, "save no etcd before anything is touched")
@@ -62,7 +65,29 @@ func (f *upgradeFlags) complete() (err error) {
 	if f.share, err = run.ParseShare(f.maxUnavailable); err != nil {
 		return fmt.Errorf("--max-unavailable %w", err)
 	}
+	if err := f.completeMethod(); err != nil {
+		return err
+	}
 	return f.completeStrategy()
+}
+
+// completeMethod puts the method into the intent, and the place of the binaries in full.
+func (f *upgradeFlags) completeMethod() (err error) {
+	if f.intent.Method, err = upgrade.ParseMethod(f.method); err != nil {
+		return fmt.Errorf("--method %w", err)
+	}
+	if f.intent.Source == "" {
+		return nil
+	}
+	if f.intent.Method == upgrade.Kubeadm {
+		return errors.New("--binaries goes with --method units: kubeadm takes packages from the repositories of each machine")
+	}
+	source, err := release.OpenCached(f.intent.Source)
+	if err != nil {
+		return fmt.Errorf("--binaries %s: %w", f.intent.Source, err)
+	}
+	f.intent.Source = source.String()
+	return nil
 }
 
 // completeStrategy puts the strategy into the intent.
@@ -150,32 +175,43 @@ func newUpgradePlanCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&out, "out", "", "save the plan to this file (- is the standard output) and show it")
 	cmd.Flags().StringVar(&file, "plan", "", "look whether the plan that was saved in this file (- is the standard input) still holds")
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")
+	offer(cmd, "method", string(upgrade.Kubeadm), string(upgrade.Units), string(upgrade.Managed))
 	offer(cmd, "worker-hops", string(skew.FewestHops), string(skew.EachHop))
 	offer(cmd, "strategy", string(upgrade.Rolling), string(upgrade.AllAtOnce), string(upgrade.Replace), allStrategies)
 	return cmd
 }
 
-// observeUpgrade reads what an upgrade to a version is decided from; without an access no
-// machine is looked at, and with the strategy replace none of a worker.
-func (a *app) observeUpgrade(ctx context.Context, goal skew.Version, strategy upgrade.Strategy, access *inventory.Access) (*upgrade.State, error) {
+// observeUpgrade reads what an upgrade is decided from; without an access no machine is looked
+// at, and with the strategy replace none of a worker.
+func (a *app) observeUpgrade(ctx context.Context, in upgrade.Intent, access *inventory.Access) (*upgrade.State, error) {
 	_, client, err := a.client()
 	if err != nil {
 		return nil, err
 	}
-	o := upgrade.Observer{Client: client, Get: upgrade.GetWith(client), Strategy: strategy, Clock: clock.RealClock{}}
+	o := upgrade.Observer{Client: client, Get: upgrade.GetWith(client), Strategy: in.Strategy, Method: in.Method, Clock: clock.RealClock{}}
 	if access != nil {
-		hosts, closing, err := a.machines(*access)
+		reach, closing, err := a.machines(*access)
 		if err != nil {
 			return nil, err
 		}
 		defer func() { _ = closing() }() // they were looked at, and nothing else
-		o.Hosts = hosts
+		byUnits := upgrade.UnitMachines{Reach: reach, Goal: in.Version}
+		if in.Source != "" {
+			if byUnits.Source, err = release.OpenCached(in.Source); err != nil {
+				return nil, usageError(fmt.Errorf("the source of the binaries, %s: %w", in.Source, err))
+			}
+		}
+		o.Hosts, o.Units = upgrade.Machines{Reach: reach}, byUnits
 	}
-	state, err := o.Observe(ctx, goal)
-	if err == nil {
-		a.recallBackup(state)
+	state, err := o.Observe(ctx, in.Version)
+	if err != nil {
+		return nil, err
 	}
-	return state, err
+	if in.Source != "" && state.Method != upgrade.Units {
+		return nil, usageError(hint.Wrap(errors.New("--binaries goes with --method units, and this cluster is one of kubeadm"), "leave it out: packages come from the repositories of each machine"))
+	}
+	a.recallBackup(state)
+	return state, nil
 }
 
 // recallBackup adds what this machine knows of proven backups.
@@ -196,7 +232,7 @@ func (a *app) recallBackup(state *upgrade.State) {
 }
 
 func (a *app) upgradePlan(ctx context.Context, f upgradeFlags, access *inventory.Access, out string) error {
-	state, err := a.observeUpgrade(ctx, f.intent.Version, f.intent.Strategy, access)
+	state, err := a.observeUpgrade(ctx, f.intent, access)
 	if err != nil {
 		return err
 	}
@@ -242,7 +278,7 @@ func (a *app) upgradeCheckPlan(ctx context.Context, file string, access *invento
 	if err != nil {
 		return err
 	}
-	state, err := a.observeUpgrade(ctx, saved.To, saved.Spec.Strategy, access)
+	state, err := a.observeUpgrade(ctx, saved.Again(), access)
 	if err != nil {
 		return err
 	}

@@ -7,26 +7,36 @@ package e2e
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"filippo.io/age"
+
 	"refit.dev/refit/lab"
+	"refit.dev/refit/vault/vaulttest"
 )
 
 // TestRestore loses a part of a cluster and gets it back: from the backup, by two processes.
 func TestRestore(t *testing.T) {
 	l := up(t, lab.Options{Name: "e2e-restore", Workers: 1})
-	restores(t, l, newOperator(t, l))
+	restores(t, l)
 	t.Run("the Service answers through all machines", func(t *testing.T) { wantAnswers(t, l, "w1") })
 	chapter(t, "the control plane is lost", func(t *testing.T) { bootstraps(t, l, newOperator(t, l)) })
 }
 
-// restores saves, deletes, restores with a kill -9 in the middle, and looks whether
+// restores saves to S3, deletes, restores with a kill -9 in the middle, and looks whether
 // everything is back.
-func restores(t *testing.T, l *lab.Lab, o operator) {
-	file := filepath.Join(t.TempDir(), "monday.db")
+func restores(t *testing.T, l *lab.Lab) {
+	store := vaulttest.StartS3(t).URL("lab") // it gives the environment what it takes
+	o := newOperator(t, l)
+	dir := t.TempDir()
+	file, key := filepath.Join(dir, "monday.db"), filepath.Join(dir, "key")
+	identity, err := age.GenerateX25519Identity()
+	must(t, err)
+	must(t, os.WriteFile(key, []byte(identity.String()+"\n"), 0o600))
 	kubectl(t, l, "create", "namespace", "shop")
 	kubectl(t, l, "--namespace", "shop", "create", "configmap", "prices", "--from-literal=apple=3")
 	for _, d := range [][]string{{"shop", "cart"}, {"default", "till"}} {
@@ -39,6 +49,10 @@ func restores(t *testing.T, l *lab.Lab, o operator) {
 		o.run(t, "backup", "verify", file).want(t, 0)
 		snapshotOf(t, file)
 	})
+	chapter(t, "another one, with the files of a control plane, to S3", func(t *testing.T) {
+		o.run(t, append([]string{"backup", "save", "--to", store, "--recipient", identity.Recipient().String(), "--verify", "--identity", key}, o.reach()...)...).
+			want(t, 0, "is proven")
+	})
 	chapter(t, "a namespace and a Deployment are deleted, and something is written", func(t *testing.T) {
 		kubectl(t, l, "delete", "namespace", "shop", "--timeout=10m")
 		kubectl(t, l, "delete", "deployment", "till")
@@ -47,7 +61,7 @@ func restores(t *testing.T, l *lab.Lab, o operator) {
 	})
 	server := api(t, l, false)
 	chapter(t, "kill -9 in the middle of the restore, while etcd is away", func(t *testing.T) {
-		run := o.start(t, append([]string{"restore", file, "--yes"}, o.reach()...)...)
+		run := o.start(t, append([]string{"restore", latest(store), "--identity", key, "--yes"}, o.reach()...)...)
 		inMachine(t, l, "cp1", "etcd is stopped", "while pidof etcd >/dev/null; do sleep 0.05; done", run)
 		run.alive(t)
 		run.kill()
@@ -94,6 +108,12 @@ func restores(t *testing.T, l *lab.Lab, o operator) {
 			}
 		}
 	})
+}
+
+// latest is the newest set of a store.
+func latest(store string) string {
+	path, query, _ := strings.Cut(store, "?")
+	return path + "/latest?" + query
 }
 
 // chapter is a part of a story without which the rest means nothing.

@@ -48,7 +48,7 @@ func TestSeveralControlPlanes(t *testing.T) {
 	})
 	wantUpgraded(t, l)
 	t.Run("the Service answers through all machines", func(t *testing.T) { wantAnswers(t, l) })
-	t.Run("three members are restored from a backup", func(t *testing.T) { restores(t, l, o) })
+	t.Run("three members are restored from a backup", func(t *testing.T) { restores(t, l) })
 }
 
 // etcdWatch is what was seen of etcd's members.

@@ -1,0 +1,315 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/event"
+	"refit.dev/refit/host"
+	"refit.dev/refit/release"
+	"refit.dev/refit/skew"
+	"refit.dev/refit/units"
+	"refit.dev/refit/units/unitstest"
+)
+
+// services are machines whose components are services of systemd. What was done to them
+// outlives refit. After the command number kill - the first is 1 - refit is dead: nothing more
+// is heard of anything.
+type services struct {
+	all     map[string]*unitstest.Machine
+	release string
+	sums    map[string]string
+
+	mu       sync.Mutex
+	commands int
+	kill     int
+	die      func()
+	started  map[string]int // how often each binary was, by machine and text
+}
+
+// unitsSite is a control plane a and workers whose machines are services. special says what is
+// special with new binaries, by component.
+func unitsSite(t *testing.T, special map[string][]string, workers ...string) (*trial, *services) {
+	t.Helper()
+	nodes := append([]string{"a"}, workers...)
+	c := newFakeCluster(t, nodes...)
+	s := &services{all: map[string]*unitstest.Machine{}, release: t.TempDir(), sums: map[string]string{}, started: map[string]int{}}
+	for _, component := range units.All() {
+		s.offer(t, component, unitstest.Binary(component, newVersion, special[component]...))
+	}
+	for name, n := range c.nodes {
+		n.Status.NodeInfo.KubeletVersion = oldVersion
+		components := units.Node()
+		if name == "a" {
+			components = units.All()
+		}
+		m := unitstest.New(oldVersion, components...)
+		m.Boot = n.Status.NodeInfo.BootID
+		m.Before, m.After = s.before, s.after
+		m.Started = func(component, binary string) {
+			s.mu.Lock()
+			s.started[name+" "+binary]++
+			s.mu.Unlock()
+			if words := strings.Fields(binary); component == units.Kubelet && len(words) > 1 {
+				c.change(func() {
+					n := c.nodes[name].DeepCopy()
+					n.Status.NodeInfo.KubeletVersion = words[1]
+					c.nodes[name] = n
+				})
+			}
+		}
+		s.all[name] = m
+	}
+	s.all["a"].Flags(units.Etcd, "--listen-metrics-urls=http://127.0.0.1:2381")
+	spec := upgradeSpec(nodes...)
+	spec.Upgrade.Stages[0].Role, spec.Upgrade.Stages[0].Components = OtherControlPlane, units.All()
+	if len(workers) > 0 {
+		spec.Upgrade.Stages[1].Components = units.Node()
+	}
+	spec.Upgrade.Units = &Binaries{Source: s.release, Sums: s.sums}
+	spec.Upgrade.Units.Patience.Duration = time.Minute
+	if err := spec.validate(); err != nil {
+		t.Fatal(err)
+	}
+	tr := newTrial(t, c, spec)
+	tr.work = s.upgrading()
+	return tr, s
+}
+
+// offer puts a binary into the release.
+func (s *services) offer(t *testing.T, component, text string) {
+	t.Helper()
+	v, err := skew.Parse(newVersion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := release.File{Version: v, Arch: "amd64", Name: component}
+	path := filepath.Join(s.release, file.Path())
+	for _, err := range []error{
+		os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o755), os.WriteFile(path+".sha256", []byte(unitstest.Sum(text)), 0o644),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.sums[file.Path()] = unitstest.Sum(text)
+}
+
+func (s *services) upgrading() upgrading {
+	return upgrading{machines: &UnitFleet{
+		Reach:  func(node *corev1.Node, _ string) (host.Machine, error) { return s.all[node.Name], nil },
+		Source: func() (*release.Source, error) { return release.Open(s.release, s.release, nil) },
+		Clock:  clock.RealClock{},
+	}}
+}
+
+func (s *services) before([]string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.commands++; s.kill > 0 && s.commands > s.kill {
+		return fmt.Errorf("%w: %w", host.ErrNotStarted, errDead)
+	}
+	return nil
+}
+
+func (s *services) after([]string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kill > 0 && s.commands >= s.kill {
+		s.die() // the command was run, and nobody hears of it
+		return errDead
+	}
+	return nil
+}
+
+// upgraded fails if not all is as an upgrade leaves it: each new binary in its place, started
+// once, the old one beside it, and nothing else.
+func (s *services) upgraded(t *testing.T, c *fakeCluster) {
+	t.Helper()
+	for name, m := range s.all {
+		for _, component := range units.All() {
+			path, binary := "/usr/local/bin/"+component, unitstest.Binary(component, newVersion)
+			if m.Text(path) == "" {
+				continue // a worker
+			}
+			if m.Text(path) != binary || m.Running(component) != binary || m.Text(path+".before-"+newVersion) != unitstest.Binary(component, oldVersion) {
+				t.Errorf("%s: %q in its place, %q runs, kept %q", name, m.Text(path), m.Running(component), m.Text(path+".before-"+newVersion))
+			}
+			if n := s.started[name+" "+binary]; n != 1 {
+				t.Errorf("%s: %s was started %d times", name, binary, n)
+			}
+		}
+		if n, _ := c.Node(t.Context(), name); n.Spec.Unschedulable || n.Status.NodeInfo.KubeletVersion != newVersion {
+			t.Errorf("%s: unschedulable %t, kubelet %s", name, n.Spec.Unschedulable, n.Status.NodeInfo.KubeletVersion)
+		}
+	}
+}
+
+// A UnitFleet brings machines to a version: components in their order, one after the other.
+func TestUnitFleet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr, s := unitsSite(t, nil, "b", "c")
+		var order []string
+		for name, m := range s.all {
+			started := m.Started
+			m.Started = func(component, binary string) {
+				order = append(order, name+" "+component)
+				started(component, binary)
+			}
+		}
+		if o := tr.run(t.Context()); o.Result != event.ResultDone {
+			t.Fatalf("%+v; %+v", o, o.Status.Nodes["a"])
+		}
+		s.upgraded(t, tr.cluster)
+		want := []string{"a etcd", "a kube-apiserver", "a kube-controller-manager", "a kube-scheduler", "a kubelet", "a kube-proxy", "b kubelet", "b kube-proxy", "c kubelet", "c kube-proxy"}
+		if !slices.Equal(order, want) {
+			t.Errorf("started in the order %q", order)
+		}
+	})
+}
+
+// A binary that does not get well is taken back, the old one runs, and nothing new begins.
+func TestUnitFleetRollsBack(t *testing.T) {
+	for _, component := range []string{units.Kubelet, units.APIServer} {
+		t.Run(component, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr, s := unitsSite(t, map[string][]string{component: {"dies"}}, "b", "c")
+				o := tr.run(t.Context())
+				n := o.Status.Nodes["a"]
+				if o.Result == event.ResultDone || n.Standing != Failed || !contains(n.Reason, "was rolled back to the binary of before, which runs and is well") ||
+					!contains(n.Hint, "journalctl -u "+component+".service") || !contains(n.Hint, "--on-unknown-command=rerun") {
+					t.Fatalf("%+v; %+v", o, n)
+				}
+				if has := s.all["a"].Running(component); has != unitstest.Binary(component, oldVersion) {
+					t.Errorf("%q runs", has)
+				}
+				for _, name := range []string{"b", "c"} {
+					if s.all[name].Running(units.Kubelet) != unitstest.Binary(units.Kubelet, oldVersion) || o.Status.Nodes[name].Standing == Begun {
+						t.Errorf("%s was touched: %+v", name, o.Status.Nodes[name])
+					}
+				}
+				// Who resumes without a word begins nothing anew.
+				before := len(s.started)
+				e := tr.next(t, UnknownStop)
+				e.work = s.upgrading()
+				if o := e.run(t.Context()); o.Result == event.ResultDone || len(s.started) != before {
+					t.Errorf("resumed: %+v", o)
+				}
+			})
+		})
+	}
+}
+
+// Flags and gates that a new binary does not know are found before anything is touched.
+func TestUnitFleetAsksFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr, s := unitsSite(t, map[string][]string{units.Kubelet: {"gate=Gone"}, units.KubeProxy: {"flag=gone"}}, "b")
+		s.all["b"].Flags(units.Kubelet, "--config=/c")
+		s.all["b"].Write("/c", "featureGates: {Gone: true}\n")
+		s.all["b"].Flags(units.KubeProxy, "--gone=1")
+		o := tr.run(t.Context())
+		if o.Result != event.ResultUnfinished || !contains(o.Reason, "node b: kubelet v1.37.2 does not know the feature gate Gone; kube-proxy v1.37.2 does not know the flag --gone") ||
+			!contains(o.Reason, "no node of it was cordoned or upgraded") {
+			t.Fatalf("%+v", o)
+		}
+		if len(s.started) != 0 {
+			t.Errorf("started: %v", s.started)
+		}
+	})
+}
+
+// A source that has other binaries than were planned is not believed.
+func TestUnitFleetOtherBinaries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr, s := unitsSite(t, nil, "b")
+		planned := s.sums["v1.37.2/bin/linux/amd64/kubelet"]
+		s.offer(t, units.Kubelet, "kubelet v1.37.2 another")
+		s.sums["v1.37.2/bin/linux/amd64/kubelet"] = planned
+		if o := tr.run(t.Context()); o.Result != event.ResultUnfinished || !contains(o.Reason, "has another v1.37.2/bin/linux/amd64/kubelet than when the upgrade was planned") {
+			t.Fatalf("%+v", o)
+		}
+	})
+}
+
+// unitsKilledAfter is a run that is killed after so many commands on its machines, or when it is to
+// write so many records; 0 is never.
+func unitsKilledAfter(t *testing.T, commands, records int) (tr *trial, s *services, o Outcome) {
+	t.Helper()
+	tr, s = unitsSite(t, nil, "b")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	dead, seen := false, 0
+	s.kill, s.die = commands, func() { dead = true; cancel(errDead) }
+	tr.log.fail = func(Record) error {
+		seen++
+		if dead || records > 0 && seen >= records {
+			dead = true
+			s.mu.Lock()
+			s.kill = max(1, s.commands) // its machines hear no more of it either
+			s.mu.Unlock()
+			cancel(errDead)
+			return errors.New("killed")
+		}
+		return nil
+	}
+	o = tr.run(ctx)
+	return tr, s, o
+}
+
+// A run is killed after every third command that it has run on its machines, and before each of
+// its records. Resumed, it brings every machine to the version; no component was started
+// twice, and nothing stays cordoned.
+func TestUnitFleetKilled(t *testing.T) {
+	resume := func(t *testing.T, tr *trial, s *services) {
+		tr.log.fail = nil
+		s.mu.Lock()
+		s.kill, s.commands = 0, 0
+		s.mu.Unlock()
+		e := tr.next(t, UnknownStop)
+		e.work = s.upgrading()
+		if o := e.run(t.Context()); o.Result != event.ResultDone {
+			t.Fatalf("resumed: %+v; %+v", o, o.Status.Nodes)
+		}
+		s.upgraded(t, tr.cluster)
+	}
+	commands, records := 0, 0
+	synctest.Test(t, func(t *testing.T) {
+		tr, s, o := unitsKilledAfter(t, 0, 0)
+		if o.Result != event.ResultDone {
+			t.Fatalf("without a kill: %+v", o)
+		}
+		commands, records = s.commands, len(tr.log.records)-2 // created and opened are written before
+	})
+	t.Logf("a run has %d commands and writes %d records", commands, records)
+	for n := 1; n < commands; n += 3 {
+		t.Run(fmt.Sprintf("command %03d", n), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr, s, _ := unitsKilledAfter(t, n, 0)
+				resume(t, tr, s)
+			})
+		})
+	}
+	for n := 1; n <= records; n++ {
+		t.Run(fmt.Sprintf("record %02d", n), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr, s, _ := unitsKilledAfter(t, 0, n)
+				resume(t, tr, s)
+			})
+		})
+	}
+}

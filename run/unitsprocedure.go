@@ -1,0 +1,105 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"refit.dev/refit/host"
+	"refit.dev/refit/internal/hint"
+	"refit.dev/refit/skew"
+	"refit.dev/refit/units"
+)
+
+// unitsProcedure is what package units has to do on one machine.
+type unitsProcedure struct {
+	stage    Stage
+	version  skew.Version
+	machine  host.Machine
+	clock    clock.WithTicker
+	patience time.Duration
+	state    units.State
+	want     map[string]units.Binary
+}
+
+func (p *unitsProcedure) Serving() []MachineStep { return p.steps(units.Plane()) }
+
+func (p *unitsProcedure) Empty() []MachineStep {
+	if p.stage.KubeletLater {
+		return nil
+	}
+	return p.steps(units.Node())
+}
+
+func (p *unitsProcedure) After() []MachineStep { return nil }
+
+// steps raise those of the components that are wanted.
+func (p *unitsProcedure) steps(components []string) []MachineStep {
+	var list []MachineStep
+	for _, component := range components {
+		b, wanted := p.want[component]
+		if !wanted {
+			continue
+		}
+		raise := units.Raise{Machine: p.machine, Clock: p.clock, Component: component, Binary: b, Patience: p.patience}
+		list = append(list, MachineStep{
+			Name: Step(component), Text: component + " to " + p.stage.Version,
+			Done: raise.Done,
+			Do: func(ctx context.Context, out host.Output) error {
+				raise.Output = out
+				return p.explained(raise.Do(ctx))
+			},
+		})
+	}
+	return list
+}
+
+// explained says of an error what it means for the step.
+func (p *unitsProcedure) explained(err error) error {
+	back, rolled := errors.AsType[*units.RolledBackError](err)
+	switch {
+	case err == nil:
+		return nil
+	case rolled:
+		advice := fmt.Sprintf("journalctl -u %s.service on the machine says why; nothing new is started", back.Component)
+		return &FinalError{hint.Wrap(err, "%s", advice)}
+	case host.Temporary(err):
+		return &OutcomeUnknownError{err}
+	}
+	return err
+}
+
+// Verify looks at everything anew.
+func (p *unitsProcedure) Verify(ctx context.Context, _ func(component string) string) ([]string, error) {
+	var err error
+	if p.state, err = units.Observe(ctx, p.machine); err != nil {
+		return nil, err
+	}
+	problems := units.Verify(p.state, p.want)
+	for component := range p.want {
+		u, _ := p.state.Get(component)
+		if component != units.Etcd && u.Running != p.stage.Version && len(problems) == 0 {
+			problems = append(problems, fmt.Sprintf("%s runs %s", component, u.Running))
+		}
+	}
+	slices.Sort(problems)
+	return problems, nil
+}
+
+func (p *unitsProcedure) State(ctx context.Context) (string, error) {
+	s, err := units.Observe(ctx, p.machine)
+	if err != nil {
+		return "", err
+	}
+	return units.Describe(s), nil
+}
+
+// Close leaves the machine to the Fleet, for the next visit.
+func (p *unitsProcedure) Close() error { return nil }

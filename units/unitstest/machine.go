@@ -1,0 +1,341 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package unitstest gives tests a machine whose components are services of systemd: files with
+// links and sums, processes that run the files that they were started from, and a health that
+// is asked as that of a real one. It is for tests alone.
+package unitstest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"refit.dev/refit/host"
+)
+
+// Machine is one machine. A binary is a text: its name and version, and then words that say
+// what is special: "dies" (it ends right after its start), "unwell" (its health is bad),
+// "flag=NAME" and "gate=NAME" (what it does not know).
+type Machine struct {
+	host.Machine // what is not here is not asked for
+
+	// Before is asked before a command runs, and After when it has: their errors are the
+	// command's. Both may be nil, and are called without the machine's lock.
+	Before, After func(argv []string) error
+	// Started hears of every process that was started.
+	Started func(component, binary string)
+	// Boot is its boot ID.
+	Boot string
+
+	mu       sync.Mutex
+	files    map[string]*inode
+	services map[string]*unit
+	pids     int
+}
+
+type inode struct{ text string }
+
+type unit struct {
+	argv []string
+	pid  int
+	runs *inode
+}
+
+// New returns a machine with these components at a version, under /usr/local/bin.
+func New(version string, components ...string) *Machine {
+	m := &Machine{files: map[string]*inode{}, services: map[string]*unit{}, Boot: "boot"}
+	for _, c := range components {
+		m.Write("/usr/local/bin/"+c, Binary(c, version))
+		m.services[c] = &unit{argv: []string{"/usr/local/bin/" + c}}
+		m.start(c)
+	}
+	return m
+}
+
+// Binary is the text of a binary.
+func Binary(component, version string, special ...string) string {
+	if component == "etcd" {
+		version = map[string]string{"v1.36.3": "3.6.16", "v1.37.2": "3.7.3"}[version]
+	}
+	return strings.Join(append([]string{component, version}, special...), " ")
+}
+
+// Sum is the SHA-256 of a text.
+func Sum(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// Write puts a file there.
+func (m *Machine) Write(path, text string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.files[path] = &inode{text}
+}
+
+// Flags has a component be started with these flags.
+func (m *Machine) Flags(component string, flags ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.services[component].argv = append([]string{"/usr/local/bin/" + component}, flags...)
+}
+
+// Program has a component be started from another path.
+func (m *Machine) Program(component, path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.services[component].argv = []string{path}
+}
+
+// Text is what a file has; "" if there is none.
+func (m *Machine) Text(path string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f := m.files[path]; f != nil {
+		return f.text
+	}
+	return ""
+}
+
+// Running is the text of the binary that the process of a component runs; "" if none does.
+func (m *Machine) Running(component string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if u := m.services[component]; u != nil && u.pid > 0 {
+		return u.runs.text
+	}
+	return ""
+}
+
+// Files lists the paths of all files, sorted.
+func (m *Machine) Files() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var paths []string
+	for p := range m.files {
+		paths = append(paths, p)
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// start starts the process of a component from the file in its place.
+func (m *Machine) start(component string) {
+	u := m.services[component]
+	u.runs, u.pid = m.files[u.argv[0]], 0
+	if u.runs != nil && !has(u.runs.text, "dies") {
+		m.pids++
+		u.pid = 100 + m.pids
+	}
+}
+
+func has(text, word string) bool { return slices.Contains(strings.Fields(text), word) }
+
+// Exec runs one of the commands that package units runs.
+func (m *Machine) Exec(_ context.Context, argv []string, opts host.ExecOptions) (host.Result, error) {
+	if m.Before != nil {
+		if err := m.Before(argv); err != nil {
+			return host.Result{}, err
+		}
+	}
+	var input []byte
+	if opts.Stdin != nil {
+		input, _ = io.ReadAll(opts.Stdin)
+	}
+	code, out, started := m.answer(argv, string(input))
+	if started != "" && m.Started != nil {
+		m.Started(started, m.Running(started))
+	}
+	if m.After != nil {
+		if err := m.After(argv); err != nil {
+			return host.Result{}, err
+		}
+	}
+	result := host.Result{Code: code, Stdout: []byte(out)}
+	if code != 0 {
+		result.Stdout, result.Stderr = nil, []byte(out)
+	}
+	return result, nil
+}
+
+func (m *Machine) answer(argv []string, input string) (code int, out, started string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch line := strings.Join(argv, " "); {
+	case line == "uname -m":
+		return 0, "x86_64\n", ""
+	case argv[0] == "df":
+		return 0, "Avail Mounted on\n10000000000 /\n", ""
+	case argv[0] == "rm":
+		for _, p := range argv[3:] {
+			delete(m.files, p)
+		}
+		return 0, "", ""
+	case argv[0] == "sha256sum":
+		f := m.files[argv[2]]
+		if f == nil {
+			return 1, "no such file", ""
+		}
+		return 0, Sum(f.text) + "  " + argv[2] + "\n", ""
+	case argv[0] == "systemctl":
+		return m.systemctl(argv)
+	case argv[0] == "sh":
+		code, out = m.script(argv[2], argv[4:], input)
+		return code, out, ""
+	case slices.Contains(argv, "--version") || len(argv) > 1 && strings.HasPrefix(argv[1], "--feature-gates="):
+		code, out = m.program(argv)
+		return code, out, ""
+	}
+	return 127, "no such command: " + argv[0], ""
+}
+
+func (m *Machine) systemctl(argv []string) (code int, out, started string) {
+	name := strings.TrimSuffix(argv[len(argv)-1], ".service")
+	u := m.services[name]
+	switch {
+	case argv[1] == "show" && u == nil:
+		return 0, "LoadState=not-found\nActiveState=inactive\nMainPID=0\n", ""
+	case argv[1] == "show":
+		active, sub := "active", "running"
+		if u.pid == 0 {
+			active, sub = "activating", "auto-restart"
+		}
+		return 0, fmt.Sprintf("LoadState=loaded\nActiveState=%s\nSubState=%s\nMainPID=%d\nNRestarts=0\nNeedDaemonReload=no\n"+
+			"FragmentPath=/etc/systemd/system/%s.service\nExecStart={ path=%s ; argv[]=%s ; ignore_errors=no ; pid=%d }\n",
+			active, sub, u.pid, name, u.argv[0], strings.Join(u.argv, " "), u.pid), ""
+	case u == nil:
+		return 5, "no such unit", ""
+	case argv[1] == "restart":
+		m.start(name)
+		return 0, "", name
+	}
+	return 0, "", "" // reset-failed
+}
+
+// script does what the scripts of package units do, which are tested for themselves.
+func (m *Machine) script(text string, args []string, input string) (code int, out string) {
+	switch {
+	case strings.Contains(text, "echo fresh"):
+		return 0, m.looked(args)
+	case strings.Contains(text, "cat >"):
+		if Sum(input) != args[1] {
+			return 1, "what arrived has another sum"
+		}
+		m.files[args[0]] = &inode{input}
+	case strings.Contains(text, `"$3" "$1.refit"`):
+		program, kept, staged, sum := args[0], args[1], args[2], args[3]
+		if f := m.files[program]; f != nil && Sum(f.text) == sum {
+			return 0, ""
+		}
+		if m.files[staged] == nil || Sum(m.files[staged].text) != sum {
+			return 1, staged + " is not what was sent there"
+		}
+		m.files[kept], m.files[program] = m.files[program], m.files[staged]
+	case strings.Contains(text, `"$2" "$1.refit"`):
+		if m.files[args[1]] == nil {
+			return 1, args[1] + " is not there"
+		}
+		m.files[args[0]] = m.files[args[1]]
+	default:
+		return 127, "an unknown script"
+	}
+	return 0, ""
+}
+
+func (m *Machine) looked(args []string) string {
+	f := m.files[args[0]]
+	var out strings.Builder
+	for _, u := range m.services {
+		if u.pid > 0 && strconv.Itoa(u.pid) == args[1] && u.runs == f {
+			out.WriteString("fresh\n")
+		}
+	}
+	if args[2] == "yes" && f != nil {
+		out.WriteString(Sum(f.text) + "  -\n")
+	}
+	return out.String()
+}
+
+// program runs a binary that is asked something.
+func (m *Machine) program(argv []string) (code int, out string) {
+	f := m.files[argv[0]]
+	if pid, found := strings.CutPrefix(argv[0], "/proc/"); found {
+		for _, u := range m.services {
+			if strconv.Itoa(u.pid)+"/exe" == pid {
+				f = u.runs
+			}
+		}
+	}
+	if f == nil {
+		return 127, "no such file"
+	}
+	return Ask(f.text, argv[1:])
+}
+
+// Ask is what a binary says when it is run with arguments that have it end at once.
+func Ask(binary string, args []string) (code int, out string) {
+	words := strings.Fields(binary)
+	for _, word := range words[2:] {
+		flag, isFlag := strings.CutPrefix(word, "flag=")
+		gate, isGate := strings.CutPrefix(word, "gate=")
+		for _, arg := range args {
+			switch {
+			case isFlag && words[0] == "etcd" && strings.HasPrefix(arg+"=", "--"+flag+"="):
+				return 1, "flag provided but not defined: -" + flag + "\n"
+			case isFlag && strings.HasPrefix(arg+"=", "--"+flag+"="):
+				return 1, "Error: unknown flag: --" + flag + "\n"
+			case isGate && strings.HasPrefix(arg, "--feature-gates=") && strings.Contains(arg, gate+"="):
+				return 1, "E1123 command failed err=\"unrecognized feature gate: " + gate + "\"\n"
+			}
+		}
+	}
+	if !slices.Contains(args, "--version") {
+		return 1, "failed to load kubelet config file\n"
+	}
+	if words[0] == "etcd" {
+		return 0, "etcd Version: " + words[1] + "\nGit SHA: x\n"
+	}
+	return 0, "Kubernetes " + words[1] + "\n"
+}
+
+// ReadFile returns the text of a file.
+func (m *Machine) ReadFile(_ context.Context, name string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f := m.files[path.Clean(name)]; f != nil {
+		return []byte(f.text), nil
+	}
+	return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
+}
+
+// BootID returns Boot.
+func (m *Machine) BootID(context.Context) (string, error) { return m.Boot, nil }
+
+// Close does nothing.
+func (m *Machine) Close() error { return nil }
+
+// Dial connects to the component that listens on a port of the machine.
+func (m *Machine) Dial(_ context.Context, address string) (net.Conn, error) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	component := map[string]string{
+		"2381": "etcd", "6443": "kube-apiserver", "10257": "kube-controller-manager", "10259": "kube-scheduler", "10248": "kubelet", "10256": "kube-proxy",
+	}[port]
+	binary := m.Running(component)
+	if binary == "" {
+		return nil, fmt.Errorf("dial %s: connection refused", address)
+	}
+	return answering(component, has(binary, "unwell"))
+}
