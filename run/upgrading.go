@@ -129,6 +129,7 @@ func (u upgrading) open(ctx context.Context, w *worker, node *corev1.Node) (Proc
 			Run: w.spec.Run, Node: node, Stage: *w.stage, Upgrade: w.spec.Upgrade,
 			Done:  func(s Step) bool { return w.status.Steps[s] == Done },
 			Begun: func(s Step) time.Time { return w.status.begun[s] },
+			Again: w.unknown == UnknownRerun,
 		})
 		return err == nil, err
 	})

@@ -65,7 +65,7 @@ func newMaintainCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if cmd.Flags().Changed("plan") {
-				if err := onlyPlan(f.plan, args, cmd); err != nil {
+				if err := onlyPlan(args, cmd); err != nil {
 					return usageError(err)
 				}
 				return a.maintain(cmd.Context(), f)

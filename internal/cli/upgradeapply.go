@@ -131,9 +131,6 @@ func (f *applyFlags) completeApply(cmd *cobra.Command) error {
 				said = append(said, "--"+x.Name)
 			}
 		})
-		if f.plan == "" {
-			return errors.New("--plan names no file")
-		}
 		if len(said) > 0 {
 			return hint.Wrap(fmt.Errorf("--plan excludes %s: the plan says it", strings.Join(said, ", ")), "make another plan, or leave out what excludes it")
 		}
@@ -225,8 +222,6 @@ func (f *applyFlags) completeBackup(said bool) (err error) {
 	switch {
 	case said && f.intent.NoBackup:
 		return hint.Wrap(errors.New("--backup-dir and --no-backup exclude each other"), "leave one of them out")
-	case said && f.backupDir == "":
-		return errors.New("--backup-dir names no directory")
 	case said:
 		f.backupDir, err = filepath.Abs(f.backupDir)
 	default:

@@ -144,7 +144,7 @@ func newUpgradePlanCommand(a *app) *cobra.Command {
 				}
 			}
 			if cmd.Flags().Changed("plan") {
-				if err := onlyPlan(file, nil, cmd, "ssh-config", "ssh-user", "ssh-key", "inventory", "no-hosts"); err != nil {
+				if err := onlyPlan(nil, cmd, "ssh-config", "ssh-user", "ssh-key", "inventory", "no-hosts"); err != nil {
 					return usageError(err)
 				}
 				return a.upgradeCheckPlan(cmd.Context(), file, access)
@@ -208,7 +208,8 @@ func (a *app) observeUpgrade(ctx context.Context, in upgrade.Intent, access *inv
 		return nil, err
 	}
 	if in.Source != "" && state.Method != upgrade.Units {
-		return nil, usageError(hint.Wrap(errors.New("--binaries goes with --method units, and this cluster is one of kubeadm"), "leave it out: packages come from the repositories of each machine"))
+		return nil, usageError(hint.Wrap(errors.New("--binaries goes with --method units, and nothing shows that this cluster is made of services of systemd"),
+			"say --method units if it is; packages of a cluster of kubeadm come from the repositories of each machine"))
 	}
 	a.recallBackup(state)
 	return state, nil
