@@ -8,7 +8,6 @@ import (
 	stdjson "encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -65,17 +64,17 @@ func values(document []byte) [][]byte {
 		return [][]byte{document}
 	}
 	d := stdjson.NewDecoder(bytes.NewReader(document))
-	for {
+	for d.More() {
 		var value stdjson.RawMessage
-		err := d.Decode(&value)
-		switch {
-		case errors.Is(err, io.EOF):
-			return all
-		case err != nil: // in YAML braces mean the same; what follows a value, and is none, is for its reader to refuse
-			return append(all, document[d.InputOffset():])
+		if d.Decode(&value) != nil {
+			break // in YAML braces mean the same; what follows a value, and is none, is for its reader to refuse
 		}
 		all = append(all, value)
 	}
+	if rest := document[d.InputOffset():]; len(bytes.TrimSpace(rest)) > 0 {
+		all = append(all, rest)
+	}
+	return all
 }
 
 func parseDocument(text []byte) ([]*unstructured.Unstructured, error) {
@@ -107,7 +106,7 @@ func flatten(u *unstructured.Unstructured, depth int) ([]*unstructured.Unstructu
 	if !list && strings.HasSuffix(kind, "List") && u.Object["metadata"] != nil && u.Object["items"] == nil && u.GetName() == "" {
 		list = true // a list of nothing
 	}
-	if !list || !strings.HasSuffix(kind, "List") {
+	if !list || !strings.HasSuffix(kind, "List") || u.GetName() != "" { // a custom resource may be called AllowList; no list has a name
 		return []*unstructured.Unstructured{u}, check(u, apiVersion, kind)
 	}
 	if depth == listDepth {

@@ -28,6 +28,8 @@ apiVersion: example.com/v1
 kind: Thing
 metadata: {name: d}
 items: [1, 2]
+---
+{apiVersion: example.com/v1, kind: AllowList, metadata: {name: i}, items: [{ip: 192.0.2.1}]}
 ...
 {apiVersion: v1, kind: ConfigMap, metadata: {name: e}, data: {k: v}}
 ---
@@ -42,7 +44,7 @@ items: [1, 2]
 	for _, u := range objects {
 		got = append(got, KeyOf(u).String())
 	}
-	if want := "ConfigMap x/a|ConfigMap x/b|Deployment.apps c|Thing.example.com d|ConfigMap e|ConfigMap f|ConfigMap g|ConfigMap h"; strings.Join(got, "|") != want {
+	if want := "ConfigMap x/a|ConfigMap x/b|Deployment.apps c|Thing.example.com d|AllowList.example.com i|ConfigMap e|ConfigMap f|ConfigMap g|ConfigMap h"; strings.Join(got, "|") != want {
 		t.Errorf("%s, want %s", strings.Join(got, "|"), want)
 	}
 }
@@ -66,6 +68,7 @@ func TestParseRefuses(t *testing.T) {
 		`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"a": "b", "a": "c"}}`: `duplicate field "data.a"`,
 		`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}} {"kind": "ConfigMap"`:          "document 2: it is neither YAML nor JSON",
 		`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}} and more`:                      "document 2: ",
+		`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}} }`:                             "document 2: ",
 		"apiVersion: v1\nkind: List\nitems: [7]":                                                             "element 1 of the List",
 		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, ownerReferences: [7]}":                         "owner reference",
 	} {
