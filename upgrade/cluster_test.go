@@ -145,12 +145,16 @@ func (t *town) addHost(name, text, offers string) error {
 // addUnits puts a machine with services there; its Node is one without pods.
 func (t *town) addUnits(name, version string, flags map[string]string) error {
 	t.state.Method = upgrade.Units
+	_, noProxy := flags["noproxy"]
 	t.objects = slices.DeleteFunc(t.objects, func(o runtime.Object) bool {
 		p, isPod := o.(*corev1.Pod)
-		return isPod && p.Spec.NodeName == name && p.Namespace == metav1.NamespaceSystem
+		return isPod && p.Spec.NodeName == name && p.Namespace == metav1.NamespaceSystem && !(noProxy && p.Spec.Containers[0].Name == "kube-proxy")
 	})
 	h := upgrade.Host{Offers: map[int]upgrade.Offers{}, Binaries: map[string]string{}, Refused: map[string][]string{}}
 	components := []string{"kubelet", "kube-proxy"}
+	if noProxy {
+		components = components[:1]
+	}
 	if _, plane := flags["plane"]; plane {
 		components = append([]string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"}, components...)
 		h.APIServer = &upgrade.Health{}

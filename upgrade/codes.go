@@ -30,6 +30,7 @@ const (
 	UnitLink       = "unit-program-link"
 	UnitRefused    = "unit-refused"
 	BinaryMissing  = "binary-unavailable"
+	ProxyLeft      = "kube-proxy-not-unit"
 	StrategyMethod = "strategy-not-for-method"
 
 	HostUnseen   = "host-unseen"
@@ -114,6 +115,8 @@ func Codes() []cluster.Code {
 			Do: "Change the unit, its environment file or its configuration on the machine (systemctl cat), reload systemd and restart the service; then make the plan again."},
 		{Name: BinaryMissing, Severity: cluster.Blocker, Meaning: "The source does not have a binary of the release with a sum, or it could not be read.",
 			Do: "Name a place that has it with --binaries: vX.Y.Z/bin/linux/ARCH/NAME and NAME.sha256 or NAME.sha512."},
+		{Name: ProxyLeft, Severity: cluster.Warning, Meaning: "kube-proxy runs in pods on machines whose other components are services of systemd: it stays as it is.",
+			Do: "Set the image of its DaemonSet when the upgrade is done; kube-proxy may be three minors older than the API servers, and not newer."},
 		{Name: StrategyMethod, Severity: cluster.Blocker, Meaning: "The strategy is not one for a cluster that was put together like this one.",
 			Do: "Use --strategy rolling."},
 		{Name: ConfigBehind, Severity: cluster.Warning, Meaning: "kubeadm's own record of the cluster's version is not what the API servers run: an upgrade was not finished, or was made without kubeadm.",

@@ -118,7 +118,7 @@ func (d *decision) workers(world *plan.World, hop *Hop, names []string, told map
 	slices.Sort(names)
 	visits := map[string]NodeSteps{}
 	for _, name := range names {
-		visits[name] = d.visit(d.by.worker(name), hop.To)
+		visits[name] = d.visit(d.by.worker(d, name), hop.To)
 	}
 	work := takesInPlace
 	if d.intent.Strategy == Replace {
@@ -207,7 +207,7 @@ func (d *decision) refusals(node string) {
 
 // describe lists what runs, and what it will be after each hop.
 func (d *decision) describe(path skew.Path) {
-	now := d.by.see(d.now)
+	now := d.by.see(d, d.now)
 	states := make([]skew.Components, 0, len(path.Hops))
 	for _, h := range path.Hops {
 		for _, m := range h.Moves {

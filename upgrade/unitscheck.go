@@ -5,6 +5,7 @@ package upgrade
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,6 +18,7 @@ func (m unitsMethod) check(d *decision) {
 	if d.intent.Strategy == Replace {
 		d.add(StrategyMethod, self(), "new machines would have to be made with all of the services that workers have here, which refit does not do")
 	}
+	d.checkProxies()
 	if !slices.ContainsFunc(d.plan.Hops, func(h Hop) bool { return len(h.ControlPlane) > 0 }) {
 		return
 	}
@@ -40,6 +42,28 @@ func (m unitsMethod) check(d *decision) {
 	}
 	if len(members) == 1 {
 		d.add(EtcdSingle, nodeObject(members[0]), "has the only member of etcd")
+	}
+}
+
+// proxyBehind is how many minors a kube-proxy may be older than an API server
+// (https://kubernetes.io/releases/version-skew-policy/).
+const proxyBehind = 3
+
+// checkProxies tells of kube-proxies that are left as they are, as they are no services.
+func (d *decision) checkProxies() {
+	left := map[string][]string{}
+	for _, r := range d.running {
+		if r.Component == string(skew.KubeProxy) && !d.serves(r.Node, r.Component) && r.Version != d.plan.To.String() && len(d.plan.Hops) > 0 {
+			left[r.Version] = append(left[r.Version], r.Node)
+		}
+	}
+	for _, version := range slices.Sorted(maps.Keys(left)) {
+		behind := ""
+		if v, err := skew.Parse(version); err == nil && d.plan.To.Minor-v.Minor > proxyBehind {
+			behind = fmt.Sprintf(": %d minors behind then, and the version-skew policy allows %d", d.plan.To.Minor-v.Minor, proxyBehind)
+		}
+		d.add(ProxyLeft, self(), "kube-proxy on %s runs in %s, which refit leaves at %s%s", few(left[version]),
+			phrase.Plural(len(left[version]), "a pod", "pods"), version, behind)
 	}
 }
 
