@@ -158,12 +158,15 @@ func (f *UnitFleet) open(ctx context.Context, v Visit) (*unitsProcedure, error) 
 }
 
 // binariesOf are the binaries of a visit. An etcd that the release does not have stays as it is.
+// A component that was planned and is no service any more is an error: the others must not go on
+// without it.
 func binariesOf(v Visit, version skew.Version, s units.State) (map[string]units.Binary, error) {
 	want := map[string]units.Binary{}
 	for _, component := range v.Stage.Components {
 		u, there := s.Get(component)
 		if !there {
-			continue
+			return nil, hint.Wrap(fmt.Errorf("there is no %s.service any more, and it is to be raised", component),
+				"see what systemctl status %s.service says, and mend it, then resume; or abort the run and make a new plan", component)
 		}
 		path := release.File{Version: version, Arch: s.Arch, Name: component}.Path()
 		sum, known := v.Upgrade.Units.Sums[path]

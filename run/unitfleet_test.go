@@ -33,7 +33,9 @@ import (
 type services struct {
 	all     map[string]*unitstest.Machine
 	release string
-	sums    map[string]string
+	// shows is what systemctl show says instead of some services, by machine and service.
+	shows map[string]map[string]string
+	sums  map[string]string
 
 	mu       sync.Mutex
 	commands int
@@ -112,10 +114,28 @@ func (s *services) offer(t *testing.T, component, text string) {
 
 func (s *services) upgrading() upgrading {
 	return upgrading{machines: &UnitFleet{
-		Reach:  func(node *corev1.Node, _ string) (host.Machine, error) { return s.all[node.Name], nil },
+		Reach: func(node *corev1.Node, _ string) (host.Machine, error) {
+			if says := s.shows[node.Name]; says != nil {
+				return shown{s.all[node.Name], says}, nil
+			}
+			return s.all[node.Name], nil
+		},
 		Source: func() (*release.Source, error) { return release.Open(s.release, s.release, nil) },
 		Clock:  clock.RealClock{},
 	}}
+}
+
+// shown is a machine whose systemd says something else of some services.
+type shown struct {
+	*unitstest.Machine
+	says map[string]string
+}
+
+func (m shown) Exec(ctx context.Context, argv []string, opts host.ExecOptions) (host.Result, error) {
+	if says, found := m.says[argv[len(argv)-1]]; found && argv[0] == "systemctl" && argv[1] == "show" {
+		return host.Result{Stdout: []byte(says)}, nil
+	}
+	return m.Machine.Exec(ctx, argv, opts)
 }
 
 func (s *services) before([]string) error {
@@ -313,3 +333,25 @@ func TestUnitFleetKilled(t *testing.T) {
 		})
 	}
 }
+// A service that was planned and is not there, or that systemd cannot read, is no reason to go on
+// without it.
+func TestUnitFleetServiceGone(t *testing.T) {
+	for says, want := range map[string]string{
+		"LoadState=not-found\nActiveState=inactive\nMainPID=0\n":                     "node b: there is no kube-proxy.service any more, and it is to be raised",
+		"LoadState=masked\nActiveState=inactive\nMainPID=0\n":                        "node b: there is no kube-proxy.service any more, and it is to be raised",
+		"LoadState=bad-setting\nActiveState=active\nSubState=running\nMainPID=101\n": "systemd has not read kube-proxy.service: it is bad-setting",
+		"LoadState=masked\nActiveState=active\nSubState=running\nMainPID=101\n":      "systemd has not read kube-proxy.service: it is masked",
+	} {
+		t.Run(want, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr, s := unitsSite(t, nil, "b")
+				s.shows = map[string]map[string]string{"b": {"kube-proxy.service": says}}
+				o := tr.run(t.Context())
+				if o.Result != event.ResultUnfinished || !contains(o.Reason, want) || s.starts() != 0 {
+					t.Fatalf("%+v; started: %v", o, s.started)
+				}
+			})
+		})
+	}
+}
+
