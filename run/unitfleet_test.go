@@ -103,7 +103,7 @@ func (s *services) offer(t *testing.T, component, text string) {
 	file := release.File{Version: v, Arch: "amd64", Name: component}
 	path := filepath.Join(s.release, file.Path())
 	for _, err := range []error{
-		os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o755), os.WriteFile(path+".sha256", []byte(unitstest.Sum(text)), 0o644),
+		os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644), os.WriteFile(path+".sha256", []byte(unitstest.Sum(text)), 0o644),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -123,6 +123,16 @@ func (s *services) upgrading() upgrading {
 		Source: func() (*release.Source, error) { return release.Open(s.release, s.release, nil) },
 		Clock:  clock.RealClock{},
 	}}
+}
+
+// starts is how many processes were started.
+func (s *services) starts() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, times := range s.started {
+		n += times
+	}
+	return n
 }
 
 // shown is a machine whose systemd says something else of some services.
@@ -224,10 +234,10 @@ func TestUnitFleetRollsBack(t *testing.T) {
 					}
 				}
 				// Who resumes without a word begins nothing anew.
-				before := len(s.started)
+				before := s.starts()
 				e := tr.next(t, UnknownStop)
 				e.work = s.upgrading()
-				if o := e.run(t.Context()); o.Result == event.ResultDone || len(s.started) != before {
+				if o := e.run(t.Context()); o.Result == event.ResultDone || s.starts() != before {
 					t.Errorf("resumed: %+v", o)
 				}
 			})

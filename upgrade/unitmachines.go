@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os/exec"
 	"path"
 	"runtime"
 	"slices"
@@ -164,7 +163,10 @@ func (m UnitMachines) offer(ctx context.Context, s units.State, u units.Unit, v 
 		return o, nil // asked on its machine, before anything is touched
 	}
 	asked, err := units.Ask(ctx, here, binary.Path, u)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNotHere): // as on a disk that nothing is run from
+		return o, nil
+	case err != nil:
 		return o, fmt.Errorf("ask %s: %w", binary.Path, err)
 	}
 	if u.Component == units.Etcd {
@@ -178,15 +180,20 @@ func (m UnitMachines) offer(ctx context.Context, s units.State, u units.Unit, v 
 	return o, nil
 }
 
-// here runs a program on this machine, with nothing of this process's environment.
+// errNotHere says that a program cannot be run on this machine.
+var errNotHere = errors.New("this machine cannot run it")
+
+// cannotRun is what env(1) ends with if it may not run a program, or cannot.
+const cannotRun = 126
+
+// here runs a program on this machine as this user, with nothing of this process's environment.
 func here(ctx context.Context, argv []string) (int, string, error) {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
-	output, err := cmd.CombinedOutput()
-	if exit, ran := errors.AsType[*exec.ExitError](err); ran && ctx.Err() == nil {
-		return exit.ExitCode(), string(output), nil
+	alone := []string{"/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	code, output, err := units.On(host.Own(nil))(ctx, append(alone, argv...))
+	if err == nil && code == cannotRun {
+		err = fmt.Errorf("%w: %.300s", errNotHere, strings.TrimSpace(output))
 	}
-	return 0, string(output), err
+	return code, output, err
 }
 
 // binaryChanges says which binaries of a plan are others now.
