@@ -10,10 +10,13 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	corev1 "k8s.io/api/core/v1"
 
 	"refit.dev/refit/host"
+	"refit.dev/refit/host/service"
 )
 
 // Own keeps of the endpoints the one of the member on the machine itself, as an API server
@@ -33,6 +36,37 @@ func (a Access) Own(addresses, urls []string) (Access, bool) {
 		}
 	}
 	return a, false
+}
+
+// AskMember asks the member of etcd on the machine of a node, which is a service of systemd
+// there, as the API server beside it would: see Takes. asked is false if the API server does not
+// name that member, or if there is none.
+func AskMember(ctx context.Context, m host.Machine, node *corev1.Node, patience time.Duration) (why string, asked bool, err error) {
+	access, err := Locate(ctx, m, patience)
+	if errors.Is(err, ErrNoControlPlane) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	unit, err := service.Look(ctx, m, "etcd")
+	if err != nil {
+		return "", false, err
+	}
+	var addresses, urls []string
+	for _, a := range node.Status.Addresses {
+		addresses = append(addresses, a.Address)
+	}
+	flags := flagsOf(unit.Argv)
+	for _, name := range []string{"advertise-client-urls", "listen-client-urls"} {
+		urls = append(urls, strings.Split(flags[name], ",")...)
+	}
+	own, found := access.Own(addresses, urls)
+	if !found {
+		return "", false, nil
+	}
+	why, err = own.Takes(ctx)
+	return why, err == nil, err
 }
 
 // Takes asks the member at the first endpoint whether it takes part: it answers, sees a

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/event"
@@ -343,6 +344,34 @@ func TestUnitFleetKilled(t *testing.T) {
 		})
 	}
 }
+
+// etcd goes one minor at a time and not back, whatever the plan knew of its versions: the binary
+// is asked on the machine, before anything is touched.
+func TestUnitFleetEtcdStep(t *testing.T) {
+	for runs, want := range map[string]string{
+		"3.8.1":  "etcd v1.37.2 is 3.7.3, and etcd 3.8.1 does not go back",
+		"3.5.35": "etcd v1.37.2 is 3.7.3, and etcd 3.5.35 goes one minor at a time: 3.6 comes first",
+	} {
+		t.Run(runs, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr, s := unitsSite(t, nil, "b")
+				s.all["a"].Write("/usr/local/bin/etcd", "etcd "+runs)
+				if _, err := s.all["a"].Exec(t.Context(), []string{"systemctl", "restart", "--no-block", "--", "etcd.service"}, host.ExecOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				before := s.starts()
+				o := tr.run(t.Context())
+				if o.Result != event.ResultUnfinished || !contains(o.Reason, want) || !contains(o.Reason, "no node of it was cordoned or upgraded") {
+					t.Fatalf("%+v", o)
+				}
+				if s.starts() != before {
+					t.Errorf("started: %v", s.started)
+				}
+			})
+		})
+	}
+}
+
 // A service that was planned and is not there, or that systemd cannot read, is no reason to go on
 // without it.
 func TestUnitFleetServiceGone(t *testing.T) {
@@ -365,3 +394,38 @@ func TestUnitFleetServiceGone(t *testing.T) {
 	}
 }
 
+// Of several members of etcd each is asked; one that cannot be is a problem, as the others may
+// be too few without it. One that is alone is asked by what it serves.
+func TestUnitFleetMembers(t *testing.T) {
+	_, s := unitsSite(t, nil, "b")
+	s.all["c"] = unitstest.New(oldVersion, units.All()...)
+	members := func(names ...string) string {
+		t.Helper()
+		var nodes []*corev1.Node
+		for _, name := range names {
+			nodes = append(nodes, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}})
+		}
+		problems, err := s.upgrading().machines.Members(t.Context(), "run", nodes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(problems, "; ")
+	}
+	if got := members("a", "b"); got != "" {
+		t.Errorf("one that is well, and a worker: %s", got)
+	}
+	if got := members("c", "b"); got != "" {
+		t.Errorf("one that cannot be asked, alone: %s", got)
+	}
+	if got := members("a", "c"); !strings.HasPrefix(got, "whether its member on node c is well cannot be asked: find etcd: kube-apiserver.service has no --etcd-servers") {
+		t.Errorf("two, one of which cannot be asked: %s", got)
+	}
+	s.all["c"].Flags(units.APIServer, "--etcd-servers=http://10.255.0.1:2379")
+	if got := members("a", "c"); got != "whether its member on node c is well cannot be asked: it tells that nowhere, and the API server beside it does not name it" {
+		t.Errorf("two, one of which nobody names: %s", got)
+	}
+	s.all["c"].Flags(units.APIServer, "--etcd-servers=http://127.0.0.1:1")
+	if got := members("a", "c"); !strings.HasPrefix(got, "its member on node c: http://127.0.0.1:1 does not answer") {
+		t.Errorf("two, one of which does not serve: %s", got)
+	}
+}

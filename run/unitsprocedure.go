@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/host"
@@ -20,6 +21,8 @@ import (
 
 // unitsProcedure is what package units has to do on one machine.
 type unitsProcedure struct {
+	upgrade  *Upgrade
+	node     *corev1.Node
 	stage    Stage
 	version  skew.Version
 	machine  host.Machine
@@ -68,12 +71,25 @@ func (p *unitsProcedure) explained(err error) error {
 	case err == nil:
 		return nil
 	case rolled:
-		advice := fmt.Sprintf("journalctl -u %s.service on the machine says why; nothing new is started", back.Component)
-		return &FinalError{hint.Wrap(err, "%s", advice)}
+		return &FinalError{hint.Wrap(err, "%s", p.afterRollback(back))}
 	case host.Temporary(err):
 		return &OutcomeUnknownError{err}
 	}
 	return err
+}
+
+// afterRollback is what to do when a component was rolled back.
+func (p *unitsProcedure) afterRollback(back *units.RolledBackError) string {
+	advice := fmt.Sprintf("journalctl -u %s.service on the machine says why; nothing new is started", back.Component)
+	if back.Still == "" {
+		return advice
+	}
+	u, _ := p.state.Get(back.Component)
+	advice += fmt.Sprintf("; neither binary gets well: %s is the one of before, and the new one waits as %s", u.Program, units.Waiting(units.Unit{Program: u.Program}, p.want[back.Component]))
+	if back.Component == units.Etcd && p.upgrade.Backup != nil {
+		advice += "; the backup that was taken first brings etcd back: refit restore " + p.upgrade.Backup.File
+	}
+	return advice
 }
 
 // Verify looks at everything anew.

@@ -71,6 +71,8 @@ const (
 	EtcdAlarm        = "etcd-alarm"
 	EtcdSize         = "etcd-size"
 	EtcdUnseen       = "etcd-unseen"
+	EtcdUnasked      = "etcd-member-not-asked"
+	EtcdStep         = "etcd-step"
 	ServerUnwell     = "api-server-not-ready"
 	WebhookRefuses   = "webhook-refuses-system"
 	WebhookSeesThese = "webhook-sees-system"
@@ -192,6 +194,10 @@ func Codes() []cluster.Code {
 			Do: "Compact and defragment it, find out what fills it, or raise --quota-backend-bytes."},
 		{Name: EtcdUnseen, Severity: cluster.Info, Meaning: "Alarms of etcd, the health of its members and the size of its database were not looked at: a machine was not, or its SSH server forwards no connections, or etcd tells them at no plain address.",
 			Do: "etcdctl endpoint status, endpoint health and alarm list on a control plane."},
+		{Name: EtcdUnasked, Severity: cluster.Blocker, Meaning: "There are several members of etcd that are services of systemd, and whether one of them takes part cannot be asked. While another one restarts, the others may be too few.",
+			Do: "Start it with --listen-metrics-urls=http://127.0.0.1:2381, or have the API server on its machine name it in --etcd-servers, by an address of the machine."},
+		{Name: EtcdStep, Severity: cluster.Blocker, Meaning: "The etcd of a release cannot take the place of the one that runs: etcd goes one minor at a time, and not back.",
+			Do: "Put an etcd of the next minor into the source, or take it out: then it stays as it is. Make the plan again."},
 		{Name: ServerUnwell, Severity: cluster.Blocker, Meaning: "An API server says that it is not alive or not ready. While another one restarts, nobody may answer.",
 			Do: "Look at its log (crictl logs), and bring it back first."},
 		{Name: WebhookRefuses, Severity: cluster.Blocker, Meaning: "A fail-closed webhook sees what kubeadm and the control plane write, and has nobody behind it: those writes are refused.",

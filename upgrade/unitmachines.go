@@ -4,6 +4,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,10 +14,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/etcd"
 	"refit.dev/refit/host"
 	"refit.dev/refit/release"
 	"refit.dev/refit/skew"
@@ -49,6 +52,15 @@ func (m UnitMachines) Look(ctx context.Context, node *cluster.Node, minors []int
 		return Host{Problem: err.Error()}, ctx.Err()
 	}
 	h := hostOfUnits(state)
+	if _, there := state.Get(units.Etcd); there && h.Etcd == nil {
+		why, asked, err := etcd.AskMember(ctx, machine, node.Node, memberPatience)
+		if err != nil {
+			h.Gaps = append(h.Gaps, "whether its member of etcd takes part: "+err.Error())
+		}
+		if asked {
+			h.Etcd = &EtcdHealth{Health: Health{Problem: why}}
+		}
+	}
 	if len(state.Units) > 0 {
 		if err := disksOf(ctx, machine, state, &h); err != nil {
 			h.Gaps = append(h.Gaps, "its disks: "+err.Error())
@@ -67,11 +79,14 @@ func (m UnitMachines) Look(ctx context.Context, node *cluster.Node, minors []int
 	return h, ctx.Err()
 }
 
+// memberPatience is how long a member of etcd has to answer.
+const memberPatience = 5 * time.Second
+
 // hostOfUnits takes from what a host was found to be what is decided by.
 func hostOfUnits(s units.State) Host {
 	h := Host{Gaps: s.Gaps, Offers: map[int]Offers{}, Binaries: map[string]string{}, Refused: map[string][]string{}}
 	for _, u := range s.Units {
-		h.Packages = append(h.Packages, Package{Name: u.Component, Version: u.Version})
+		h.Packages = append(h.Packages, Package{Name: u.Component, Version: cmp.Or(u.Running, u.Version)})
 		h.Units = append(h.Units, Unit{Component: u.Component, Program: u.Program, Link: u.Link, Running: u.Running, Problem: u.Health.Problem})
 		switch {
 		case u.Component == units.Kubelet:

@@ -22,7 +22,8 @@ func (m unitsMethod) check(d *decision) {
 	if !slices.ContainsFunc(d.plan.Hops, func(h Hop) bool { return len(h.ControlPlane) > 0 }) {
 		return
 	}
-	var members []string
+	m.checkSteps(d)
+	var members, unasked []string
 	alarms := map[string]bool{}
 	for _, n := range d.Snapshot.Nodes {
 		h := d.Hosts[n.Name]
@@ -32,7 +33,7 @@ func (m unitsMethod) check(d *decision) {
 		members = append(members, n.Name)
 		switch e := h.Etcd; {
 		case e == nil:
-			d.add(EtcdUnseen, self(), "the alarms and the health of etcd were not asked of the member on %s", n.Name)
+			unasked = append(unasked, n.Name)
 		case e.Alarm != "" && !alarms[e.Alarm]: // each member tells of the whole cluster's
 			alarms[e.Alarm] = true
 			d.add(EtcdAlarm, self(), "etcd has raised the alarm %s", e.Alarm)
@@ -40,8 +41,32 @@ func (m unitsMethod) check(d *decision) {
 			d.add(EtcdMember, nodeObject(n.Name), "its member of etcd is not well: %s", e.Problem)
 		}
 	}
+	code := EtcdUnseen
+	if len(members) > 1 {
+		code = EtcdUnasked
+	}
+	for _, name := range unasked {
+		d.add(code, self(), "the alarms and the health of etcd were not asked of the member on %s", name)
+	}
 	if len(members) == 1 {
 		d.add(EtcdSingle, nodeObject(members[0]), "has the only member of etcd")
+	}
+}
+
+// checkSteps looks whether each member of etcd can go where a release takes it. Versions of
+// binaries that could not be asked here are looked at on their machines.
+func (unitsMethod) checkSteps(d *decision) {
+	for _, h := range d.plan.Hops {
+		for _, v := range h.ControlPlane {
+			for _, p := range v.Packages {
+				if p.Name != Etcd || p.To == "" {
+					continue
+				}
+				if why := skew.EtcdStep(p.From, p.To); why != "" {
+					d.add(EtcdStep, nodeObject(v.Node), "the etcd of %s %s", h.To, why)
+				}
+			}
+		}
 	}
 }
 
