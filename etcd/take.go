@@ -46,13 +46,12 @@ type Taken struct {
 
 // Take saves a snapshot to a file by the first of the sources that leads to etcd, and proves it
 // in the directory of the file, which is made if it is not there. The file's name is the
-// caller's own: what an earlier Take has left under it is replaced. A file that cannot be
-// proven does not keep the name. The error is ErrUnproven or ErrDamaged then, as Verify's.
+// caller's own: what an earlier Take has left under it stays until its successor is proven, which
+// takes its place. A file that cannot be proven gets the ending .unproven. The error is ErrUnproven or
+// ErrDamaged then, as Verify's.
 func (t Taker) Take(ctx context.Context, sources []Source, file string) (*Taken, error) {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return nil, fmt.Errorf("make the directory for the snapshot: %w", err)
-	}
-	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	fresh := file + ".new"
+	if err := makeRoom(file, fresh); err != nil {
 		return nil, fmt.Errorf("make room for the snapshot: %w", err)
 	}
 	access, by, err := t.locate(ctx, sources)
@@ -60,22 +59,43 @@ func (t Taker) Take(ctx context.Context, sources []Source, file string) (*Taken,
 		return nil, err
 	}
 	saver := Saver{Access: access, Worker: t.Worker, Clock: t.Clock}
-	saved, err := saver.Save(ctx, file)
+	saved, err := saver.Save(ctx, fresh)
 	if err != nil {
 		return nil, err
 	}
-	proof, err := t.Worker.Verify(ctx, file, filepath.Dir(file))
+	proof, err := t.Worker.Verify(ctx, fresh, filepath.Dir(file))
 	if err == nil && t.Cluster != "" && proof.Status.ClusterUID != "" && proof.Status.ClusterUID != t.Cluster {
 		err = hint.Wrap(fmt.Errorf("%s: %w: it is of another cluster: its namespace kube-system has the UID %s, and not %s",
-			file, ErrUnproven, proof.Status.ClusterUID, t.Cluster), "see that the kubeconfig and the machines belong to one cluster")
+			fresh, ErrUnproven, proof.Status.ClusterUID, t.Cluster), "see that the kubeconfig and the machines belong to one cluster")
 	}
 	if errors.Is(err, ErrDamaged) || errors.Is(err, ErrUnproven) {
-		return nil, errors.Join(err, os.Rename(file, file+".unproven"))
+		return nil, errors.Join(err, os.Rename(fresh, file+".unproven"))
 	}
 	if err != nil {
 		return nil, err
 	}
+	if err := errors.Join(os.Rename(fresh, file), syncDir(filepath.Dir(file))); err != nil {
+		return nil, fmt.Errorf("give the snapshot its name: %w", err)
+	}
+	saved.File = file
 	return &Taken{saved, proof, by}, nil
+}
+
+// makeRoom sees to it that a file can come to be under the fresh name, and then replace what has
+// the other one, which stays if it is a file.
+func makeRoom(file, fresh string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	if info, err := os.Lstat(file); err == nil && info.IsDir() {
+		if err := os.Remove(file); err != nil { // one that is not empty is refused now
+			return err
+		}
+	}
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // locate finds etcd by the first source that leads to it.

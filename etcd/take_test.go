@@ -4,6 +4,7 @@
 package etcd_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ func TestTake(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"etcd.db", ".etcd.db.refit-1", ".other.db.refit-1"} {
+	for _, name := range []string{"etcd.db", "etcd.db.new", ".etcd.db.new.refit-1", ".other.db.refit-1"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -67,20 +68,44 @@ func TestTake(t *testing.T) {
 		t.Errorf("the file: %v", err)
 	}
 
-	// Of another cluster: it is no backup of this one, and does not look like one.
+	// What is proven stays until its successor is: of another cluster, without a way, and without a source.
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stays := func(what string) {
+		t.Helper()
+		if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, before) {
+			t.Errorf("%s: the proven snapshot is not what it was (%v)", what, err)
+		}
+	}
 	taker.Cluster = "5678"
 	if _, err := taker.Take(t.Context(), sources, file); !errors.Is(err, etcd.ErrUnproven) || !strings.Contains(err.Error(), "of another cluster") {
 		t.Errorf("of another cluster: %v", err)
 	}
-	want(t, dir, ".other.db.refit-1", "etcd.db.unproven")
+	want(t, dir, ".other.db.refit-1", "etcd.db", "etcd.db.unproven")
+	stays("of another cluster")
 
 	_, err = taker.Take(t.Context(), sources[:2], file)
 	if err == nil || !strings.Contains(err.Error(), "cp-1: the machine is away") || !strings.Contains(err.Error(), "cp-2: no API server runs there") {
 		t.Errorf("without a way: %v", err)
 	}
+	stays("without a way")
 	if _, err = taker.Take(t.Context(), nil, file); err == nil {
 		t.Error("without a source: no error")
 	}
+
+	// The next that is proven takes its place.
+	taker.Cluster = "1234"
+	put(t, e, "/registry/namespaces/kube-public", stored(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-public", UID: "4321"}}))
+	taken, err = taker.Take(t.Context(), sources, file)
+	if err != nil || taken.Saved.File != file || taken.Proof.Keys != 2 {
+		t.Fatalf("once more: %+v, %v", taken, err)
+	}
+	if status, err := taker.Worker.Status(t.Context(), file); err != nil || status.SHA256 != taken.Saved.SHA256 {
+		t.Errorf("the file once more: %+v, %v", status, err)
+	}
+	want(t, dir, ".other.db.refit-1", "etcd.db", "etcd.db.unproven")
 }
 
 // want wants these files in a directory, and no others.

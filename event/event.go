@@ -63,6 +63,8 @@ const (
 	// StageStarted and StageDone report that the nodes of a stage may be begun, and that all are finished: Nodes, Message.
 	StageStarted Type = "stage-started"
 	StageDone    Type = "stage-done"
+	// Raising reports how the version of a control plane that somebody else runs gets on: Message.
+	Raising Type = "raising"
 	// Restoring reports a phase of a restore of etcd, which begins on all of its machines: Nodes, Message.
 	Restoring Type = "restoring"
 	// ObjectApplied reports what became of an object that was imported: Object, Reason (created, configured or unchanged).

@@ -41,6 +41,8 @@ type Cut struct {
 	ResourceVersion string
 	// Cluster tells clusters apart: the UID of the namespace kube-system, "" if that may not be read.
 	Cluster string
+	// Namespaces are the UIDs of those that the Selection names and that may be read, by name.
+	Namespaces map[string]string
 	// Objects are sorted by path.
 	Objects []Object
 	// LeftOut counts the objects that were left out, by reason.

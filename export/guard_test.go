@@ -40,18 +40,69 @@ func TestAnotherCluster(t *testing.T) {
 	if !maps.Equal(before, filesOf(t, dir)) {
 		t.Error("something was changed")
 	}
-	// Who may not see which cluster it is goes on, and what is known stays known.
-	if err := write(dir, "", false); err != nil {
-		t.Error(err)
+	// Nobody can tell which cluster it is.
+	if err := write(dir, "", false); !errors.Is(err, ErrDirectory) || !strings.Contains(err.Error(), "nobody can tell") {
+		t.Errorf("%v", err)
 	}
-	if err := write(dir, "other", false); !errors.Is(err, ErrDirectory) {
-		t.Errorf("it was forgotten: %v", err)
+	if !maps.Equal(before, filesOf(t, dir)) {
+		t.Error("something was changed by who sees no cluster")
 	}
 	if err := write(dir, "other", true); err != nil || len(filesOf(t, dir)) != 1 {
 		t.Errorf("%v, %d files", err, len(filesOf(t, dir)))
 	}
 	if err := write(dir, "one", false); !errors.Is(err, ErrDirectory) {
 		t.Errorf("it is not of the other one now: %v", err)
+	}
+}
+
+// TestClusterByNamespace: who may read one namespace alone is told by that one's UID.
+func TestClusterByNamespace(t *testing.T) {
+	type seen struct {
+		cluster    string
+		namespaces map[string]string
+	}
+	one, other := map[string]string{"shop": "1"}, map[string]string{"shop": "2"}
+	for name, c := range map[string]struct {
+		first, second seen
+		refused       string
+	}{
+		"the same namespace":                     {seen{"", one}, seen{"", one}, ""},
+		"another of the name":                    {seen{"", one}, seen{"", other}, "of another cluster"},
+		"one who sees all, and one who does not": {seen{"a", one}, seen{"", one}, ""},
+		"one who sees all of another cluster":    {seen{"", one}, seen{"b", other}, "of another cluster"},
+		"made anew in the same cluster":          {seen{"a", one}, seen{"a", other}, ""},
+		"not there":                              {seen{"", one}, seen{"", nil}, "nobody can tell"},
+		"nothing in common":                      {seen{"a", nil}, seen{"", one}, "nobody can tell"},
+		"one of two made anew":                   {seen{"", map[string]string{"shop": "1", "web": "5"}}, seen{"", map[string]string{"shop": "1", "web": "6"}}, ""},
+		"nothing known yet":                      {seen{}, seen{"", one}, ""},
+	} {
+		dir := t.TempDir()
+		write := func(s seen, objects int) error {
+			cut := cutOf(0)
+			cut.Cluster, cut.Namespaces, cut.Objects = s.cluster, s.namespaces, cut.Objects[:objects]
+			_, err := Write(dir, cut, Options{})
+			return err
+		}
+		if err := write(c.first, 3); err != nil {
+			t.Fatal(err)
+		}
+		before := filesOf(t, dir)
+		err := write(c.second, 1)
+		if c.refused == "" {
+			if err != nil || len(filesOf(t, dir)) != 1 {
+				t.Errorf("%s: %v, %d files", name, err, len(filesOf(t, dir)))
+			}
+			if text, _ := os.ReadFile(filepath.Join(dir, IndexName)); c.first.cluster != "" && !strings.Contains(string(text), "\ncluster "+c.first.cluster+"\n") {
+				t.Errorf("%s: the cluster was forgotten: %s", name, text)
+			}
+			continue
+		}
+		if !errors.Is(err, ErrDirectory) || !strings.Contains(err.Error(), c.refused) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !maps.Equal(before, filesOf(t, dir)) {
+			t.Errorf("%s: something was changed", name)
+		}
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 
 	selectionWord = "selection "
 	clusterWord   = "cluster "
+	namespaceWord = "namespace "
 	lacksWord     = "lacks "
 )
 
@@ -40,6 +41,8 @@ type index struct {
 	selection string
 	// cluster is Cut.Cluster, "" if that is not known.
 	cluster string
+	// namespaces is Cut.Namespaces.
+	namespaces map[string]string
 	// lacks are the resources that the last export could not read.
 	lacks []string
 	// unfinished: files of two exports are mixed.
@@ -65,7 +68,7 @@ func readIndex(root *os.Root) (*index, error) {
 }
 
 func parseIndex(text []byte) (*index, error) {
-	x := &index{stamps: map[string]string{}}
+	x := &index{namespaces: map[string]string{}, stamps: map[string]string{}}
 	format, state := "", ""
 	lines := bufio.NewScanner(bytes.NewReader(text))
 	for lines.Scan() {
@@ -87,6 +90,9 @@ func parseIndex(text []byte) (*index, error) {
 			x.selection = value
 		case strings.HasPrefix(line, clusterWord) && x.cluster == "" && !strings.Contains(value, " "):
 			x.cluster = value
+		case strings.HasPrefix(line, namespaceWord) && len(strings.Fields(value)) == 2:
+			name, uid, _ := strings.Cut(value, " ")
+			x.namespaces[name] = strings.TrimSpace(uid)
 		case strings.HasPrefix(line, lacksWord):
 			x.lacks = append(x.lacks, value)
 		case (line == stateWhole || line == stateMoving) && state == "":
@@ -117,6 +123,9 @@ func (x *index) text() []byte {
 	fmt.Fprintf(&b, "%s%s\n%s%s\n", indexHead, indexFormat, selectionWord, x.selection)
 	if x.cluster != "" {
 		fmt.Fprintf(&b, "%s%s\n", clusterWord, x.cluster)
+	}
+	for _, name := range slices.Sorted(maps.Keys(x.namespaces)) {
+		fmt.Fprintf(&b, "%s%s %s\n", namespaceWord, name, x.namespaces[name])
 	}
 	for _, resource := range x.lacks {
 		fmt.Fprintf(&b, "%s%s\n", lacksWord, resource)

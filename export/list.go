@@ -113,17 +113,37 @@ func (l *lister) namespaces(r *served.Resource) []string {
 
 // cluster is what tells the cluster from others.
 func (l *lister) cluster(ctx context.Context) (string, error) {
-	const path = "/api/v1/namespaces/" + metav1.NamespaceSystem
-	text, _, err := served.Do(ctx, l.api.Client.Get().AbsPath(path))
+	return l.namespaceUID(ctx, metav1.NamespaceSystem)
+}
+
+// chosen are the UIDs of the namespaces that the selection names: they tell the cluster for who may not look
+// beyond his own.
+func (l *lister) chosen(ctx context.Context) (map[string]string, error) {
+	uids := map[string]string{}
+	for _, name := range l.selection.Namespaces {
+		uid, err := l.namespaceUID(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if uid != "" {
+			uids[name] = uid
+		}
+	}
+	return uids, nil
+}
+
+// namespaceUID is the UID of a namespace, "" if it may not be read or is not there.
+func (l *lister) namespaceUID(ctx context.Context, name string) (string, error) {
+	text, _, err := served.Do(ctx, l.api.Client.Get().AbsPath("/api/v1/namespaces", name))
 	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
 		return "", nil
 	}
 	if err != nil {
-		return "", explain(err, "namespace "+metav1.NamespaceSystem)
+		return "", explain(err, "namespace "+name)
 	}
 	var namespace metav1.PartialObjectMetadata
 	if err := json.Unmarshal(text, &namespace); err != nil {
-		return "", fmt.Errorf("read namespace %s: %w", metav1.NamespaceSystem, err)
+		return "", fmt.Errorf("read namespace %s: %w", name, err)
 	}
 	return string(namespace.UID), nil
 }

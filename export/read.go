@@ -70,6 +70,9 @@ func readOnce(ctx context.Context, api *served.API, s Selection, resources []wan
 	if cut.Cluster, err = l.cluster(ctx); err != nil {
 		return nil, err
 	}
+	if cut.Namespaces, err = l.chosen(ctx); err != nil {
+		return nil, err
+	}
 	f := &found{cut: cut, selecting: map[string]bool{}}
 	for _, m := range api.Missing {
 		if s.mayMean(m.Group, api) {

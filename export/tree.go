@@ -5,6 +5,7 @@ package export
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -70,7 +71,7 @@ func Write(dir string, cut *Cut, o Options) (*Written, error) {
 		return nil, err
 	}
 	defer unlock()
-	t := &tree{root: root, options: o, next: &index{selection: o.Selection.String(), cluster: cut.Cluster, lacks: cut.lacking(), stamps: map[string]string{}}}
+	t := &tree{root: root, options: o, next: &index{selection: o.Selection.String(), cluster: cut.Cluster, namespaces: cut.Namespaces, lacks: cut.lacking(), stamps: map[string]string{}}}
 	if t.last, err = readIndex(root); err != nil {
 		return nil, directoryError{hint.Wrap(fmt.Errorf("%s: %w", dir, err), "export into another directory")}
 	}
@@ -113,11 +114,15 @@ func (t *tree) fits() error {
 		return nil
 	case t.last.selection != t.next.selection:
 		return hint.Wrap(fmt.Errorf("it holds an export of another selection (%s; this one is %s)", t.last.selection, t.next.selection), advice)
-	case t.next.cluster == "":
-		t.next.cluster = t.last.cluster // nobody knows better
-	case t.last.cluster != "" && t.last.cluster != t.next.cluster:
-		return hint.Wrap(fmt.Errorf("it holds an export of another cluster (its namespace kube-system has the UID %s; that of this one is %s)",
-			t.last.cluster, t.next.cluster), advice)
+	}
+	switch t.next.sameCluster(t.last) {
+	case otherCluster:
+		return hint.Wrap(fmt.Errorf("it holds an export of another cluster (there the UIDs of namespaces are %s; here they are %s)", t.last.uids(), t.next.uids()), advice)
+	case nobodyKnows:
+		return hint.Wrap(fmt.Errorf("it holds an export of one cluster (there the UIDs of namespaces are %s), and none of these namespaces can be read here, so that nobody can tell whether this cluster is the same", t.last.uids()),
+			advice+"; who may read the namespace kube-system is told more")
+	case sameCluster:
+		t.next.cluster = cmp.Or(t.next.cluster, t.last.cluster)
 	}
 	return nil
 }

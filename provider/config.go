@@ -31,6 +31,8 @@ type Config struct {
 	Create Command `json:"create"`
 	Delete Command `json:"delete"`
 	List   Command `json:"list"`
+	// Upgrade raises the version of a control plane that somebody else runs; nil if there is none.
+	Upgrade *Command `json:"upgrade,omitempty"`
 	// Join is who brings a machine into the cluster.
 	Join Joining `json:"join"`
 }
@@ -59,6 +61,9 @@ const (
 	createTime = 10 * time.Minute
 	deleteTime = 10 * time.Minute
 	listTime   = time.Minute
+	// upgradeTime is for all of it: the command, and whatever it has begun. Providers name half an hour, and more for
+	// control planes of several zones.
+	upgradeTime = time.Hour
 )
 
 // LoadConfig reads the configuration in a file. A command with a slash in its name that is
@@ -77,7 +82,10 @@ func LoadConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("provider %s: %w", path, err)
 	}
-	for _, command := range []*Command{&c.Create, &c.Delete, &c.List} {
+	for _, command := range []*Command{&c.Create, &c.Delete, &c.List, c.Upgrade} {
+		if command == nil {
+			continue
+		}
 		if name := command.Argv[0]; strings.Contains(name, "/") && !filepath.IsAbs(name) {
 			command.Argv[0] = filepath.Join(dir, name)
 		}
@@ -99,12 +107,13 @@ func ReadConfig(r io.Reader) (*Config, error) {
 		Timeout string   `yaml:"timeout"`
 	}
 	var document struct {
-		APIVersion string  `yaml:"apiVersion"`
-		Kind       string  `yaml:"kind"`
-		Create     command `yaml:"create"`
-		Delete     command `yaml:"delete"`
-		List       command `yaml:"list"`
-		Join       string  `yaml:"join"`
+		APIVersion string   `yaml:"apiVersion"`
+		Kind       string   `yaml:"kind"`
+		Create     command  `yaml:"create"`
+		Delete     command  `yaml:"delete"`
+		List       command  `yaml:"list"`
+		Upgrade    *command `yaml:"upgrade"`
+		Join       string   `yaml:"join"`
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
@@ -123,12 +132,18 @@ func ReadConfig(r io.Reader) (*Config, error) {
 	if c.Join == "" {
 		c.Join = JoinKubeadm
 	}
-	for _, x := range []struct {
+	type part struct {
 		name  string
 		from  command
 		to    *Command
 		usual time.Duration
-	}{{"create", document.Create, &c.Create, createTime}, {"delete", document.Delete, &c.Delete, deleteTime}, {"list", document.List, &c.List, listTime}} {
+	}
+	parts := []part{{"create", document.Create, &c.Create, createTime}, {"delete", document.Delete, &c.Delete, deleteTime}, {"list", document.List, &c.List, listTime}}
+	if document.Upgrade != nil {
+		c.Upgrade = &Command{}
+		parts = append(parts, part{"upgrade", *document.Upgrade, c.Upgrade, upgradeTime})
+	}
+	for _, x := range parts {
 		limit := x.usual
 		if x.from.Timeout != "" {
 			if limit, err = time.ParseDuration(x.from.Timeout); err != nil {
@@ -145,7 +160,11 @@ func ReadConfig(r io.Reader) (*Config, error) {
 
 // Check says what is wrong with a configuration.
 func (c *Config) Check() error {
-	for name, command := range map[string]Command{"create": c.Create, "delete": c.Delete, "list": c.List} {
+	commands := map[string]Command{"create": c.Create, "delete": c.Delete, "list": c.List}
+	if c.Upgrade != nil {
+		commands["upgrade"] = *c.Upgrade
+	}
+	for name, command := range commands {
 		switch {
 		case len(command.Argv) == 0 || command.Argv[0] == "":
 			return fmt.Errorf("%s: it has no command", name)
@@ -164,4 +183,5 @@ func (c *Config) Check() error {
 	return nil
 }
 
-func (c Command) limit() time.Duration { return time.Duration(c.Seconds * float64(time.Second)) }
+// Limit is how long the command may take.
+func (c Command) Limit() time.Duration { return time.Duration(c.Seconds * float64(time.Second)) }

@@ -49,9 +49,10 @@ type question struct {
 	Version int    `json:"version"` // of this format
 	Action  string `json:"action"`
 	Run     string `json:"run,omitempty"`
-	// Order is that of a create, Machine the one to delete.
+	// Order is that of a create, Machine the one to delete, Upgrade what an upgrade is about.
 	Order   *Order   `json:"order,omitempty"`
 	Machine *Machine `json:"machine,omitempty"`
+	Upgrade *Raise   `json:"upgrade,omitempty"`
 }
 
 type answer struct {
@@ -110,12 +111,16 @@ func (x *Exec) Delete(ctx context.Context, run string, m Machine) error {
 
 // Await takes the lock of a create, and gives it back.
 func (x *Exec) Await(ctx context.Context, key string) error {
+	return x.await(ctx, "key "+key, x.Config.Create.Limit())
+}
+
+func (x *Exec) await(ctx context.Context, about string, limit time.Duration) error {
 	if x.Dir == "" {
 		return nil
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, x.Config.Create.limit(), errTime)
+	limited, cancel := context.WithTimeoutCause(ctx, limit, errTime)
 	defer cancel()
-	lock, err := x.lock(limited, "key "+key)
+	lock, err := x.lock(limited, about)
 	if err != nil {
 		return err
 	}
@@ -130,7 +135,7 @@ func (x *Exec) ask(ctx context.Context, c Command, about string, q question) (a 
 	if err != nil {
 		return a, err
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, c.limit(), errTime)
+	limited, cancel := context.WithTimeoutCause(ctx, c.Limit(), errTime)
 	defer cancel()
 	cmd := exec.CommandContext(limited, c.Argv[0], c.Argv[1:]...)
 	if about != "" && x.Dir != "" {
@@ -156,7 +161,7 @@ func (x *Exec) ask(ctx context.Context, c Command, about string, q question) (a 
 		if ctx.Err() != nil {
 			return a, context.Cause(ctx)
 		}
-		return a, hint.Wrap(fmt.Errorf("%s did not end within %s and was stopped%s", c.Argv[0], c.limit(), said(tail, q)),
+		return a, hint.Wrap(fmt.Errorf("%s did not end within %s and was stopped%s", c.Argv[0], c.Limit(), said(tail, q)),
 			"see what it waits for, or give it longer: timeout in the provider's file")
 	}
 	if errors.Is(err, exec.ErrWaitDelay) { // it has ended; what it left in the background has not
@@ -175,8 +180,8 @@ func (x *Exec) ask(ctx context.Context, c Command, about string, q question) (a 
 	if output.cut {
 		return a, &BadAnswerError{fmt.Errorf("it is longer than %d MiB", answerLimit>>20)}
 	}
-	if q.Action == "delete" {
-		return a, nil // what it says is of no use: a list will tell
+	if q.Action == "delete" || q.Action == "upgrade" {
+		return a, nil // what it says is of no use: a list will tell, or the API server
 	}
 	err = decode(output.data, &a)
 	return a, err

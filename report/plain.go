@@ -57,7 +57,12 @@ func (n *narrator) lines(e event.Event, p *progress) []string {
 	case event.Fetched:
 		return []string{"fetched " + printableLine(e.Message) + " in " + seconds(e.Seconds)}
 	case event.StageStarted:
+		if len(e.Nodes) == 0 {
+			return []string{"stage: " + printableLine(e.Message)}
+		}
 		return []string{"stage: " + printableLine(e.Message) + ", " + phrase.Count(len(e.Nodes), "node")}
+	case event.Raising:
+		return []string{"control plane: " + printableLine(e.Message)}
 	case event.Restoring:
 		return []string{printableLine(e.Message)}
 	case event.StageDone:

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/clock"
@@ -71,7 +72,7 @@ func (r *restoring) lookAfter(ctx context.Context) error {
 // does not answer, and volume attachments and pods of nodes that are not there. It waits for
 // kubelets to renew their leases.
 func Aftercare(ctx context.Context, client kubernetes.Interface, clk clock.WithTicker) ([]string, error) {
-	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	nodes, err := listNodes(ctx, client, clk)
 	if err != nil {
 		return nil, fmt.Errorf("list the nodes: %w", err)
 	}
@@ -105,6 +106,23 @@ func Aftercare(ctx context.Context, client kubernetes.Interface, clk clock.WithT
 		}
 	}
 	return list, nil
+}
+
+// rightsLimit is how long an API server may refuse everything that it allows later: one that was just started answers
+// before it has read all roles and their bindings.
+const rightsLimit = time.Minute
+
+// listNodes lists the nodes as soon as that is allowed.
+func listNodes(ctx context.Context, client kubernetes.Interface, clk clock.WithTicker) (*corev1.NodeList, error) {
+	for deadline := clk.Now().Add(rightsLimit); ; {
+		nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		if !apierrors.IsForbidden(err) || clk.Now().After(deadline) {
+			return nodes, err
+		}
+		if err := pause(ctx, clk); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // silentNodes are those whose leases are not renewed while it looks.

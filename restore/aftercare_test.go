@@ -4,6 +4,7 @@
 package restore
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -13,8 +14,10 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/utils/clock"
@@ -37,6 +40,11 @@ func TestAftercare(t *testing.T) {
 			return true, &coordinationv1.LeaseList{Items: []coordinationv1.Lease{
 				lease("alive", time.Now().Truncate(10*time.Second)), lease("silent", begun.Add(-time.Hour)),
 			}}, nil
+		})
+		refused := 0 // an API server that was just started has not read all roles yet
+		client.PrependReactor("list", "nodes", func(clienttesting.Action) (bool, runtime.Object, error) {
+			refused++
+			return refused <= 2, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "nodes"}, "", errors.New("no role"))
 		})
 		got, err := Aftercare(t.Context(), client, clock.RealClock{})
 		if err != nil || len(got) != 4 {

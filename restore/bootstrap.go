@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,6 +31,8 @@ type BootstrapRequest struct {
 	// Keep is where on this machine the files are kept until the run is over; nothing may be there. Who asks removes it if
 	// the run is not begun.
 	Keep string
+	// Strangers are paths of files in the set that no backup of a control plane has.
+	Strangers []string
 }
 
 // PrepareBootstrap looks at a machine that is to become the control plane that was lost: it has to be
@@ -66,6 +69,13 @@ func (o *Operator) PrepareBootstrap(ctx context.Context, r BootstrapRequest) (*P
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("machine %s: %w", node, err), "%s", cmp.Or(hint.Of(err), "nothing was changed"))
 	}
+	living := &run.Bootstrap{Members: others(r.Snapshot.Members, member.Name), Server: serverOf(content(r.Files, kubeletConfig))}
+	if err := m.alone(ctx, living); err != nil {
+		if !errors.As(err, new(*run.BlockedError)) {
+			return nil, fmt.Errorf("machine %s: %w", node, err)
+		}
+		stops = append(stops, err.Error()+" ("+hint.Of(err)+")")
+	}
 	taken, err := m.untaken(ctx, &files, p)
 	if err != nil {
 		return nil, fmt.Errorf("machine %s: %w", node, err)
@@ -73,8 +83,13 @@ func (o *Operator) PrepareBootstrap(ctx context.Context, r BootstrapRequest) (*P
 	if len(taken) > 0 {
 		stops = append(stops, "it is not empty, and has other files than the set: "+phrase.Few(taken, 5))
 	}
-	if missing, err := etcdFiles(r.Files); err != nil || len(missing) > 0 {
-		stops = append(stops, fmt.Sprintf("what the API server needs to ask etcd is not in the set: %s", phrase.Few(missing, 5)))
+	lacking, err := m.lacking(ctx, r.Files)
+	if err != nil {
+		return nil, fmt.Errorf("machine %s: %w", node, err)
+	}
+	stops = append(stops, lacking...)
+	if len(r.Strangers) > 0 {
+		stops = append(stops, "the set has files that no control plane needs, and no backup puts there: "+phrase.Few(r.Strangers, 5))
 	}
 	if old := expired(r.Files, now); len(old) > 0 {
 		stops = append(stops, "certificates in the set are good no more: "+phrase.Few(old, 5))
@@ -85,8 +100,24 @@ func (o *Operator) PrepareBootstrap(ctx context.Context, r BootstrapRequest) (*P
 	if len(r.Snapshot.Members) > 1 {
 		p.Warnings = append(p.Warnings, fmt.Sprintf("etcd had %s when the set was saved; it gets one, and other control planes have to join anew (kubeadm join --control-plane)", phrase.Count(len(r.Snapshot.Members), "member")))
 	}
-	spec.Restore.Bootstrap, err = writeFiles(r.Keep, files)
-	return p, err
+	missing, err := m.missing(ctx, files)
+	if err != nil {
+		return nil, fmt.Errorf("machine %s: %w", node, err)
+	}
+	ran, err := m.kubeletRuns(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("machine %s: find out whether its kubelet runs: %w", node, err)
+	}
+	kept, err := writeFiles(r.Keep, files)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		p.Files = append(p.Files, f.Path)
+	}
+	kept.Missing, kept.KubeletRan, kept.Members, kept.Server = missing, ran, living.Members, living.Server
+	spec.Restore.Bootstrap = kept
+	return p, nil
 }
 
 // notThatOne says why a machine cannot become the one in the set, and warns of what is other than there.
@@ -99,19 +130,17 @@ func (m *machine) notThatOne(ctx context.Context, r BootstrapRequest, p *Prepare
 	if holder != "" {
 		stop("run %s has begun to restore it, and was neither finished nor aborted (refit runs resume %s, or abort)", holder, holder)
 	}
-	for _, dir := range []string{manifestDir, m.data.now} {
-		first, err := m.firstIn(ctx, dir)
-		if err != nil {
-			return nil, err
-		}
-		if first != "" {
-			stop("it is not empty: there is %s", first)
-		}
+	some, err := m.content(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if running, err := m.running(ctx); err != nil {
+	for _, what := range some {
+		stop("it is not empty: %s", what)
+	}
+	if some, err := m.runningOf(ctx); err != nil {
 		stop("%v", err)
-	} else if some := slices.DeleteFunc(components(), func(c string) bool { return !running[c] }); len(some) > 0 {
-		stop("it runs %s", strings.Join(some, ", "))
+	} else if some != "" {
+		stop("%s", some)
 	}
 	version, err := m.kubeletVersion(ctx)
 	if err != nil {

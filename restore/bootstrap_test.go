@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -121,6 +122,13 @@ func (f *firstStart) stopKubelet(context.Context) error {
 	return nil
 }
 
+func (f *firstStart) kubeletRuns(context.Context) (bool, error) { return f.lost.kubelet, nil }
+
+func (f *firstStart) resumeKubelet(context.Context) error {
+	f.lost.kubelet = true
+	return nil
+}
+
 func (f *firstStart) startKubelet(context.Context) error {
 	f.lost.kubelet = true
 	return nil
@@ -156,7 +164,7 @@ func newLost(t *testing.T) *lost {
 	m := &p.members[0]
 	m.DataDir = "/var/lib/etcd"
 	left := unlimited
-	l := &lost{plane: p, machine: blank{Machine: host.Here(nil), root: t.TempDir(), name: "cp1", address: address, kubelet: "v1.36.3", left: &left}}
+	l := &lost{plane: p, kubelet: true, machine: blank{Machine: host.Here(nil), root: t.TempDir(), name: "cp1", address: address, kubelet: "v1.36.3", left: &left}}
 	for _, dir := range []string{"/etc/kubernetes/manifests", "/var/lib/kubelet", "/etc/default", "/usr/lib"} {
 		if err := os.MkdirAll(l.machine.root+dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -172,7 +180,7 @@ func newLost(t *testing.T) *lost {
 			{Path: "/etc/kubernetes/admin.conf", Mode: 0o600, Data: []byte("admin")},
 			{Path: "/etc/kubernetes/kubelet.conf", Mode: 0o600, Data: []byte("users:\n- name: x\n  user: {client-certificate: /var/lib/kubelet/pki/kubelet-client-current.pem, client-key: /var/lib/kubelet/pki/kubelet-client-current.pem}\n")},
 			{Path: "/etc/kubernetes/manifests/etcd.yaml", Mode: 0o600, Data: fmt.Appendf(nil, "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - name: etcd\n    command: [etcd, --name=cp1, --data-dir=/var/lib/etcd, --initial-advertise-peer-urls=%s, --listen-client-urls=%s]\n    volumeMounts: [{name: d, mountPath: /var/lib/etcd}]\n  volumes: [{name: d, hostPath: {path: /var/lib/etcd}}]\n", m.PeerURLs[0], m.ClientURLs[0])},
-			{Path: "/etc/kubernetes/manifests/kube-apiserver.yaml", Mode: 0o600, Data: []byte("apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - name: kube-apiserver\n    command: [kube-apiserver, --advertise-address=" + address + ", --etcd-cafile=/etc/kubernetes/pki/etcd/ca.crt]\n")},
+			{Path: "/etc/kubernetes/manifests/kube-apiserver.yaml", Mode: 0o600, Data: []byte("apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - name: kube-apiserver\n    command: [kube-apiserver, --advertise-address=" + address + ", --etcd-cafile=/etc/kubernetes/pki/etcd/ca.crt, --kubelet-client-key=/certs/ca.key, --audit-log-path=/var/log/a.log, --tls-cert-file=/in/the/image]\n    volumeMounts: [{name: k, mountPath: /etc/kubernetes/pki}, {name: c, mountPath: /certs}]\n  volumes: [{name: k, hostPath: {path: /etc/kubernetes/pki}}, {name: c, hostPath: {path: /etc/kubernetes/pki}}]\n")},
 			{Path: "/etc/kubernetes/manifests/kube-controller-manager.yaml", Mode: 0o600, Data: []byte("kind: Pod\n")},
 			{Path: "/etc/kubernetes/manifests/kube-scheduler.yaml", Mode: 0o600, Data: []byte("kind: Pod\n")},
 			{Path: "/etc/kubernetes/manifests/kube-vip.yaml", Mode: 0o600, Data: []byte("kind: Pod\n")},
@@ -224,7 +232,7 @@ func (l *lost) operator() *Operator {
 	return o
 }
 
-// tree is all that is on the machine: mode and content, by path.
+// tree is all that is on the machine: mode and content, by path, and the mode of directories.
 func (l *lost) tree() map[string]string {
 	l.t.Helper()
 	all := map[string]string{}
@@ -238,10 +246,13 @@ func (l *lost) tree() map[string]string {
 			return fs.SkipDir
 		}
 		info, err := d.Info()
-		if err != nil || d.IsDir() {
+		if err != nil {
 			return err
 		}
 		all[rel] = info.Mode().String()
+		if d.IsDir() {
+			return nil
+		}
 		if info.Mode().IsRegular() {
 			text, err := os.ReadFile(p)
 			all[rel] += " " + string(text)
@@ -291,6 +302,7 @@ func (l *lost) risen(when string) {
 	delete(there, strings.TrimPrefix(there[link], "Lrwxrwxrwx "))
 	delete(there, link)
 	delete(there, "/var/lib/etcd/member")
+	maps.DeleteFunc(there, func(_, what string) bool { return strings.HasPrefix(what, "d") })
 	if len(there) > 0 || !l.kubelet {
 		l.t.Errorf("%s: there is %v besides; the kubelet runs: %t", when, there, l.kubelet)
 	}
@@ -299,11 +311,12 @@ func (l *lost) risen(when string) {
 // TestBootstrap makes a new machine the control plane that was lost.
 func TestBootstrap(t *testing.T) {
 	l := newLost(t)
+	before := l.tree()
 	p, err := l.operator().PrepareBootstrap(t.Context(), l.request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if there := l.tree(); len(there) > 0 {
+	if there := l.tree(); !maps.Equal(there, before) {
 		t.Errorf("to look at it has changed %v", there)
 	}
 	if info, err := os.Stat(l.request.Keep); err != nil || info.Mode().Perm() != 0o600 {
@@ -322,6 +335,7 @@ func TestBootstrapInterrupted(t *testing.T) {
 	const every = 7 // each takes starts of etcd
 	for n := 0; ; n += every {
 		l := newLost(t)
+		before := l.tree()
 		p, err := l.operator().PrepareBootstrap(t.Context(), l.request)
 		if err != nil {
 			t.Fatal(err)
@@ -341,8 +355,8 @@ func TestBootstrapInterrupted(t *testing.T) {
 		if (n/every)%2 == 0 {
 			err := l.operator().Abort(t.Context(), p.Spec.Run)
 			if _, started := errors.AsType[*StartedError](err); err == nil {
-				if there := l.tree(); len(there) > 0 {
-					t.Errorf("%s, and given up: there is %v", when, there)
+				if there := l.tree(); !maps.Equal(there, before) || !l.kubelet {
+					t.Errorf("%s, and given up: there is %v, and was %v; the kubelet runs: %t", when, there, before, l.kubelet)
 				}
 				continue
 			} else if !started {
@@ -393,7 +407,9 @@ func TestBootstrapRefused(t *testing.T) {
 		"no manifest of etcd":   {change("/etc/kubernetes/manifests/etcd.yaml", nil), "etcd.yaml is not in the set"},
 		"no API server":         {change("/etc/kubernetes/manifests/kube-apiserver.yaml", nil), "the manifest of the API server is not in the set"},
 		"no authority":          {change(clusterCAKey, nil), "the kubelet needs a new certificate"},
-		"no authority of etcd":  {change("/etc/kubernetes/pki/etcd/ca.crt", nil), "what the API server needs to ask etcd"},
+		"no authority of etcd":  {change("/etc/kubernetes/pki/etcd/ca.crt", nil), "kube-apiserver needs /etc/kubernetes/pki/etcd/ca.crt (--etcd-cafile)"},
+		"no scheduler":          {change("/etc/kubernetes/manifests/kube-scheduler.yaml", nil), "kube-scheduler.yaml is not in the set"},
+		"strangers":             {func() { l.request.Strangers = []string{"/etc/cron.d/x"} }, "files that no control plane needs, and no backup puts there: /etc/cron.d/x"},
 		"an old certificate":    {change("/etc/kubernetes/pki/etcd/ca.crt", old), "good no more"},
 		"no kubeconfig":         {change(kubeletConfig, nil), "kubelet.conf is not in the set"},
 		"a key that is none":    {change(clusterCAKey, []byte("x")), "no private key"},
@@ -431,6 +447,7 @@ func TestWhatAMachineMayHave(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	before := l.tree()
 	l.machine.kubelet = "v1.36.4"
 	p, err := l.operator().PrepareBootstrap(t.Context(), l.request)
 	if err != nil || !strings.Contains(strings.Join(p.Warnings, "\n"), "/etc/default/kubelet is other") || !strings.Contains(strings.Join(p.Warnings, "\n"), "v1.36.4") {
@@ -450,8 +467,8 @@ func TestWhatAMachineMayHave(t *testing.T) {
 			t.Errorf("%s is %q", p, there[p])
 		}
 	}
-	if len(there) != len(own) {
-		t.Errorf("there is %v", there)
+	if !maps.Equal(there, before) {
+		t.Errorf("there is %v, and was %v", there, before)
 	}
 }
 

@@ -42,6 +42,10 @@ type control interface {
 	// machine, too.
 	stopKubelet(ctx context.Context) error
 	startKubelet(ctx context.Context) error
+	// kubeletRuns tells whether the kubelet was started: also one that ends again and again, as it does without a
+	// configuration. resumeKubelet starts it until the machine does.
+	kubeletRuns(ctx context.Context) (bool, error)
+	resumeKubelet(ctx context.Context) error
 	// reach is how the machine's own member of etcd is asked, from the machine, with the
 	// certificates of its API server.
 	reach(ctx context.Context, member run.Member) (etcd.Access, error)
@@ -64,6 +68,16 @@ func (k kubelet) restartKubelet(ctx context.Context) error {
 
 func (k kubelet) stopKubelet(ctx context.Context) error {
 	return k.do(ctx, "systemctl", "stop", "kubelet.service")
+}
+
+func (k kubelet) kubeletRuns(ctx context.Context) (bool, error) {
+	state, err := k.text(ctx, "systemctl", "show", "--value", "--property=ActiveState", "kubelet.service")
+	state = strings.TrimSpace(state)
+	return state != "inactive" && state != "failed", err
+}
+
+func (k kubelet) resumeKubelet(ctx context.Context) error {
+	return k.do(ctx, "systemctl", "start", "--no-block", "kubelet.service")
 }
 
 func (k kubelet) startKubelet(ctx context.Context) error {

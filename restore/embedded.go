@@ -51,6 +51,9 @@ func (e embedded) has(context.Context, string) (bool, error) { return true, nil 
 // restartKubelet does nothing: the simulated ones were ended with the rest.
 func (e embedded) restartKubelet(context.Context) error { return nil }
 
+func (e embedded) kubeletRuns(context.Context) (bool, error) { return false, nil }
+func (e embedded) resumeKubelet(context.Context) error       { return nil }
+
 // stopKubelet and startKubelet do nothing either.
 func (e embedded) stopKubelet(context.Context) error { return nil }
 

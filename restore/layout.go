@@ -13,7 +13,6 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"refit.dev/refit/etcd"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/run"
 )
@@ -125,18 +124,4 @@ func kubeletCertificate(files []File, node string, now time.Time) ([]File, error
 	// A kubelet wants a link where it will put the next one (k8s.io/client-go/util/certificate, fileStore).
 	real := path.Join(path.Dir(user.Certificate), "kubelet-client-"+now.UTC().Format("2006-01-02-15-04-05")+".pem")
 	return []File{{Path: real, Mode: 0o600, Data: pair}, {Path: user.Certificate, Link: real}}, nil
-}
-
-// etcdFiles are the files by which the API server is known to etcd.
-func etcdFiles(files []File) (missing []string, err error) {
-	flags, err := etcd.APIServerFlags(content(files, path.Join(manifestDir, apiServer+".yaml")))
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range []string{"etcd-cafile", "etcd-certfile", "etcd-keyfile"} {
-		if p := flags[name]; p != "" && content(files, p) == nil {
-			missing = append(missing, p)
-		}
-	}
-	return missing, nil
 }

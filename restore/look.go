@@ -65,6 +65,8 @@ type Prepared struct {
 	// both are 0 if none answers.
 	Live        int64
 	LiveMembers int
+	// Files are the paths of what an empty machine gets.
+	Files []string
 	// Warnings are what somebody should know before.
 	Warnings []string
 }

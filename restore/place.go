@@ -9,6 +9,9 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
+
+	"refit.dev/refit/internal/hint"
 )
 
 // bootstrapPhases are the whole of a restore onto an empty machine: it gets its files and its data directory, and is
@@ -16,19 +19,64 @@ import (
 func (r *restoring) bootstrapPhases() []phase {
 	all := r.restorePhases()
 	skip := func(p phase) bool { return p.step == stepStopAPI || p.step == stepStopEtcd || p.step == stepKubelets }
+	all = slices.DeleteFunc(all, skip)
+	for i, p := range all {
+		if p.step == stepExchange || p.step == stepStartEtcd { // before the last that can be taken back, and the one that cannot
+			all[i].each = func(ctx context.Context, m *machine) error {
+				if err := m.alone(ctx, r.spec.Restore.Bootstrap); err != nil {
+					return err
+				}
+				return p.each(ctx, m)
+			}
+		}
+	}
 	files := phase{step: stepFiles, words: "putting the files of the control plane on the machine", each: r.place}
-	return append([]phase{files}, slices.DeleteFunc(all, skip)...)
+	return append([]phase{files}, all...)
 }
 
 // place puts the files on the machine while its kubelet is stopped. Each appears whole; one that is there is left
-// alone if it is the same.
+// alone if it is the same. It may be long since the machine was looked at: somebody may have made something of it, or
+// of the cluster, and then nothing is touched.
 func (r *restoring) place(ctx context.Context, m *machine) error {
 	files, err := readFiles(r.spec.Restore.Bootstrap)
 	if err != nil {
 		return err
 	}
+	if err := m.alone(ctx, r.spec.Restore.Bootstrap); err != nil {
+		return err
+	}
+	holder, err := m.claimed(ctx)
+	if err != nil {
+		return err
+	}
+	if holder == "" {
+		some, err := m.content(ctx)
+		if err == nil && len(some) > 0 {
+			err = errNotEmpty(some)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if err := m.claim(ctx, r.spec.Run); err != nil {
 		return err
+	}
+	if some, err := m.runningOf(ctx); err != nil {
+		return err
+	} else if some != "" {
+		return errNotEmpty([]string{some})
+	}
+	var absent []File
+	for _, f := range files {
+		same, there, err := m.compareFile(ctx, f)
+		switch {
+		case err != nil:
+			return err
+		case !there:
+			absent = append(absent, f)
+		case !same:
+			return fmt.Errorf("%s is there since the run was begun, and other than in the set: see who has made it, and remove it", f.Path)
+		}
 	}
 	if err := m.stopKubelet(ctx); err != nil {
 		return err
@@ -38,12 +86,44 @@ func (r *restoring) place(ctx context.Context, m *machine) error {
 			return err
 		}
 	}
-	for _, f := range files {
+	for _, f := range absent {
 		if err := m.put(ctx, f); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// errNotEmpty says that somebody has made something of the machine since it was looked at.
+func errNotEmpty(some []string) error {
+	return hint.Wrap(errors.New("it is not empty any more: "+strings.Join(some, ", ")), "see who has made it a control plane; it was not touched")
+}
+
+// content is what a machine has of a control plane: an empty one has nothing.
+func (m *machine) content(ctx context.Context) (some []string, err error) {
+	for _, dir := range []string{manifestDir, m.data.now} {
+		first, err := m.firstIn(ctx, dir)
+		if err != nil {
+			return nil, err
+		}
+		if first != "" {
+			some = append(some, "there is "+first)
+		}
+	}
+	return some, nil
+}
+
+// runningOf says which components of a control plane the machine runs, "" if none.
+func (m *machine) runningOf(ctx context.Context) (string, error) {
+	running, err := m.running(ctx)
+	if err != nil {
+		return "", err
+	}
+	some := slices.DeleteFunc(components(), func(c string) bool { return !running[c] })
+	if len(some) == 0 {
+		return "", nil
+	}
+	return "it runs " + strings.Join(some, ", "), nil
 }
 
 // directory makes a directory that is not there.
@@ -56,13 +136,6 @@ func (m *machine) directory(ctx context.Context, dir, mode string) error {
 }
 
 func (m *machine) put(ctx context.Context, f File) error {
-	same, there, err := m.compareFile(ctx, f)
-	if err != nil || same {
-		return err
-	}
-	if there {
-		return fmt.Errorf("%s is there since the run was begun, and other than in the set: see who has made it, and remove it", f.Path)
-	}
 	if err := m.directory(ctx, path.Dir(f.Path), "0755"); err != nil {
 		return err
 	}
@@ -70,52 +143,4 @@ func (m *machine) put(ctx context.Context, f File) error {
 		return m.do(ctx, "ln", "--symbolic", "--no-target-directory", f.Link, f.Path)
 	}
 	return m.m.WriteFile(ctx, f.Path, f.Data, f.Mode)
-}
-
-// unplace takes back what place has put there, and nothing else: what is other than it was put there stays.
-func (r *restoring) unplace(ctx context.Context, m *machine) error {
-	files, err := readFiles(r.spec.Restore.Bootstrap)
-	if err != nil {
-		return err
-	}
-	if err := m.stopKubelet(ctx); err != nil {
-		return err
-	}
-	slices.Reverse(files)
-	for _, f := range files {
-		same, _, err := m.compareFile(ctx, f)
-		if err != nil {
-			return err
-		}
-		if !same {
-			continue
-		}
-		if err := m.do(ctx, "rm", "--force", "--", f.Path); err != nil {
-			return err
-		}
-		if err := m.do(ctx, "rmdir", "--ignore-fail-on-non-empty", "--", path.Dir(f.Path)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// undoBootstrap gives the machine back as empty as it was.
-func (r *restoring) undoBootstrap() []phase {
-	return []phase{
-		{words: "taking the data directory back", each: func(ctx context.Context, m *machine) error {
-			if err := m.data.giveBack(ctx); err != nil {
-				return err
-			}
-			empty := path.Join(m.data.now, "member") // what was kept as the old content: nothing
-			there, err := m.exists(ctx, empty)
-			if err != nil || !there {
-				return err
-			}
-			return m.do(ctx, "rmdir", "--", empty)
-		}},
-		{words: "taking the files of the control plane back", each: func(ctx context.Context, m *machine) error {
-			return errors.Join(r.unplace(ctx, m), m.disclaim(ctx, r.spec.Run))
-		}},
-	}
 }

@@ -24,7 +24,11 @@ func (m *machine) point(ctx context.Context, from, to string) error {
 	if err != nil || changed == text {
 		return err
 	}
-	if err := m.m.WriteFile(ctx, file, []byte(changed), 0o600); err != nil {
+	mode := fs.FileMode(0o600) // as kubeadm has manifests
+	if m.member.Method == run.Units {
+		mode = 0o644 // units are for everybody to read, and systemctl cat shows them
+	}
+	if err := m.m.WriteFile(ctx, file, []byte(changed), mode); err != nil {
 		return err
 	}
 	if m.member.Method == run.Units {

@@ -161,6 +161,8 @@ func (f part) running(context.Context) (map[string]bool, error) {
 func (f part) end(context.Context, string) error         { return nil }
 func (f part) has(context.Context, string) (bool, error) { return true, nil }
 func (f part) restartKubelet(context.Context) error      { return nil }
+func (f part) kubeletRuns(context.Context) (bool, error) { return false, nil }
+func (f part) resumeKubelet(context.Context) error       { return nil }
 func (f part) stopKubelet(context.Context) error         { return nil }
 func (f part) startKubelet(context.Context) error        { return nil }
 

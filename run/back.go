@@ -32,10 +32,19 @@ func (w *worker) awaitReady(ctx context.Context, ready func(*corev1.Node) string
 		})
 		if errors.Is(err, errTimeout) {
 			err = w.timeout("the node is not Ready", last, w.spec.Timeouts.Ready.Duration,
-				"look at the machine and its kubelet; once it is Ready, resume the run")
+				w.readyHint())
 		}
 		return Record{}, err
 	})
+}
+
+// readyHint is what to do about a node that does not get Ready.
+func (w *worker) readyHint() string {
+	const advice = "look at the machine and its kubelet; once it is Ready, resume the run"
+	if w.stage == nil || w.spec.Upgrade == nil || w.spec.Upgrade.Units == nil {
+		return advice
+	}
+	return advice + "; the kubelet of before lies beside the new one, with .before-" + w.stage.Version + " behind its name (mv -T it back, systemctl restart kubelet.service)"
 }
 
 // seen returns the node as the watches have brought it.

@@ -66,7 +66,11 @@ func (e *engine) backup(ctx context.Context) string {
 			return stopReason(ctx)
 		}
 		e.refused = cmp.Or(hint.Of(err), "see that a machine of the control plane can be reached, and that there is room for the snapshot here")
-		return fmt.Sprintf("there is no proven backup: %v", err)
+		why := fmt.Sprintf("there is no proven backup: %v", err)
+		if info, err := os.Lstat(b.File); err == nil && info.Mode().IsRegular() { // one that was proven: others do not get the name
+			why += "; the older one stays: " + b.File
+		}
+		return why
 	}
 	words := fmt.Sprintf("etcd to %s by way of %s: %d MiB, revision %d, %d keys", b.File, t.by, t.bytes>>20, t.revision, t.keys)
 	if !note(Done, words) {

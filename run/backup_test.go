@@ -181,3 +181,29 @@ func TestBackupGone(t *testing.T) {
 		})
 	}
 }
+
+// An old backup that cannot be followed by another stays, and whoever reads why the run stopped is told of it.
+func TestOldBackupStays(t *testing.T) {
+	tr, f, _ := backupTrial(t, func() error { return nil })
+	tr.log.fail = killAt(2) // right after the backup
+	if o := tr.run(deadline(t)); o.Result == event.ResultDone {
+		t.Fatalf("%+v", o)
+	}
+	tr.log.fail = nil
+	e := tr.next(t, UnknownStop)
+	u := tr.upgrading(f)
+	u.backup = func(context.Context, string, []*corev1.Node) (taken, error) {
+		return taken{}, errors.New("no machine can be reached")
+	}
+	e.work = u
+	file := e.spec.Upgrade.Backup.File
+	if err := os.Chtimes(file, time.Time{}, time.Now().Add(-backupAge-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if why := e.backup(deadline(t)); !contains(why, "no proven backup: no machine can be reached") || !contains(why, "the older one stays: "+file) {
+		t.Errorf("it stops for %q", why)
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "etcd" {
+		t.Errorf("the older one: %q, %v", text, err)
+	}
+}

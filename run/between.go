@@ -44,6 +44,9 @@ func (e *engine) advance(ctx context.Context) string {
 // leave ends a stage.
 func (e *engine) leave(ctx context.Context, i, current int) string {
 	stage := e.spec.Upgrade.Stages[i]
+	if why := e.managed(ctx, i); why != "" {
+		return why
+	}
 	if why := e.stageHook(ctx, i, StepAfterStage, e.spec.Upgrade.Hooks.AfterStage); why != "" {
 		return why
 	}

@@ -4,6 +4,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -27,6 +28,8 @@ type fakeCloud struct {
 	serial   int
 	// before says why a Create fails that has made nothing; nil is well.
 	before func() error
+	// version is what the kubelets of its machines are, if not what was asked for.
+	version string
 	// unseen is how many lists do not know yet what was made.
 	unseen int
 }
@@ -77,7 +80,7 @@ func (f *fakeCloud) Create(_ context.Context, o provider.Order) (provider.Machin
 	m := provider.Machine{Key: o.Key, ID: "vm-" + o.Key, Node: o.Key}
 	f.machines = append(f.machines, m)
 	node := readyNode(m.Node)
-	node.Status.NodeInfo.KubeletVersion = o.Version
+	node.Status.NodeInfo.KubeletVersion = cmp.Or(f.version, o.Version)
 	f.c.change(func() { f.c.nodes[m.Node] = node })
 	return m, nil
 }

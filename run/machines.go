@@ -23,6 +23,8 @@ type Visit struct {
 	// Begun tells when a step was begun first in this visit, zero if it was not; nil is that
 	// none was.
 	Begun func(Step) time.Time
+	// Again tells that steps that failed are to be taken again as if they had not been tried.
+	Again bool
 }
 
 // Machines is how an upgrade reaches the machines of its nodes. Its methods are

@@ -40,6 +40,9 @@ type Operator struct {
 	Store  *Store
 	Sink   event.Sink
 	Clock  clock.WithTicker
+	// Version asks the API server for its version over a connection of its own, so that it may be any of those behind
+	// one address; nil asks as for everything else.
+	Version func(ctx context.Context) (string, error)
 	// Etcd proves the backups that are taken before upgrades.
 	Etcd etcd.Worker
 }
@@ -115,7 +118,7 @@ func (o *Operator) prepareSpec(ctx, watching context.Context, specFor func(*clus
 		return nil, err
 	}
 	p := &Prepared{Spec: spec, Warnings: warnings, operator: o, watcher: watcher, Total: len(snapshot.Nodes)}
-	if spec.Upgrade != nil && spec.Upgrade.AllAtOnce { // nothing is drained
+	if spec.Upgrade != nil && (spec.Upgrade.AllAtOnce || len(spec.Nodes) == 0) { // nothing is drained
 		return p, lockedByOther(ctx, o.Client, o.Clock.Now())
 	}
 	err = p.judge(ctx, snapshot, spec.view(spec.withSurge(snapshot)))
@@ -324,10 +327,13 @@ func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
 	// Hooks run where refit does.
 	local := func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }
 	var makes provider.Provider
+	var plane provider.ControlPlane
 	if spec.Upgrade.Replace != nil {
-		makes = o.providerOf(spec)
+		own := o.providerOf(spec)
+		makes, plane = own, own
 	}
 	return upgrading{
+		plane: plane, version: o.version,
 		provider: makes, roster: apiRoster{client: o.Client, clock: o.Clock},
 		machines: o.machinesOf(spec, machines.Machine), local: local, ask: o.Ask, recorded: o.recordedVersion, backup: o.backups(spec, machines),
 		dial: func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error) {
@@ -349,7 +355,7 @@ func (o *Operator) machinesOf(spec *Spec, reach func(*corev1.Node, string) (host
 }
 
 // providerOf is who makes and removes the machines of a run.
-func (o *Operator) providerOf(spec *Spec) provider.Provider {
+func (o *Operator) providerOf(spec *Spec) *provider.Exec {
 	return &provider.Exec{Config: spec.Upgrade.Replace.Provider, Dir: filepath.Join(o.Store.Dir(spec.Run), "provider"), Clock: o.Clock}
 }
 

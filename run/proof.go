@@ -49,13 +49,14 @@ func (e *engine) prove(ctx context.Context) (proof string, wrong []string) {
 		}
 		at++
 	}
+	wrong = append(wrong, e.unprovenServer(ctx)...)
 	addons, unseen := e.unprovenAddons(ctx)
 	return fmt.Sprintf("%s looked at: all at %s and Ready%s%s%s", phrase.Count(at, "node"), to, unseen, e.outageText(), e.served), append(wrong, addons...)
 }
 
 // unproven says what a node lacks that was upgraded, or "".
 func (e *engine) unproven(node *corev1.Node, to string, plane bool) string {
-	if has := node.Status.NodeInfo.KubeletVersion; has != to {
+	if has := node.Status.NodeInfo.KubeletVersion; !e.spec.meets(to, has) {
 		return "its kubelet is " + has
 	}
 	if !cluster.Ready(node) {

@@ -280,7 +280,7 @@ func (s *replaceSite) orderGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	earlier := s.operator.providerOf(status.Spec).(*provider.Exec)
+	earlier := s.operator.providerOf(status.Spec)
 	well := s.simulator("").config(provider.JoinOwn).Create
 	earlier.Config.Create = provider.Command{Seconds: 60, Argv: append([]string{"sh", "-c", `echo > "$0"; cat "$1"; shift; exec "$@"`, begun, goOn}, well.Argv...)}
 	made := make(chan error, 1)

@@ -95,7 +95,7 @@ func (u *Upgrade) replaces(s *cluster.Snapshot, list []provider.Machine) (*Repla
 		return nil, hint.Wrap(&BlockedError{fmt.Errorf("the provider lists no machine for %s: %s", phrase.Count(len(unknown), "node"), phrase.Few(unknown, 5))},
 			"its list has to name the Node of each machine that it could remove; nothing was changed")
 	}
-	if len(r.Machines) == 0 {
+	if len(r.Machines) == 0 && u.Managed == nil {
 		return nil, badInput("there is no worker to replace")
 	}
 	return &r, nil

@@ -153,7 +153,7 @@ func (r replacing) lacks(ctx context.Context, m *Made) (string, error) {
 	if m.UID != "" && m.UID != string(node.UID) {
 		return "", r.lie("node %s, which had joined, was replaced by another one of its name", m.Node)
 	}
-	if has := node.Status.NodeInfo.KubeletVersion; has != "" && has != r.stage.Version {
+	if has := node.Status.NodeInfo.KubeletVersion; has != "" && !r.spec.meets(r.stage.Version, has) {
 		return "", &failure{
 			reason: fmt.Sprintf("the new node %s has a kubelet of %s, and %s was asked for", m.Node, has, r.stage.Version),
 			hint:   r.kept("have the provider make machines of that version; refit runs abort %[2]s --yes removes this one, refit runs resume %[1]s looks at it again"),
@@ -180,7 +180,7 @@ func (r replacing) lacks(ctx context.Context, m *Made) (string, error) {
 // unfit says what keeps the node of a new machine from being in service, or "".
 func (r replacing) unfit(node *corev1.Node) string {
 	switch {
-	case node.Status.NodeInfo.KubeletVersion != r.stage.Version:
+	case !r.spec.meets(r.stage.Version, node.Status.NodeInfo.KubeletVersion):
 		return fmt.Sprintf("the kubelet of node %s says nothing of its version yet", node.Name)
 	case !cluster.Ready(node):
 		return fmt.Sprintf("node %s: %s", node.Name, readyMessage(node))

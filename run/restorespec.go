@@ -39,6 +39,20 @@ type Bootstrap struct {
 	// SHA256 its own in hexadecimal.
 	Files  string `json:"files"`
 	SHA256 string `json:"sha256"`
+	// Missing are the directories that the machine did not have, each before those in it, and KubeletRan tells that
+	// its kubelet was started, or tried to: so it is left if the run is given up.
+	Missing    []string `json:"missing,omitempty"`
+	KubeletRan bool     `json:"kubeletRan,omitempty"`
+	// Members are where other members of etcd were, "host:port", and Server is where the kubelets find the API
+	// server: if somebody answers there, the cluster is not gone.
+	Members []Answering `json:"members,omitempty"`
+	Server  string      `json:"server,omitempty"`
+}
+
+// Answering is a member of etcd that may still be there.
+type Answering struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
 }
 
 // Method is how the components of a control plane are started and stopped.

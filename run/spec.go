@@ -178,7 +178,7 @@ func (s *Spec) validate() error {
 	switch {
 	case !idPattern.MatchString(s.Run):
 		return fmt.Errorf("%q is not the identifier of a run", s.Run)
-	case len(s.Nodes) == 0:
+	case len(s.Nodes) == 0 && (s.Upgrade == nil || s.Upgrade.Managed == nil):
 		return errors.New("no nodes to maintain")
 	case s.Restore != nil:
 		if s.Upgrade != nil || s.Reboot || s.Command != "" || s.Access == nil {

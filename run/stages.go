@@ -48,6 +48,8 @@ type Upgrade struct {
 	Units *Binaries `json:"units,omitempty"`
 	// Replace: workers are not upgraded, but give way to new machines.
 	Replace *Replace `json:"replace,omitempty"`
+	// Managed: somebody else runs the control plane.
+	Managed *Managed `json:"managed,omitempty"`
 }
 
 // Hooks are commands in the shell of the operator's machine. They find REFIT_RUN
@@ -71,6 +73,8 @@ const (
 	// planes it must not be newer than any API server.
 	ControlPlaneKubelet Role = "control-plane-kubelet"
 	Workers             Role = "workers"
+	// ManagedControlPlane is of no node: somebody else runs the control plane.
+	ManagedControlPlane Role = "managed-control-plane"
 )
 
 // ControlPlane tells whether the role is one of the control plane.
@@ -115,6 +119,8 @@ func (s Stage) String() string {
 		return "control plane to " + s.Version
 	case ControlPlaneKubelet:
 		return "kubelet of a control plane to " + s.Version
+	case ManagedControlPlane:
+		return "managed control plane to " + s.Version
 	case Workers:
 	}
 	return "workers to " + s.Version
@@ -207,6 +213,10 @@ func (u *Upgrade) controlPlanes() []string {
 // validateVisit says why a node could not be brought to the version of a stage by the method
 // of the upgrade.
 func (s *Spec) validateVisit(node string, stage Stage) error {
+	if s.Upgrade.Managed != nil {
+		_, err := skew.Parse(stage.Version)
+		return err
+	}
 	if s.Upgrade.Units == nil {
 		_, err := targetOf(Visit{Run: s.Run, Node: &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}, Stage: stage, Upgrade: s.Upgrade, Done: func(Step) bool { return false }})
 		return err
@@ -235,6 +245,11 @@ func (s *Spec) validateStages() error {
 	last := map[string]string{}
 	for i, stage := range u.Stages {
 		switch {
+		case stage.Role == ManagedControlPlane && u.Managed != nil && len(stage.Nodes) == 0:
+			if _, err := skew.Parse(stage.Version); err != nil {
+				return fmt.Errorf("stage %d of the upgrade: %w", i+1, err)
+			}
+			continue
 		case len(stage.Nodes) == 0 || stage.Version == "":
 			return fmt.Errorf("stage %d of the upgrade has no nodes or no version", i+1)
 		case !slices.Contains([]Role{FirstControlPlane, OtherControlPlane, ControlPlaneKubelet, Workers}, stage.Role):
@@ -266,6 +281,9 @@ func (s *Spec) validateStages() error {
 		if last[n.Name] != u.To {
 			return fmt.Errorf("node %s: no stage of the upgrade brings it to %s", n.Name, u.To)
 		}
+	}
+	if err := s.validateManaged(); err != nil {
+		return err
 	}
 	return s.validateReplace()
 }

@@ -29,6 +29,13 @@ func StagesOf(p *upgrade.Plan, gate Gate) (stages []Stage, held map[string][]str
 		for i := range hop.ControlPlane {
 			v := &hop.ControlPlane[i]
 			noteHeld(held, v)
+			if v.Role == upgrade.ManagedControlPlane {
+				stages = append(stages, Stage{Role: ManagedControlPlane, Version: version})
+				if gate == AfterControlPlane {
+					stages[len(stages)-1].Pause = "after the control plane"
+				}
+				continue
+			}
 			stage := Stage{Role: roleOf(v.Role), Version: version, Nodes: []string{v.Node}, Components: v.Components, Expected: expected(begin, hop.ControlPlane[i:i+1])}
 			if !slices.ContainsFunc(v.Steps, func(s upgrade.Step) bool { return s.Name == upgrade.StepKubelet }) {
 				later := visited(hop.ControlPlane[i+1:], v.Node) ||
@@ -101,7 +108,7 @@ func roleOf(r upgrade.Role) Role {
 		return ControlPlaneKubelet
 	case upgrade.Worker:
 		return Workers
-	case upgrade.ControlPlane:
+	case upgrade.ControlPlane, upgrade.ManagedControlPlane: // the latter is of no node
 	}
 	return OtherControlPlane
 }

@@ -148,7 +148,7 @@ func (f *UnitFleet) open(ctx context.Context, v Visit) (*unitsProcedure, error) 
 	if err := host.CheckSame(ctx, machine, v.Node); err != nil {
 		return nil, err
 	}
-	p := &unitsProcedure{upgrade: v.Upgrade, node: v.Node, stage: v.Stage, version: version, machine: machine, clock: f.Clock, patience: v.Upgrade.Units.Patience.Duration}
+	p := &unitsProcedure{run: v.Run, again: v.Again, upgrade: v.Upgrade, node: v.Node, stage: v.Stage, version: version, machine: machine, clock: f.Clock, patience: v.Upgrade.Units.Patience.Duration}
 	if p.state, err = units.Observe(ctx, machine); err != nil {
 		return nil, err
 	}
@@ -174,6 +174,8 @@ func binariesOf(v Visit, version skew.Version, s units.State) (map[string]units.
 			continue
 		case !known:
 			return nil, fmt.Errorf("the plan has no sum of %s", path)
+		case u.Wrapper != "":
+			return nil, hint.Wrap(fmt.Errorf("%s starts %s: refit would replace that", u.Service.Name, u.Wrapper), "name the binary itself in %s", u.Service.Name)
 		case u.Link:
 			return nil, hint.Wrap(fmt.Errorf("%s is a symbolic link: refit would not know whose file it replaces", u.Program), "name the file itself in %s", u.Service.Name)
 		}

@@ -246,6 +246,40 @@ func TestUnitFleetRollsBack(t *testing.T) {
 	}
 }
 
+// A kubelet that says that it is well, and whose Node does not get Ready, stops the run; where the
+// one of before is is said.
+func TestUnitFleetNeverReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr, s := unitsSite(t, nil, "b")
+		m := s.all["b"]
+		started := m.Started
+		m.Started = func(component, binary string) {
+			if started(component, binary); component == units.Kubelet {
+				tr.cluster.change(func() {
+					n := tr.cluster.nodes["b"].DeepCopy()
+					n.Status.Conditions[0] = corev1.NodeCondition{Type: corev1.NodeReady, Status: corev1.ConditionFalse, Message: "no runtime"}
+					tr.cluster.nodes["b"] = n
+				})
+			}
+		}
+		o := tr.run(t.Context())
+		if n := o.Status.Nodes["b"]; o.Result == event.ResultDone || n.Standing != Failed || !contains(n.Reason, "the node is not Ready") || !contains(n.Hint, ".before-"+newVersion) {
+			t.Errorf("%+v; %+v", o, n)
+		}
+	})
+}
+
+// A wrapper is not replaced, whatever the plan says.
+func TestUnitFleetWrapper(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr, s := unitsSite(t, nil, "b")
+		s.all["b"].Program(units.Kubelet, "/usr/bin/env", "kubelet")
+		if o := tr.run(t.Context()); o.Result != event.ResultUnfinished || !contains(o.Reason, "kubelet.service starts /usr/bin/env, which is not called kubelet: refit would replace that") || len(s.started) != 0 {
+			t.Fatalf("%+v, started %v", o, s.started)
+		}
+	})
+}
+
 // Flags and gates that a new binary does not know are found before anything is touched.
 func TestUnitFleetAsksFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -21,6 +21,8 @@ import (
 
 // unitsProcedure is what package units has to do on one machine.
 type unitsProcedure struct {
+	run      string
+	again    bool // put what was rolled back into its place once more
 	upgrade  *Upgrade
 	node     *corev1.Node
 	stage    Stage
@@ -51,7 +53,9 @@ func (p *unitsProcedure) steps(components []string) []MachineStep {
 		if !wanted {
 			continue
 		}
-		raise := units.Raise{Machine: p.machine, Clock: p.clock, Component: component, Binary: b, Patience: p.patience}
+		raise := &units.Raise{
+			Machine: p.machine, Clock: p.clock, Component: component, Binary: b, Patience: p.patience, Run: p.run, Again: p.again,
+		}
 		list = append(list, MachineStep{
 			Name: Step(component), Text: component + " to " + p.stage.Version,
 			Done: raise.Done,
@@ -67,6 +71,7 @@ func (p *unitsProcedure) steps(components []string) []MachineStep {
 // explained says of an error what it means for the step.
 func (p *unitsProcedure) explained(err error) error {
 	back, rolled := errors.AsType[*units.RolledBackError](err)
+	left, stranded := errors.AsType[*units.NotBackError](err)
 	switch {
 	case err == nil:
 		return nil
@@ -74,6 +79,8 @@ func (p *unitsProcedure) explained(err error) error {
 		return &FinalError{hint.Wrap(err, "%s", p.afterRollback(back))}
 	case host.Temporary(err):
 		return &OutcomeUnknownError{err}
+	case stranded:
+		return &FinalError{hint.Wrap(err, "%s is still the new binary, and %s the one of before: mv -T %s %s, and systemctl restart %s.service", left.Program, left.Kept, left.Kept, left.Program, left.Component)}
 	}
 	return err
 }

@@ -33,6 +33,10 @@ type upgrading struct {
 	// provider makes and removes machines, roster lets them join; both nil unless workers are replaced.
 	provider provider.Provider
 	roster   roster
+	// plane raises a managed control plane, and version asks the API server for what it is, over a
+	// connection of its own; nil otherwise.
+	plane   provider.ControlPlane
+	version func(ctx context.Context) (string, error)
 }
 
 func (u upgrading) todo(ctx context.Context, w *worker) (todo, error) {
@@ -125,6 +129,7 @@ func (u upgrading) open(ctx context.Context, w *worker, node *corev1.Node) (Proc
 			Run: w.spec.Run, Node: node, Stage: *w.stage, Upgrade: w.spec.Upgrade,
 			Done:  func(s Step) bool { return w.status.Steps[s] == Done },
 			Begun: func(s Step) time.Time { return w.status.begun[s] },
+			Again: w.unknown == UnknownRerun,
 		})
 		return err == nil, err
 	})

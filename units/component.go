@@ -33,10 +33,12 @@ func All() []string { return slices.Concat(Plane(), Node()) }
 var plain = regexp.MustCompile(`^/[A-Za-z0-9._/+-]+$`)
 
 // stagedPath is where the binary of a version waits beside the one in use, keptPath where
-// the one lies that was in use before it.
+// the one lies that was in use before it, refusedPath where it is noted that it was rolled back.
 func stagedPath(program, version string) string { return program + "." + version }
 
 func keptPath(program, version string) string { return program + ".before-" + version }
+
+func refusedPath(program, version string) string { return program + ".refused-" + version }
 
 // checkPath says whether a program can be replaced where it is.
 func checkPath(program string) bool {

@@ -4,6 +4,7 @@
 package units
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -35,21 +36,22 @@ type Answer struct {
 	Alarm string
 }
 
-// healthz notes where a configuration has the health asked for, as flags that are not set.
+// healthz notes where a configuration has the health asked for.
 func (u *Unit) healthz(c configuration) {
-	if c.HealthzPort != nil && u.flag("healthz-port", "") == "" {
-		u.Flags = append(u.Flags, fmt.Sprintf("--healthz-port=%d", *c.HealthzPort))
+	if u.healthAddress, u.healthPort = c.HealthzBindAddress, ""; c.HealthzPort != nil {
+		u.healthPort = fmt.Sprint(*c.HealthzPort)
 	}
-	host, port, err := net.SplitHostPort(c.HealthzBindAddress)
-	if err != nil {
-		host = c.HealthzBindAddress
+}
+
+// healthAt is where a kubelet or a kube-proxy tells its health: flags come before the
+// configuration. The address of a kube-proxy may have a port.
+func (u *Unit) healthAt(port string) (string, string) {
+	address := u.flag("healthz-bind-address", u.healthAddress)
+	port = u.flag("healthz-port", cmp.Or(u.healthPort, port))
+	if host, own, err := net.SplitHostPort(address); err == nil {
+		return host, own
 	}
-	if host != "" && u.flag("healthz-bind-address", "") == "" {
-		u.Flags = append(u.Flags, "--healthz-bind-address="+host)
-	}
-	if port != "" && u.flag("healthz-port", "") == "" {
-		u.Flags = append(u.Flags, "--healthz-port="+port)
-	}
+	return address, port
 }
 
 // endpoints are where a component tells its health, by the defaults of
@@ -64,9 +66,12 @@ func (u *Unit) endpoints() []string {
 	}
 	switch u.Component {
 	case Etcd:
-		for address := range strings.SplitSeq(u.flag("listen-metrics-urls", ""), ",") {
-			if strings.HasPrefix(address, "http://") {
-				return []string{strings.TrimRight(address, "/") + "/health"}
+		// Clients are told it too, see server/embed in etcd-io/etcd.
+		for _, name := range []string{"listen-metrics-urls", "listen-client-urls"} {
+			for address := range strings.SplitSeq(u.setting(name), ",") {
+				if found, err := url.Parse(strings.TrimSpace(address)); err == nil && found.Scheme == "http" && found.Port() != "" {
+					return []string{at("http", found.Hostname(), found.Port(), "/health")}
+				}
 			}
 		}
 	case APIServer:
@@ -77,9 +82,9 @@ func (u *Unit) endpoints() []string {
 	case Scheduler:
 		return []string{at("https", u.flag("bind-address", ""), u.flag("secure-port", "10259"), "/healthz")}
 	case Kubelet, KubeProxy:
-		port := u.flag("healthz-port", map[string]string{Kubelet: "10248", KubeProxy: "10256"}[u.Component])
+		address, port := u.healthAt(map[string]string{Kubelet: "10248", KubeProxy: "10256"}[u.Component])
 		if port != "0" {
-			return []string{at("http", u.flag("healthz-bind-address", ""), port, "/healthz")}
+			return []string{at("http", address, port, "/healthz")}
 		}
 	}
 	return nil
@@ -95,8 +100,14 @@ func (r *reader) health(ctx context.Context, u *Unit) (Answer, error) {
 		r.gap("whether %s is well: it tells that nowhere without a login", u.Component)
 		return Answer{}, nil
 	}
+	var login []tls.Certificate
 	for _, endpoint := range endpoints {
-		code, body, err := r.get(ctx, endpoint)
+		code, body, err := r.get(ctx, endpoint, login)
+		if err == nil && unauthorized(code) && login == nil {
+			if login, err = r.login(ctx, u); err == nil && login != nil {
+				code, body, err = r.get(ctx, endpoint, login)
+			}
+		}
 		switch {
 		case errors.Is(err, host.ErrNoForwarding):
 			r.gap("whether %s is well: %v", u.Component, err)
@@ -110,12 +121,43 @@ func (r *reader) health(ctx context.Context, u *Unit) (Answer, error) {
 			return Answer{Asked: true, Problem: "it does not answer: " + err.Error()}, nil
 		case u.Component == Etcd:
 			return etcdAnswer(code, body), nil
-		// Where anonymous requests are not allowed, the refusal comes from one that works.
-		case code != http.StatusOK && code != http.StatusUnauthorized && code != http.StatusForbidden:
+		case unauthorized(code): // the refusal comes before anything is looked at
+			r.gap("whether %s is well: it answers, and tells that nobody without a login", u.Component)
+			return Answer{}, nil
+		case code != http.StatusOK:
 			return Answer{Asked: true, Problem: fmt.Sprintf("%s says %d%s", endpoint[strings.LastIndexByte(endpoint, '/'):], code, failedChecks(body))}, nil
 		}
 	}
 	return Answer{Asked: true}, nil
+}
+
+func unauthorized(code int) bool {
+	return code == http.StatusUnauthorized || code == http.StatusForbidden
+}
+
+// login is the certificate by which an API server asks kubelets, which it lets ask itself too
+// where both trust the same authority; nil if it has none. It does not leave this process:
+// TLS shows that somebody has its key, and not the key.
+func (r *reader) login(ctx context.Context, u *Unit) ([]tls.Certificate, error) {
+	certificate, key := u.flag("kubelet-client-certificate", ""), u.flag("kubelet-client-key", "")
+	if u.Component != APIServer || certificate == "" || key == "" {
+		return nil, nil
+	}
+	var text [2][]byte
+	for i, file := range []string{certificate, key} {
+		var err error
+		if text[i], err = r.m.ReadFile(ctx, file); err != nil {
+			if ctx.Err() != nil || host.Temporary(err) {
+				return nil, err
+			}
+			return nil, nil // it cannot be asked, which is told
+		}
+	}
+	pair, err := tls.X509KeyPair(text[0], text[1])
+	if err != nil {
+		return nil, nil //nolint:nilerr // it cannot be asked, which is told
+	}
+	return []tls.Certificate{pair}, nil
 }
 
 // etcdAnswer reads what /health of etcd says: see server/etcdserver/api/etcdhttp in etcd-io/etcd.
@@ -149,14 +191,14 @@ func failedChecks(body string) string {
 }
 
 // get asks a URL of the machine's own. The connection is opened on the machine, to itself,
-// and nothing is told there that is a secret: certificates, which many components make for
+// and nothing is told there that is a secret: its certificates, which many components make for
 // themselves, are not looked at.
-func (r *reader) get(ctx context.Context, address string) (code int, body string, err error) {
+func (r *reader) get(ctx context.Context, address string, login []tls.Certificate) (code int, body string, err error) {
 	limited, cancel := context.WithTimeoutCause(ctx, healthLimit, fmt.Errorf("no answer within %s", healthLimit))
 	defer cancel()
 	client := &http.Client{Transport: &http.Transport{
 		DialContext:       func(ctx context.Context, _, address string) (net.Conn, error) { return r.m.Dial(ctx, address) },
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, Certificates: login, MinVersion: tls.VersionTLS12},
 		DisableKeepAlives: true,
 	}}
 	request, err := http.NewRequestWithContext(limited, http.MethodGet, address, http.NoBody)

@@ -5,8 +5,11 @@ package units
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"refit.dev/refit/host"
@@ -28,8 +31,13 @@ type Unit struct {
 	Component string
 	// Program is the path of what is started.
 	Program string
-	// Link tells that Program is a symbolic link.
+	// Link tells that Program is a symbolic link, or leads over one.
 	Link bool
+	// Wrapper says what is started in place of the binary of the component: a script, another
+	// program that starts it; "" if it is that binary. A wrapper is not executed.
+	Wrapper string
+	// itself tells that the process runs a binary of the component's name, wherever that is.
+	itself bool
 	// SHA256 is that of the file in its place, in hexadecimal; "" if there is none, or nobody
 	// asked.
 	SHA256 string
@@ -45,8 +53,10 @@ type Unit struct {
 	// the latter.
 	Gates  map[string]bool
 	Config string
-	// Health is what it says of itself.
-	Health Answer
+	// Health is what it says of itself; its configuration has it asked for at healthAddress and
+	// healthPort, "" if it does not say.
+	Health                    Answer
+	healthAddress, healthPort string
 }
 
 // Get returns a unit, and whether there is one.
@@ -70,14 +80,20 @@ func Observe(ctx context.Context, m host.Machine) (State, error) {
 	}
 	s.Arch = archOf(strings.TrimSpace(machine))
 	for _, component := range All() {
-		u, there, err := r.unit(ctx, component, true)
+		u, there, err := r.unit(ctx, component)
 		if err != nil {
 			return s, err
 		}
 		if !there {
 			continue
 		}
+		if err := r.sum(ctx, &u); err != nil {
+			return s, err
+		}
 		if err := r.versions(ctx, &u); err != nil {
+			return s, err
+		}
+		if err := r.compare(ctx, &u); err != nil {
 			return s, err
 		}
 		if err := r.config(ctx, &u); err != nil {
@@ -106,14 +122,23 @@ func archOf(machine string) string {
 	return machine
 }
 
-// lookScript prints what is at the path $1, whether the process $2 runs it, and its sum if $3 is yes.
-const lookScript = `[ -L "$1" ] && echo link
-[ -e "/proc/$2/exe" ] && [ "$1" -ef "/proc/$2/exe" ] && echo fresh
-[ "$3" = yes ] && [ -f "$1" ] && sha256sum <"$1"
+// lookScript prints whether the path $1 leads over a link, and whether it is a binary; whether
+// the process $2 runs it, and if that runs a binary, which. It executes none of them. sumScript
+// prints a file's sum.
+const (
+	lookScript = `elf() { [ "$(head -c 4 -- "$1" 2>/dev/null | od -An -tx1 | tr -d ' \n')" = 7f454c46 ]; }
+[ "$(readlink -f -- "$1")" = "$1" ] || echo link
+elf "$1" && echo elf
+[ -e "/proc/$2/exe" ] || exit 0
+[ "$1" -ef "/proc/$2/exe" ] && echo fresh
+elf "/proc/$2/exe" && printf 'runs %s\n' "$(readlink -- "/proc/$2/exe")"
 true`
+	sumScript = `[ -f "$1" ] && sha256sum <"$1"
+true`
+)
 
 // unit looks at one component: at its service, the file and the process.
-func (r *reader) unit(ctx context.Context, component string, sum bool) (u Unit, there bool, err error) {
+func (r *reader) unit(ctx context.Context, component string) (u Unit, there bool, err error) {
 	u.Component = component
 	if u.Service, err = service.Look(ctx, r.m, component); err != nil || !u.Service.Loaded {
 		return u, false, err
@@ -125,34 +150,81 @@ func (r *reader) unit(ctx context.Context, component string, sum bool) (u Unit, 
 	if !checkPath(u.Program) {
 		return u, false, fmt.Errorf("%s starts %q: want the absolute path of a binary", u.Service.Name, u.Program)
 	}
-	want := "no"
-	if sum {
-		want = "yes"
-	}
-	text, err := r.text(ctx, "sh", "-c", lookScript, "sh", u.Program, fmt.Sprint(u.Service.PID), want)
+	text, err := r.text(ctx, "sh", "-c", lookScript, "sh", u.Program, fmt.Sprint(u.Service.PID))
 	if err != nil {
 		return u, false, fmt.Errorf("look at %s: %w", u.Program, err)
 	}
+	binary := false
 	for line := range strings.Lines(text) {
-		switch word, _, _ := strings.Cut(strings.TrimSpace(line), " "); {
-		case word == "link":
+		switch word, rest, _ := strings.Cut(strings.TrimSpace(line), " "); word {
+		case "link":
 			u.Link = true
-		case word == "fresh":
+		case "elf":
+			binary = true
+		case "fresh":
 			u.Fresh = true
-		case len(word) == 64:
-			u.SHA256 = word
+		case "runs":
+			u.itself = path.Base(strings.TrimSuffix(rest, " (deleted)")) == component
 		}
+	}
+	switch words := u.Service.Argv; {
+	case path.Base(u.Program) != component:
+		u.Wrapper = u.Program + ", which is not called " + component
+	case !binary:
+		u.Wrapper = u.Program + ", which is not a binary"
+	case len(words) > 1 && !strings.HasPrefix(words[1], "-"):
+		u.Wrapper = u.Program + " with words before its flags"
 	}
 	return u, true, nil
 }
 
-// versions asks the file and the process which version they are. A program that does not
-// say so is no error: Version is "".
-func (r *reader) versions(ctx context.Context, u *Unit) (err error) {
-	if u.Version, err = r.version(ctx, u.Program); err != nil || u.Service.PID == 0 {
-		return err
+// compare holds the command that systemd tells, in which words that have white space in them
+// cannot be told apart, against the process that it has started: where both are the same but for
+// that, the words are those of the process. Where they are others, it is said.
+func (r *reader) compare(ctx context.Context, u *Unit) error {
+	if !u.Fresh || u.Wrapper != "" {
+		return nil
 	}
-	if u.Running = u.Version; !u.Fresh {
+	text, err := r.m.ReadFile(ctx, fmt.Sprintf("/proc/%d/cmdline", u.Service.PID))
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // it has ended
+		return nil
+	case err != nil:
+		return fmt.Errorf("read the command of %s: %w", u.Service.Name, err)
+	}
+	words := strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
+	told, runs := strings.Fields(strings.Join(u.Service.Argv[1:], " ")), strings.Fields(strings.Join(words[1:], " "))
+	if !slices.Equal(told, runs) {
+		r.gap("the process of %s was started with other flags than systemd tells, which are the ones that new binaries are asked for", u.Component)
+		return nil
+	}
+	u.Service.Argv = append(u.Service.Argv[:1:1], words[1:]...)
+	u.Flags = flagsOf(words[1:])
+	return nil
+}
+
+// sum notes the sum of the file in its place.
+func (r *reader) sum(ctx context.Context, u *Unit) error {
+	text, err := r.text(ctx, "sh", "-c", sumScript, "sh", u.Program)
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", u.Program, err)
+	}
+	u.SHA256, _, _ = strings.Cut(text, " ")
+	return nil
+}
+
+// versions asks the file and the process which version they are, where they are binaries of the
+// component: what else would do when it is asked is not known. A program that does not say so is
+// no error: Version is "".
+func (r *reader) versions(ctx context.Context, u *Unit) (err error) {
+	if u.Wrapper == "" {
+		u.Version, err = r.version(ctx, u.Program)
+	}
+	switch {
+	case err != nil || u.Service.PID == 0:
+	case u.Fresh:
+		u.Running = u.Version
+	case u.itself:
 		u.Running, err = r.version(ctx, fmt.Sprintf("/proc/%d/exe", u.Service.PID))
 	}
 	return err
@@ -203,5 +275,8 @@ func (u *Unit) flag(name, otherwise string) string {
 	return otherwise
 }
 
-// base is the directory of a program.
-func base(program string) string { return path.Dir(program) }
+// setting is flag for etcd, which is set by variables too: ETCD_NAME, where no flag says
+// otherwise (https://etcd.io/docs/v3.6/op-guide/configuration/).
+func (u *Unit) setting(name string) string {
+	return u.flag(name, u.Service.Environment["ETCD_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))])
+}

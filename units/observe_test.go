@@ -5,6 +5,7 @@ package units_test
 
 import (
 	"context"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -59,6 +60,149 @@ func TestObserveRefuses(t *testing.T) {
 	}
 }
 
+// Health is asked where flags, variables, configurations and what is beside them say.
+func TestObserveHealth(t *testing.T) {
+	for name, c := range map[string]struct {
+		component string
+		flags     []string
+		variables []string
+		dial      string
+	}{
+		"kube-proxy's port in its address": {units.KubeProxy, []string{"--healthz-bind-address=0.0.0.0:10300"}, nil, "127.0.0.1:10300"},
+		"a configuration":                  {units.Kubelet, []string{"--config=/c"}, nil, "127.0.0.1:10301"},
+		"a file beside it":                 {units.Kubelet, []string{"--config=/c", "--config-dir=/d"}, nil, "127.0.0.1:10303"},
+		"a flag before a configuration":    {units.Kubelet, []string{"--config=/c", "--healthz-port=10304"}, nil, "127.0.0.1:10304"},
+		"etcd's metrics":                   {units.Etcd, []string{"--listen-metrics-urls=https://127.0.0.1:1,http://192.0.2.7:2"}, nil, "192.0.2.7:2"},
+		"etcd's variable":                  {units.Etcd, nil, []string{"ETCD_LISTEN_METRICS_URLS=http://127.0.0.1:3"}, "127.0.0.1:3"},
+		"etcd's clients":                   {units.Etcd, []string{"--listen-client-urls=https://127.0.0.1:1,http://127.0.0.1:4"}, nil, "127.0.0.1:4"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := unitstest.New(old, c.component)
+				m.Flags(c.component, c.flags...)
+				m.Environment(c.component, c.variables...)
+				m.Write("/c", "healthzPort: 10301\n")
+				m.Write("/d/1.conf", "healthzPort: 10302\n")
+				m.Write("/d/2.conf", "healthzPort: 10303\n")
+				m.Write("/d/3.yaml", "healthzPort: 10309\n")
+				dials := dialed{Machine: m}
+				if _, err := units.Observe(t.Context(), &dials); err != nil || !slices.Equal(dials.at, []string{c.dial}) {
+					t.Errorf("asked at %q, %v", dials.at, err)
+				}
+			})
+		})
+	}
+}
+
+// dialed notes which addresses are dialed.
+type dialed struct {
+	*unitstest.Machine
+	at []string
+}
+
+func (d *dialed) Dial(ctx context.Context, address string) (net.Conn, error) {
+	d.at = append(d.at, address)
+	return d.Machine.Dial(ctx, address)
+}
+
+// An API server that lets nobody ask it without a login is asked with the certificate by which it
+// asks kubelets. Where that does not do, it is said that it is not known to be well.
+func TestObserveAnonymous(t *testing.T) {
+	for name, c := range map[string]struct {
+		flags   []string
+		special []string
+		asked   bool
+		problem string
+	}{
+		"with a certificate":                 {[]string{"--kubelet-client-certificate=/c", "--kubelet-client-key=/k"}, []string{"secured"}, true, ""},
+		"with a certificate, not well":       {[]string{"--kubelet-client-certificate=/c", "--kubelet-client-key=/k"}, []string{"secured", "unwell"}, true, "/livez says 500: something failed: reason withheld"},
+		"without":                            {nil, []string{"secured"}, false, ""},
+		"with one that is not there":         {[]string{"--kubelet-client-certificate=/gone", "--kubelet-client-key=/k"}, []string{"secured"}, false, ""},
+		"with one that is not understood":    {[]string{"--kubelet-client-certificate=/odd", "--kubelet-client-key=/k"}, []string{"secured"}, false, ""},
+		"with one that it does not know":     {[]string{"--kubelet-client-certificate=/c", "--kubelet-client-key=/k"}, []string{"closed"}, false, ""},
+		"where everybody may, without a one": {nil, nil, true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := unitstest.New(old)
+				certificate, key, err := unitstest.Certificate()
+				if err != nil {
+					t.Fatal(err)
+				}
+				m.Write("/c", certificate)
+				m.Write("/k", key)
+				m.Write("/odd", "odd")
+				m.Add(units.APIServer, unitstest.Binary(units.APIServer, old, c.special...))
+				m.Flags(units.APIServer, c.flags...)
+				s, err := units.Observe(t.Context(), m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				u, _ := s.Get(units.APIServer)
+				if u.Health.Asked != c.asked || u.Health.Problem != c.problem || (len(s.Gaps) == 1) == c.asked {
+					t.Errorf("got %+v, gaps %q", u.Health, s.Gaps)
+				}
+			})
+		})
+	}
+}
+
+// The words of the process count where systemd does not tell them apart; where they are others,
+// it is said.
+func TestObserveCompares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := unitstest.New(old, units.Kubelet)
+		m.Flags(units.Kubelet, "--node-labels=a=b", "--x=one two", "--v=2")
+		s, err := units.Observe(t.Context(), m)
+		u, _ := s.Get(units.Kubelet)
+		if want := []string{"--node-labels=a=b", "--x=one two", "--v=2"}; err != nil || !slices.Equal(u.Flags, want) || len(s.Gaps) != 0 {
+			t.Errorf("got %q, %v, gaps %q", u.Flags, err, s.Gaps)
+		}
+		m.Words(units.Kubelet, kubelet, "--v=3")
+		if s, err = units.Observe(t.Context(), m); err != nil || len(s.Gaps) != 1 || !strings.Contains(s.Gaps[0], "was started with other flags") {
+			t.Errorf("gaps %q, %v", s.Gaps, err)
+		}
+	})
+}
+
+// What stands in the way of the binary is found, and not executed.
+func TestObserveWrappers(t *testing.T) {
+	for name, c := range map[string]struct {
+		words []string
+		want  string
+	}{
+		"a script of its name": {[]string{"/opt/kubelet", "--v=2"}, "/opt/kubelet, which is not a binary"},
+		"a script":             {[]string{"/opt/kubelet.sh", "--v=2"}, "/opt/kubelet.sh, which is not called kubelet"},
+		"env":                  {[]string{"/usr/bin/env", "kubelet", "--v=2"}, "/usr/bin/env, which is not called kubelet"},
+		"a word before flags":  {[]string{"/bin/kubelet", "kubelet", "--v=2"}, "/bin/kubelet with words before its flags"},
+		"nothing":              {[]string{"/gone/kubelet"}, "/gone/kubelet, which is not a binary"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := unitstest.New(old, units.Kubelet)
+				m.Write("/opt/kubelet", "#!/bin/sh\nexec kubelet")
+				m.Write("/opt/kubelet.sh", "#!/bin/sh\nexec kubelet")
+				m.Write("/usr/bin/env", "env 9.1")
+				m.Write("/bin/kubelet", unitstest.Binary("hyperkube", old))
+				m.Program(units.Kubelet, c.words[0], c.words[1:]...)
+				m.Before = func(argv []string) error {
+					if argv[0] == c.words[0] {
+						t.Errorf("executed: %q", argv)
+					}
+					return nil
+				}
+				s, err := units.Observe(t.Context(), m)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if u, _ := s.Get(units.Kubelet); u.Wrapper != c.want || u.Version != "" {
+					t.Errorf("got %q, version %q", u.Wrapper, u.Version)
+				}
+			})
+		})
+	}
+}
+
 // runs answers as a binary does.
 func runs(binary string) units.Runner {
 	return func(_ context.Context, argv []string) (int, string, error) {
@@ -77,6 +221,7 @@ func TestAsk(t *testing.T) {
 	}{
 		"all is known":           {units.Kubelet, []string{"--v=2", "--config=/c"}, "featureGates: {A: true}", nil, nil},
 		"a flag":                 {units.APIServer, []string{"--gone", "5", "--v=2"}, "", []string{"flag=gone"}, []string{"does not know the flag --gone"}},
+		"a gate of a drop-in":    {units.Kubelet, []string{"--config-dir=/d"}, "", []string{"gate=Gone"}, []string{"does not know the feature gate Gone"}},
 		"flags, each":            {units.APIServer, []string{"--b=1", "--a=1", "--b=2"}, "", []string{"flag=a", "flag=b"}, []string{"does not know the flag --a", "does not know the flag --b"}},
 		"etcd's flag":            {units.Etcd, []string{"--gone=x"}, "", []string{"flag=gone"}, []string{"does not know the flag --gone"}},
 		"a gate among others":    {units.Scheduler, []string{"--feature-gates=A=true,Gone=true"}, "", []string{"gate=Gone"}, []string{"does not know the feature gate Gone"}},
@@ -88,6 +233,7 @@ func TestAsk(t *testing.T) {
 				m := unitstest.New(old, c.component)
 				m.Flags(c.component, c.flags...)
 				m.Write("/c", c.config)
+				m.Write("/d/1.conf", "featureGates: {Gone: true}")
 				s, err := units.Observe(t.Context(), m)
 				if err != nil {
 					t.Fatal(err)

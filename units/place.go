@@ -7,6 +7,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path"
+	"strconv"
 	"strings"
 
 	"refit.dev/refit/host"
@@ -37,13 +39,22 @@ sum() { s=$(sha256sum <"$1"); echo "${s%% *}"; }
 sync -- "$5"
 mv -fT -- "$1.refit" "$1"
 sync -- "$5"`
-	// backScript puts what was kept as $2 back into the place of $1.
+	// backScript puts what was kept as $2 back into the place of $1. Before that it notes as $4
+	// that $5 was refused, so that whoever carries on does not put it there again; a disk that
+	// is full does not keep it from going back.
 	backScript = `set -eu
 [ -f "$2" ] || { echo "$2 is not there" >&2; exit 1; }
+{ printf '%s\n' "$5" >"$4" && sync -- "$4"; } || true
 [ "$1" -ef "$2" ] && exit 0
 [ "$2" -ef "$1.refit" ] || ln -fT -- "$2" "$1.refit"
 mv -fT -- "$1.refit" "$1"
 sync -- "$3"`
+	// placeScript prints the sum of what is in the place of $1, whether the file $2 waits
+	// beside it, and the note $3 of one that was refused.
+	placeScript = `[ -f "$1" ] && sha256sum <"$1"
+[ -e "$2" ] && echo staged
+[ -f "$3" ] && { printf 'refused '; head -n 1 -- "$3"; }
+true`
 )
 
 // Binary is a file that a component is to be started from.
@@ -76,10 +87,10 @@ func Stage(ctx context.Context, m host.Machine, u Unit, b Binary, open func() (i
 		return err
 	}
 	defer content.Close()
-	path := stagedPath(u.Program, b.Version)
-	result, err := m.Exec(ctx, []string{"sh", "-c", receiveScript, "sh", path, b.SHA256, base(u.Program)}, host.ExecOptions{Stdin: content})
+	staged := stagedPath(u.Program, b.Version)
+	result, err := m.Exec(ctx, []string{"sh", "-c", receiveScript, "sh", staged, b.SHA256, path.Dir(u.Program)}, host.ExecOptions{Stdin: content})
 	if err = host.Succeed(result, err); err != nil {
-		return fmt.Errorf("send %s: %w", path, err)
+		return fmt.Errorf("send %s: %w", staged, err)
 	}
 	return nil
 }
@@ -94,16 +105,17 @@ func Waiting(u Unit, b Binary) string {
 
 // put puts the staged binary into its place.
 func put(ctx context.Context, m host.Machine, u Unit, b Binary) error {
-	result, err := m.Exec(ctx, []string{"sh", "-c", putScript, "sh", u.Program, keptPath(u.Program, b.Version), stagedPath(u.Program, b.Version), b.SHA256, base(u.Program)}, host.ExecOptions{})
+	result, err := m.Exec(ctx, []string{"sh", "-c", putScript, "sh", u.Program, keptPath(u.Program, b.Version), stagedPath(u.Program, b.Version), b.SHA256, path.Dir(u.Program)}, host.ExecOptions{})
 	if err = host.Succeed(result, err); err != nil {
 		return fmt.Errorf("put %s %s into its place: %w", u.Component, b.Version, err)
 	}
 	return nil
 }
 
-// back puts the binary of before into its place.
-func back(ctx context.Context, m host.Machine, u Unit, b Binary) error {
-	result, err := m.Exec(ctx, []string{"sh", "-c", backScript, "sh", u.Program, keptPath(u.Program, b.Version), base(u.Program)}, host.ExecOptions{})
+// back puts the binary of before into its place, and notes for the run why.
+func back(ctx context.Context, m host.Machine, u Unit, b Binary, run, why string) error {
+	note := strings.Join([]string{b.SHA256, strconv.Quote(run), strconv.Quote(why)}, " ")
+	result, err := m.Exec(ctx, []string{"sh", "-c", backScript, "sh", u.Program, keptPath(u.Program, b.Version), path.Dir(u.Program), refusedPath(u.Program, b.Version), note}, host.ExecOptions{})
 	if err = host.Succeed(result, err); err != nil {
 		return fmt.Errorf("put the %s of before into its place: %w", u.Component, err)
 	}
@@ -128,11 +140,21 @@ func restart(ctx context.Context, m host.Machine, u Unit) error {
 	return nil
 }
 
-// forget removes the staged binary, which is in its place by now.
+// forgive takes back that a binary was refused.
+func forgive(ctx context.Context, m host.Machine, u Unit, b Binary) error {
+	return remove(ctx, m, refusedPath(u.Program, b.Version))
+}
+
+// forget removes what a Raise has left: the staged binary, which is in its place by now, as the
+// last one, since its being gone says that the Raise has come to its end.
 func forget(ctx context.Context, m host.Machine, u Unit, b Binary) error {
-	result, err := m.Exec(ctx, []string{"rm", "-f", "--", stagedPath(u.Program, b.Version), u.Program + ".refit"}, host.ExecOptions{})
+	return remove(ctx, m, u.Program+".refit", refusedPath(u.Program, b.Version), stagedPath(u.Program, b.Version))
+}
+
+func remove(ctx context.Context, m host.Machine, paths ...string) error {
+	result, err := m.Exec(ctx, append([]string{"rm", "-f", "--"}, paths...), host.ExecOptions{})
 	if err = host.Succeed(result, err); err != nil {
-		return fmt.Errorf("remove %s: %w", stagedPath(u.Program, b.Version), err)
+		return fmt.Errorf("remove %s: %w", strings.Join(paths, ", "), err)
 	}
 	return nil
 }

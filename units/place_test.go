@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -32,6 +33,7 @@ func (shell) Exec(ctx context.Context, argv []string, opts host.ExecOptions) (ho
 }
 
 const (
+	sumOfOld   = "cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4" // of "old"
 	sumOfNew   = "11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437" // of "new"
 	sumOfOther = "d9298a10d1b0735837dc4bd85dac641b0f3cef27a47e5d53a54f2f3f5b2fcffa" // of "other"
 )
@@ -80,9 +82,25 @@ func TestScripts(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	for range 2 {
-		if err := back(ctx, m, u, b); err != nil || read(t, u.Program) != "old" {
+		if err := back(ctx, m, u, b, "run", "it dies"); err != nil || read(t, u.Program) != "old" {
 			t.Errorf("back: %v, %q", err, read(t, u.Program))
 		}
+	}
+	// What was rolled back is known as such, in its own run.
+	for run, want := range map[string]placed{
+		"run":     {sum: sumOfOld, staged: true, refused: true, why: "it dies"},
+		"another": {sum: sumOfOld, staged: true},
+	} {
+		r := Raise{Machine: m, Binary: b, Run: run}
+		if got, err := r.place(ctx, u); err != nil || got != want {
+			t.Errorf("for %s: %+v, %v", run, got, err)
+		}
+	}
+	if err := forgive(ctx, m, u, b); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := (&Raise{Machine: m, Binary: b, Run: "run"}).place(ctx, u); err != nil || got.refused {
+		t.Errorf("forgiven: %+v, %v", got, err)
 	}
 	if err := put(ctx, m, u, b); err != nil || read(t, u.Program) != "new" {
 		t.Errorf("put again: %v, %q", err, read(t, u.Program))
@@ -97,7 +115,7 @@ func TestScripts(t *testing.T) {
 	if err := os.Remove(keptPath(u.Program, b.Version)); err != nil {
 		t.Fatal(err)
 	}
-	if err := back(ctx, m, u, b); err == nil || read(t, u.Program) != "new" {
+	if err := back(ctx, m, u, b, "run", "it dies"); err == nil || read(t, u.Program) != "new" {
 		t.Errorf("back without anything kept: %v, %q", err, read(t, u.Program))
 	}
 }
@@ -131,5 +149,46 @@ func TestPutCutOff(t *testing.T) {
 				t.Errorf("%q, kept %q, aside %q", read(t, u.Program), read(t, u.Program+".before-v1.37.2"), read(t, u.Program+".refit"))
 			}
 		})
+	}
+}
+
+// What is at a path is told with real files: no program is executed for it.
+func TestLookScript(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		os.Mkdir(filepath.Join(dir, "real"), 0o755),
+		os.WriteFile(filepath.Join(dir, "real", "kubelet"), []byte("\x7fELF and more"), 0o755),
+		os.WriteFile(filepath.Join(dir, "script"), []byte("#!/bin/sh\ntouch "+dir+"/executed\n"), 0o755),
+		os.Symlink("real", filepath.Join(dir, "current")),
+		os.Symlink("real/kubelet", filepath.Join(dir, "kubelet")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	pid := strconv.Itoa(os.Getpid())
+	for _, c := range []struct{ path, pid, want string }{
+		{filepath.Join(dir, "real", "kubelet"), "0", "elf\n"},
+		{filepath.Join(dir, "kubelet"), "0", "link\nelf\n"},
+		{filepath.Join(dir, "current", "kubelet"), "0", "link\nelf\n"},
+		{filepath.Join(dir, "script"), "0", ""},
+		{filepath.Join(dir, "gone"), "0", ""},
+		{filepath.Join(dir, "script"), pid, "runs " + self + "\n"},
+		{self, pid, "elf\nfresh\nruns " + self + "\n"},
+	} {
+		got, err := (&reader{m: shell{}}).text(t.Context(), "sh", "-c", lookScript, "sh", c.path, c.pid)
+		if err != nil || got != c.want {
+			t.Errorf("%s: got %q, %v, want %q", c.path, got, err, c.want)
+		}
+	}
+	if read(t, filepath.Join(dir, "executed")) != "" {
+		t.Error("the script was executed")
 	}
 }

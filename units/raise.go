@@ -13,162 +13,106 @@ import (
 	"refit.dev/refit/host"
 )
 
-const (
-	// lookEvery is how long to wait between two looks at a component that starts.
-	lookEvery = 2 * time.Second
-	// calm is for how long a process has to be the same and well before it counts as such:
-	// many fail some seconds after they have begun to answer.
-	calm = 10 * time.Second
-	// stopping is how long the process of before may take to end on top of what the new one
-	// may take: an API server ends the requests that it has, and systemd kills after 90 s by
-	// default.
-	stopping = 3 * time.Minute
-)
-
 // Raise brings one component of a host to a binary that was staged.
 type Raise struct {
 	Machine   host.Machine
 	Clock     clock.Clock
 	Component string
 	Binary    Binary
+	// Run names on whose behalf: a binary that was rolled back is not put into its place again
+	// in the same run, whoever repeats the Raise, unless Again is said.
+	Run   string
+	Again bool
 	// Patience is how long the component may take to be well.
 	Patience time.Duration
+	// Healthy is asked on top once the component says itself that it is well, and says what is
+	// not; its error is that it could not be asked. nil: nobody else is asked.
+	Healthy func(ctx context.Context) (why string, err error)
 	// Output hears what is done; it may be nil.
 	Output host.Output
 }
 
-// RolledBackError says that a component was not well in time, and that the binary of before is
-// in its place again.
-type RolledBackError struct {
-	Component, Version string
-	// Why says what was not well.
-	Why string
-	// Still says what is not well with the binary of before either; "" if it is well.
-	Still string
-}
-
-func (e *RolledBackError) Error() string {
-	text := fmt.Sprintf("%s %s was not well in time (%s), and was rolled back to the binary of before", e.Component, e.Version, e.Why)
-	if e.Still != "" {
-		return text + ", which is not well either: " + e.Still
+// Done tells whether a Raise has come to its end: the binary is in its place, nothing waits
+// beside it any more, and its process runs and is well. The error is of the connection.
+func (r *Raise) Done(ctx context.Context) (bool, error) {
+	u, why, err := r.look(ctx)
+	if err != nil || why != "" {
+		return false, err
 	}
-	return text + ", which runs and is well"
-}
-
-// Done tells whether the binary is in its place, and its process runs and is well. The error
-// is of the connection.
-func (r Raise) Done(ctx context.Context) (bool, error) {
-	u, why, err := r.look(ctx, true)
-	return err == nil && why == "" && u.SHA256 == r.Binary.SHA256, err
+	p, err := r.place(ctx, u)
+	return err == nil && p.sum == r.Binary.SHA256 && !p.staged, err
 }
 
 // Do puts the binary into its place, restarts the service, and waits until it is well. Each
 // part that was done already is left out. The error is a *RolledBackError if it was not well
-// in time; another is of the connection, and Do is to be called again.
-func (r Raise) Do(ctx context.Context) error {
-	u, _, err := r.look(ctx, true)
+// in time, and a *NotBackError if rolling back failed then; another is of the connection, and
+// Do is to be called again.
+func (r *Raise) Do(ctx context.Context) error {
+	u, err := r.unit(ctx)
 	if err != nil {
 		return err
 	}
-	if u.SHA256 != r.Binary.SHA256 {
+	p, err := r.place(ctx, u)
+	if err != nil {
+		return err
+	}
+	switch {
+	case p.refused && !r.Again:
+		return r.back(ctx, u, p.why, p.sum == r.Binary.SHA256)
+	case p.refused:
+		if err := forgive(ctx, r.Machine, u, r.Binary); err != nil {
+			return err
+		}
+	}
+	r.Again = false // said once, tried once
+	if p.sum != r.Binary.SHA256 {
 		r.say("putting %s %s into its place; the one of before is kept as %s", r.Component, r.Binary.Version, keptPath(u.Program, r.Binary.Version))
 		if err := put(ctx, r.Machine, u, r.Binary); err != nil {
 			return err
 		}
 	}
 	why, err := r.start(ctx)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if why == "" {
+	case why == "":
 		return forget(ctx, r.Machine, u, r.Binary)
 	}
 	r.say("%s %s is not well after %s: %s; putting the one of before back", r.Component, r.Binary.Version, r.Patience, why)
-	if err := back(ctx, r.Machine, u, r.Binary); err != nil {
-		return fmt.Errorf("%s %s is not well (%s): %w", r.Component, r.Binary.Version, why, err)
+	return r.back(ctx, u, why, true)
+}
+
+// back starts the binary of before, which has to be put back first if the new one is in its
+// place. Its error is never nil.
+func (r *Raise) back(ctx context.Context, u Unit, why string, inPlace bool) error {
+	if inPlace {
+		if err := back(ctx, r.Machine, u, r.Binary, r.Run, why); err != nil {
+			if ctx.Err() != nil || host.Temporary(err) {
+				return fmt.Errorf("%s %s is not well (%s): %w", r.Component, r.Binary.Version, why, err)
+			}
+			return &NotBackError{
+				Component: r.Component, Version: r.Binary.Version, Why: why,
+				Program: u.Program, Kept: keptPath(u.Program, r.Binary.Version), Err: err,
+			}
+		}
 	}
 	still, err := r.start(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s %s was not well in time (%s), and the binary of before is in its place again; how that one is is not known: %w", r.Component, r.Binary.Version, why, err)
 	}
 	return &RolledBackError{Component: r.Component, Version: r.Binary.Version, Why: why, Still: still}
 }
 
-// start restarts the service unless its process runs the file in its place, and waits until
-// it is well. why says what is not when its time is over.
-func (r Raise) start(ctx context.Context) (why string, err error) {
-	asked := r.Clock.Now()
-	begun := asked
-	u, _, err := r.look(ctx, false)
-	if err != nil {
-		return "", err
+// unit looks at the component, which has to be there.
+func (r *Raise) unit(ctx context.Context) (Unit, error) {
+	u, there, err := (&reader{m: r.Machine}).unit(ctx, r.Component)
+	if err == nil && !there {
+		err = fmt.Errorf("there is no service %s any more", u.Service.Name)
 	}
-	if !u.Fresh || u.Service.PID == 0 {
-		r.say("restarting %s", u.Service.Name)
-		if err := restart(ctx, r.Machine, u); err != nil {
-			return "", err
-		}
-	}
-	pid, since := 0, begun
-	for {
-		u, why, err = r.look(ctx, false)
-		now := r.Clock.Now()
-		if u.Service.Active == "deactivating" && now.Sub(asked) < stopping {
-			begun = now
-		}
-		switch {
-		case err != nil && !host.Temporary(err):
-			return "", err
-		case err != nil:
-			why = err.Error()
-		case why != "" || u.Service.PID != pid:
-			pid, since = u.Service.PID, now
-			if why == "" {
-				why = "it has only just begun to be well"
-			}
-		case now.Sub(since) >= calm:
-			return "", nil
-		default:
-			why = "it has only just begun to be well"
-		}
-		if now.Sub(begun) >= r.Patience {
-			if err != nil {
-				return "", err // how it is is not known
-			}
-			return why, nil
-		}
-		timer := r.Clock.NewTimer(lookEvery)
-		select {
-		case <-timer.C():
-		case <-ctx.Done():
-			timer.Stop()
-			return "", context.Cause(ctx)
-		}
-	}
+	return u, err
 }
 
-// look looks at the component, and says what is not well; sum has the file's sum looked at.
-func (r Raise) look(ctx context.Context, sum bool) (u Unit, why string, err error) {
-	reading := &reader{m: r.Machine}
-	u, there, err := reading.unit(ctx, r.Component, sum)
-	switch {
-	case err != nil:
-		return u, "", err
-	case !there:
-		return u, "", fmt.Errorf("there is no service %s any more", u.Service.Name)
-	case u.Service.PID == 0 || !u.Service.Runs():
-		return u, fmt.Sprintf("%s is %s (%s)", u.Service.Name, u.Service.Active, u.Service.Sub), nil
-	case !u.Fresh:
-		return u, "its process does not run the binary that is in its place", nil
-	}
-	if err := reading.config(ctx, &u); err != nil {
-		return u, "", err
-	}
-	u.Health, err = reading.health(ctx, &u)
-	return u, u.Health.Problem, err
-}
-
-func (r Raise) say(format string, args ...any) {
+func (r *Raise) say(format string, args ...any) {
 	if r.Output != nil {
 		r.Output(fmt.Sprintf(format, args...))
 	}

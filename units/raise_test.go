@@ -16,6 +16,7 @@ import (
 
 	"k8s.io/utils/clock"
 
+	"refit.dev/refit/host"
 	"refit.dev/refit/units"
 	"refit.dev/refit/units/unitstest"
 )
@@ -97,6 +98,24 @@ func TestRollback(t *testing.T) {
 				if done, err := r.Done(t.Context()); done || err != nil {
 					t.Errorf("afterwards: %t, %v", done, err)
 				}
+				// Whoever repeats it hears the same; who says so has it tried once more.
+				started := 0
+				m.Started = func(string, string) { started++ }
+				again, rolled := errors.AsType[*units.RolledBackError](r.Do(t.Context()))
+				if !rolled || again.Why != back.Why || started != 0 {
+					t.Errorf("repeated: %+v, %d were started", again, started)
+				}
+				r.Again = true
+				if _, rolled := errors.AsType[*units.RolledBackError](r.Do(t.Context())); !rolled || started != 2 {
+					t.Errorf("tried again: %d were started", started)
+				}
+				if _, rolled := errors.AsType[*units.RolledBackError](r.Do(t.Context())); !rolled || started != 2 {
+					t.Errorf("said once, and tried twice: %d were started", started)
+				}
+				r.Run = "another"
+				if _, rolled := errors.AsType[*units.RolledBackError](r.Do(t.Context())); !rolled || started != 4 {
+					t.Errorf("in another run: %d were started", started)
+				}
 			})
 		})
 	}
@@ -119,7 +138,13 @@ func TestRollbackUnwell(t *testing.T) {
 	})
 }
 
-var errDead = errors.New("killed")
+// errDead is what is heard of a machine after a kill: nothing.
+var errDead = unreachable{}
+
+type unreachable struct{}
+
+func (unreachable) Error() string    { return "killed" }
+func (unreachable) OutOfReach() bool { return true }
 
 // killed runs a Raise that hears of nothing more once so many commands have run; 0 is never.
 func killed(t *testing.T, at int, special ...string) (m *unitstest.Machine, r units.Raise, commands int) {
@@ -167,7 +192,16 @@ func TestRaiseKilled(t *testing.T) {
 			t.Run(fmt.Sprintf("%v after %d", special, at), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					m, r, _ := killed(t, at, special...)
+					refused, started := m.Text(kubelet+".refused-"+next) != "", 0
+					m.Started = func(_, _ string) {
+						if strings.Contains(m.Text(kubelet), next) {
+							started++
+						}
+					}
 					err := r.Do(t.Context())
+					if refused && started > 0 {
+						t.Error("what was rolled back was started again")
+					}
 					if special == nil {
 						if err != nil {
 							t.Fatal(err)
@@ -195,6 +229,140 @@ func TestRaiseEnds(t *testing.T) {
 		defer cancel()
 		if err := r.Do(ctx); !errors.Is(err, errDead) {
 			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// failing has a machine fail at commands that contain a text, as often as is said, once the new
+// binary is in its place.
+func failing(m *unitstest.Machine, text string, times int) {
+	placed := false
+	m.Before = func(argv []string) error {
+		command := strings.Join(argv, " ")
+		placed = placed || strings.Contains(command, "systemctl restart")
+		if !placed || !strings.Contains(command, text) || times == 0 {
+			return nil
+		}
+		times--
+		return errors.New("fork: resource temporarily unavailable")
+	}
+}
+
+// One look that fails ends nothing. If looks go on failing, the binary is taken back; how the one
+// of before is cannot be known then, and is not claimed.
+func TestRaiseFailingLooks(t *testing.T) {
+	for name, c := range map[string]struct {
+		times   int
+		special []string
+		rolled  bool
+		want    string
+	}{
+		"once, and well":      {1, nil, false, ""},
+		"once, and not well":  {1, []string{"dies"}, true, "kubelet.service is activating (auto-restart)"},
+		"until it is back":    {31, nil, true, "resource temporarily unavailable"},
+		"for ever":            {-1, nil, true, "which is not well either: ask systemd for kubelet.service"},
+		"for ever, not well":  {-1, []string{"dies"}, true, "which is not well either: ask systemd for kubelet.service"},
+		"not once, as a test": {0, []string{"unwell"}, true, "/healthz says 500"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, r := staged(t, c.special...)
+				failing(m, "systemctl show", c.times)
+				err := r.Do(t.Context())
+				_, rolled := errors.AsType[*units.RolledBackError](err)
+				if rolled != c.rolled || rolled && !strings.Contains(err.Error(), c.want) || !rolled && err != nil {
+					t.Fatalf("got %v", err)
+				}
+				want := old
+				if !c.rolled {
+					want = next
+				}
+				if !strings.HasPrefix(m.Text(kubelet), "kubelet "+want) {
+					t.Errorf("in its place is %q", m.Text(kubelet))
+				}
+			})
+		})
+	}
+}
+
+// Where rolling back fails, it is said what is in its place and where the one of before is.
+func TestRaiseNotBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := staged(t, "dies")
+		failing(m, `"$2" "$1.refit"`, -1)
+		e, left := errors.AsType[*units.NotBackError](r.Do(t.Context()))
+		if !left || e.Program != kubelet || e.Kept != kubelet+".before-"+next || m.Text(e.Kept) != unitstest.Binary(units.Kubelet, old) || !strings.Contains(e.Error(), "could not be rolled back: put the kubelet of before") {
+			t.Errorf("got %+v", e)
+		}
+	})
+}
+
+// A machine that is out of reach while it rolls back is looked at again: what is known is said.
+func TestRaiseLostWhileGoingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := staged(t, "dies")
+		back := false
+		m.After = func(argv []string) error {
+			if back = back || strings.Contains(strings.Join(argv, " "), `"$2" "$1.refit"`); back {
+				return errDead
+			}
+			return nil
+		}
+		if err := r.Do(t.Context()); !host.Temporary(err) || !strings.Contains(err.Error(), "is not well (kubelet.service is activating") {
+			t.Fatalf("got %v", err)
+		}
+		m.After = nil
+		if e, rolled := errors.AsType[*units.RolledBackError](r.Do(t.Context())); !rolled || e.Still != "" {
+			t.Errorf("then: %v", e)
+		}
+	})
+}
+
+// Somebody else is asked too, once the component says that it is well.
+func TestRaiseAsksMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := staged(t)
+		asked := 0
+		r.Healthy = func(context.Context) (string, error) {
+			asked++
+			if strings.Contains(m.Running(units.Kubelet), next) {
+				return "its Node is not Ready", nil
+			}
+			return "", nil
+		}
+		if e, rolled := errors.AsType[*units.RolledBackError](r.Do(t.Context())); !rolled || e.Why != "its Node is not Ready" || e.Still != "" || asked < 10 {
+			t.Errorf("got %v, asked %d times", e, asked)
+		}
+	})
+}
+
+// A Raise that was killed right after the restart is not done before the process has been the
+// same for a while, and what was sent is gone.
+func TestDoneIsCalm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, r := staged(t)
+		m.After = func(argv []string) error {
+			if argv[0] == "systemctl" && argv[1] == "restart" {
+				return errDead
+			}
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.Do(ctx); err == nil {
+			t.Fatal("not killed")
+		}
+		m.After = nil
+		if done, err := r.Done(t.Context()); done || err != nil {
+			t.Errorf("right after the restart: %t, %v", done, err)
+		}
+		begun := time.Now()
+		if err := r.Do(t.Context()); err != nil || time.Since(begun) < 10*time.Second {
+			t.Errorf("%v after %s", err, time.Since(begun))
+		}
+		raised(t, m)
+		if done, err := r.Done(t.Context()); !done || err != nil {
+			t.Errorf("in the end: %t, %v", done, err)
 		}
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,14 +57,24 @@ func (r *reader) text(ctx context.Context, argv ...string) (string, error) {
 // asked by.
 func (r *reader) config(ctx context.Context, u *Unit) error {
 	u.Gates = map[string]bool{}
-	if u.Config = u.flag("config", ""); u.Config != "" && (u.Component == Kubelet || u.Component == KubeProxy) {
-		text, err := r.m.ReadFile(ctx, u.Config)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("read %s: %w", u.Config, err)
+	u.Config = u.flag("config", "")
+	if u.Component == Kubelet || u.Component == KubeProxy {
+		files, err := r.dropIns(ctx, u)
+		if err != nil {
+			return err
+		}
+		if u.Config != "" {
+			files = slices.Insert(files, 0, u.Config)
 		}
 		var c configuration
-		if err := errors.Join(err, yaml.Unmarshal(text, &c)); err != nil {
-			r.gap("%s, the configuration of %s: %v", u.Config, u.Component, err)
+		for _, file := range files {
+			text, err := r.m.ReadFile(ctx, file)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("read %s: %w", file, err)
+			}
+			if err := errors.Join(err, yaml.Unmarshal(text, &c)); err != nil {
+				r.gap("%s, the configuration of %s: %v", file, u.Component, err)
+			}
 		}
 		maps.Copy(u.Gates, c.FeatureGates)
 		u.healthz(c)
@@ -74,6 +85,27 @@ func (r *reader) config(ctx context.Context, u *Unit) error {
 		}
 	}
 	return nil
+}
+
+// dropInsScript prints the files of a kubelet's directory of configuration that it reads, in the
+// order in which it does.
+const dropInsScript = `[ ! -d "$1" ] || find -L "$1" -type f -name '*.conf' | LC_ALL=C sort`
+
+// dropIns lists the files of a kubelet's --config-dir, each of which changes what the ones before
+// it say (https://kubernetes.io/docs/tasks/administer-cluster/kubelet-config-file/).
+func (r *reader) dropIns(ctx context.Context, u *Unit) (files []string, err error) {
+	dir := u.flag("config-dir", "")
+	if u.Component != Kubelet || dir == "" {
+		return nil, nil
+	}
+	text, err := r.text(ctx, "sh", "-c", dropInsScript, "sh", dir)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	for line := range strings.Lines(text) {
+		files = append(files, strings.TrimSuffix(line, "\n"))
+	}
+	return files, nil
 }
 
 // configuration is what matters of a KubeletConfiguration and a KubeProxyConfiguration.

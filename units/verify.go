@@ -14,7 +14,7 @@ import (
 // Health asks one component of a host how it is, and tells whether there is such a service.
 func Health(ctx context.Context, m host.Machine, component string) (a Answer, there bool, err error) {
 	r := &reader{m: m}
-	u, there, err := r.unit(ctx, component, false)
+	u, there, err := r.unit(ctx, component)
 	if err != nil || !there {
 		return Answer{}, there, err
 	}

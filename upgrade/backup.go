@@ -20,7 +20,7 @@ type Backup struct {
 
 // checkBackup says how old the last proven backup is, and that one is taken first.
 func (d *decision) checkBackup() {
-	if len(d.plan.Hops) == 0 {
+	if len(d.plan.Hops) == 0 || d.Method == Managed {
 		return
 	}
 	d.plan.Backup = !d.intent.NoBackup

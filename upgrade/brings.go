@@ -65,5 +65,6 @@ const (
 	takesCreate       = 90 * time.Second // a cloud's machine from its order to its first boot; a guess
 	takesJoin         = 45 * time.Second // kubeadm join, the images of DaemonSets; a guess
 	takesRemove       = 30 * time.Second
+	takesRaise        = 15 * time.Minute // what clouds say of theirs is between 5 and 40
 	takesDrain        = 10 * time.Second // of a control plane, whose pods the planner does not order
 )

@@ -56,7 +56,9 @@ func (d *decision) moving() []string {
 	var names []string
 	for _, h := range d.plan.Hops {
 		for _, v := range slices.Concat(h.ControlPlane, h.Workers) {
-			names = append(names, v.Node)
+			if v.Node != "" {
+				names = append(names, v.Node)
+			}
 		}
 	}
 	slices.Sort(names)
@@ -65,7 +67,7 @@ func (d *decision) moving() []string {
 
 func (d *decision) checkControlPlane() {
 	goal := d.plan.To
-	if goal.Patch == skew.Unknown {
+	if goal.Patch == skew.Unknown && d.Method != Managed { // whose providers choose it
 		d.add(PatchUnknown, self(), "%s names no patch, and %s", goal, d.whyNoPatch())
 	}
 	for _, h := range d.plan.Hops {

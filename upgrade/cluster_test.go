@@ -36,7 +36,7 @@ type town struct {
 //
 //	control-plane NAME VERSION [etcd=TAG] [api=VERSION] [proxy=VERSION] [gates=TEXT] [etcd-down] [cordoned] [not-ready] [pods=N]
 //	worker NAME VERSION [proxy=VERSION] [cordoned] [not-ready] [runtime=NAME] [pods=N]
-//	units NAME VERSION [etcd=VERSION] [proxy=VERSION] [plane] [offers=1.37.2,...] [offers-etcd=VERSION] [noproxy] [etcd-unasked] [refuses=TEXT] [down=COMPONENT] [link=COMPONENT] [lacks=COMPONENT]
+//	units NAME VERSION [etcd=VERSION] [proxy=VERSION] [plane] [offers=1.37.2,...] [offers-etcd=VERSION] [noproxy] [etcd-unasked] [refuses=TEXT] [down=COMPONENT] [link=COMPONENT] [wrapper=COMPONENT] [lacks=COMPONENT]
 //	                                                    a machine whose components are services, and what the source has for it; with noproxy its
 //	                                                    kube-proxy is the pod of its node
 //	config VERSION [external-etcd] [gate=NAME]          kubeadm's record
@@ -169,6 +169,9 @@ func (t *town) addUnits(name, version string, flags map[string]string) error {
 	for _, c := range components {
 		has := map[string]string{"etcd": flags["etcd"], "kube-proxy": cmp.Or(flags["proxy"], version)}[c]
 		u := upgrade.Unit{Component: c, Program: "/usr/local/bin/" + c, Running: cmp.Or(has, version), Link: flags["link"] == c}
+		if flags["wrapper"] == c {
+			u.Wrapper = "/usr/bin/env, which is not called " + c
+		}
 		h.Packages = append(h.Packages, upgrade.Package{Name: c, Version: u.Running})
 		if flags["down"] == c {
 			u.Running = ""

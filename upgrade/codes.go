@@ -20,6 +20,8 @@ const (
 	PathFallsBehind    = "path-component-falls-behind"
 
 	NotKubeadm        = "control-plane-not-kubeadm"
+	NotManaged        = "control-plane-not-managed"
+	ManagedUnseen     = "control-plane-managed"
 	ConfigBehind      = "kubeadm-config-differs"
 	UpgradeUnfinished = "upgrade-unfinished"
 	PatchUnknown      = "patch-unknown"
@@ -28,6 +30,7 @@ const (
 	NotUnits       = "control-plane-not-units"
 	UnitDown       = "unit-not-well"
 	UnitLink       = "unit-program-link"
+	UnitWrapper    = "unit-program-wrapper"
 	UnitRefused    = "unit-refused"
 	BinaryMissing  = "binary-unavailable"
 	ProxyLeft      = "kube-proxy-not-unit"
@@ -109,9 +112,15 @@ func Codes() []cluster.Code {
 			Do: "Ask whoever runs the control plane, or say --method units if it runs as services of systemd on machines that are nodes."},
 		{Name: NotUnits, Severity: cluster.Blocker, Meaning: "--method units was said, and no API server was found that is a service of systemd.",
 			Do: "Let refit log in to the machines of the control plane, which have to be nodes; the service is kube-apiserver.service."},
+		{Name: NotManaged, Severity: cluster.Blocker, Meaning: "--method managed was said, and a node runs an API server.",
+			Do: "Leave --method out: refit finds out how the control plane was put together."},
+		{Name: ManagedUnseen, Severity: cluster.Info, Meaning: "Somebody else runs the control plane: what cannot be seen of it was not looked at, and is not saved.",
+			Do: "Ask its provider about backups, and about what its new version needs."},
 		{Name: UnitDown, Severity: cluster.Blocker, Meaning: "A component that is a service of systemd does not run, or is not well.",
 			Do: "Look at it on the machine (systemctl status, journalctl -u), and mend it first."},
-		{Name: UnitLink, Severity: cluster.Blocker, Meaning: "A service starts a symbolic link: refit would not know whose file it replaces.",
+		{Name: UnitWrapper, Severity: cluster.Blocker, Meaning: "A service starts a script or another program that starts the component: refit would replace that by the component's binary.",
+			Do: "Name the binary itself in the unit, with all of its flags behind it; set what the wrapper sets by Environment= or EnvironmentFile=."},
+		{Name: UnitLink, Severity: cluster.Blocker, Meaning: "A service starts a symbolic link, or a path that leads over one: refit would not know whose file it replaces.",
 			Do: "Name the file itself in the unit."},
 		{Name: UnitRefused, Severity: cluster.Blocker, Meaning: "A binary of the release was asked whether it would start with what the unit says, and does not know a flag or a feature gate of it.",
 			Do: "Change the unit, its environment file or its configuration on the machine (systemctl cat), reload systemd and restart the service; then make the plan again."},

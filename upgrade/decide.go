@@ -16,7 +16,7 @@ func Decide(s *State, in Intent) *Plan {
 	d := newDecision(s, in)
 	goal := d.resolveGoal()
 	d.plan.To = goal
-	path, refusals := skew.FindPath(d.by.see(d, d.now), skew.Goal{Version: goal, Workers: in.Workers, AllowUnsupported: in.AllowUnsupported})
+	path, refusals := skew.FindPath(d.seen(), skew.Goal{Version: goal, Workers: in.Workers, AllowUnsupported: in.AllowUnsupported})
 	for _, r := range refusals {
 		object := cluster.Object{Kind: "Cluster", Name: "cluster"}
 		if r.Instance.Name != "" {

@@ -78,6 +78,7 @@ func scene(t *testing.T, d *datadriven.TestData, common []runtime.Object) (*upgr
 		Force: d.HasArg("force"), DeleteEmptyDirData: d.HasArg("emptydir")}
 	in.IgnorePreflight, in.NoBackup = listArg(d, "ignore"), d.HasArg("no-backup")
 	d.MaybeScanArgs(t, "source", &in.Source)
+	d.MaybeScanArgs(t, "method", (*string)(&s.Method))
 	var to, workers string
 	d.ScanArgs(t, "to", &to)
 	if d.MaybeScanArgs(t, "workers", &workers); workers != "" {

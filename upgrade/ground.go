@@ -19,7 +19,9 @@ import (
 // plan. Pods come and go, and are not among them.
 type Ground struct {
 	// Config is the version in kubeadm's record.
-	Config string       `json:"kubeadmConfig,omitempty"`
+	Config string `json:"kubeadmConfig,omitempty"`
+	// Server is what the API server of a managed control plane says.
+	Server string       `json:"server,omitempty"`
 	Nodes  []GroundNode `json:"nodes"`
 }
 
@@ -40,6 +42,9 @@ func GroundOf(s *State) Ground {
 	g := Ground{Nodes: []GroundNode{}}
 	if s.Config != nil {
 		g.Config = s.Config.KubernetesVersion
+	}
+	if s.Method == Managed {
+		g.Server = s.Snapshot.Server
 	}
 	versions := map[string]map[string]string{}
 	for _, r := range s.running() {
@@ -71,6 +76,9 @@ func (g Ground) Changes(now Ground) []string {
 	say := func(format string, args ...any) { changes = append(changes, fmt.Sprintf(format, args...)) }
 	if g.Config != now.Config {
 		say("kubeadm's record of the cluster says %s now, not %s", orNothing(now.Config), orNothing(g.Config))
+	}
+	if g.Server != now.Server {
+		say("the API server says %s now, not %s", orNothing(now.Server), orNothing(g.Server))
 	}
 	before := map[string]GroundNode{}
 	for _, n := range g.Nodes {

@@ -207,7 +207,7 @@ func (d *decision) refusals(node string) {
 
 // describe lists what runs, and what it will be after each hop.
 func (d *decision) describe(path skew.Path) {
-	now := d.by.see(d, d.now)
+	now := d.seen()
 	states := make([]skew.Components, 0, len(path.Hops))
 	for _, h := range path.Hops {
 		for _, m := range h.Moves {

@@ -72,6 +72,8 @@ type Unit struct {
 	// Program is the path of its binary; Link tells that it is a symbolic link.
 	Program string `json:"program"`
 	Link    bool   `json:"link,omitempty"`
+	// Wrapper says what is started in place of the binary; "" if it is that.
+	Wrapper string `json:"wrapper,omitempty"`
 	// Running is the version of its process; "" if none runs.
 	Running string `json:"running,omitempty"`
 	// Problem says what is not well; "" if all is, or if it could not be asked.

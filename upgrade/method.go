@@ -21,15 +21,17 @@ const (
 	Kubeadm Method = "kubeadm"
 	// Units is for components that are services of systemd, by binaries.
 	Units Method = "units"
+	// Managed is for control planes that somebody else runs. It is never found out, but said.
+	Managed Method = "managed"
 )
 
 // ParseMethod reads the name of a method; "" is that it is to be found out.
 func ParseMethod(text string) (Method, error) {
 	switch m := Method(text); m {
-	case "", Kubeadm, Units:
+	case "", Kubeadm, Units, Managed:
 		return m, nil
 	}
-	return "", fmt.Errorf("%q: want %s or %s", text, Kubeadm, Units)
+	return "", fmt.Errorf("%q: want %s, %s or %s", text, Kubeadm, Units, Managed)
 }
 
 // method is what of a plan depends on the Method. Everything else - the way and its hops,
@@ -77,8 +79,12 @@ type turn struct {
 
 // of returns what plans by the method; "" is Kubeadm.
 func (m Method) of() method {
-	if m == Units {
+	switch m {
+	case Units:
 		return unitsMethod{}
+	case Managed:
+		return managedMethod{}
+	case Kubeadm:
 	}
 	return kubeadmMethod{}
 }

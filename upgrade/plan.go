@@ -130,6 +130,8 @@ const (
 	ControlPlane      Role = "control-plane"
 	// ControlPlaneKubelet is a second visit, for the kubelet alone.
 	ControlPlaneKubelet Role = "control-plane-kubelet"
+	// ManagedControlPlane is that of a hop whose control plane somebody else runs: of no node.
+	ManagedControlPlane Role = "managed-control-plane"
 	Worker              Role = "worker"
 )
 
@@ -185,6 +187,8 @@ const (
 	StepCreate StepName = "create-machine" // a new machine is made
 	StepJoin   StepName = "join"           // it joins, and is Ready with the pods of its DaemonSets
 	StepRemove StepName = "remove"         // the old Node is deleted, and its machine removed
+
+	StepRaise StepName = "raise" // the provider's command raises its control plane
 )
 
 // Step is a part of a visit, with how long it is expected to take.

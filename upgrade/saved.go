@@ -75,7 +75,7 @@ func (p *SavedPlan) validate() error {
 		return errors.New("it does not say what it stands on (cluster, ground)")
 	case len(p.Blockers()) > 0:
 		return errors.New("it has blockers")
-	case p.Spec.Version.Minor != p.To.Minor || p.To.Patch == skew.Unknown:
+	case p.Spec.Version.Minor != p.To.Minor || p.To.Patch == skew.Unknown && p.Method != Managed:
 		return fmt.Errorf("it leads to %s, and %s was asked for", p.To, p.Spec.Version)
 	case p.Spec.MaxUnavailable < 1 || p.Spec.MaxUnavailable != p.MaxUnavailable || p.Spec.Workers != p.Workers:
 		return errors.New("maxUnavailable or workerHops are not those of the spec")
@@ -97,11 +97,14 @@ func (p *SavedPlan) validate() error {
 	}
 	last := p.From.Minor
 	for _, h := range p.Hops {
-		if h.To.Minor < last || h.To.Minor > last+1 || h.To.Patch == skew.Unknown {
+		if h.To.Minor < last || h.To.Minor > last+1 || h.To.Patch == skew.Unknown && p.Method != Managed {
 			return fmt.Errorf("a hop leads from 1.%d to %s", last, h.To)
 		}
 		last = h.To.Minor
 		for _, v := range slices.Concat(h.ControlPlane, h.Workers) {
+			if v.Role == ManagedControlPlane && v.Node == "" && p.Method == Managed {
+				continue
+			}
 			if uid, known := ground[v.Node]; !known || uid != v.UID {
 				return fmt.Errorf("node %s is not that of the ground", v.Node)
 			}

@@ -87,7 +87,7 @@ func hostOfUnits(s units.State) Host {
 	h := Host{Gaps: s.Gaps, Offers: map[int]Offers{}, Binaries: map[string]string{}, Refused: map[string][]string{}}
 	for _, u := range s.Units {
 		h.Packages = append(h.Packages, Package{Name: u.Component, Version: cmp.Or(u.Running, u.Version)})
-		h.Units = append(h.Units, Unit{Component: u.Component, Program: u.Program, Link: u.Link, Running: u.Running, Problem: u.Health.Problem})
+		h.Units = append(h.Units, Unit{Component: u.Component, Program: u.Program, Link: u.Link, Wrapper: u.Wrapper, Running: u.Running, Problem: u.Health.Problem})
 		switch {
 		case u.Component == units.Kubelet:
 			h.KubeletFlags, h.KubeletGates = u.Flags, u.Gates

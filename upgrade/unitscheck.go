@@ -95,8 +95,10 @@ func (d *decision) checkProxies() {
 func (m unitsMethod) checkHost(d *decision, name string, h *Host) {
 	for _, u := range h.Units {
 		switch {
+		case u.Wrapper != "":
+			d.add(UnitWrapper, nodeObject(name), "its %s.service starts %s", u.Component, u.Wrapper)
 		case u.Link:
-			d.add(UnitLink, nodeObject(name), "its %s.service starts %s, which is a symbolic link", u.Component, u.Program)
+			d.add(UnitLink, nodeObject(name), "its %s.service starts %s, which is a symbolic link, or leads over one", u.Component, u.Program)
 		case u.Running == "":
 			d.add(UnitDown, nodeObject(name), "its %s.service does not run", u.Component)
 		case u.Problem != "" && u.Component != Etcd && u.Component != string(skew.APIServer): // told of already

@@ -42,7 +42,7 @@ func left() []string { return []string{"/etc/kubernetes/tmp", "/etc/kubernetes/r
 
 // Collect reads the files of a control plane's machine that a restore onto an empty one needs:
 // keys and certificates, configuration of the components, manifests of static pods, and whatever
-// else the flags of the API server name. Links are read as what they lead to.
+// else the flags of the components name. Links are read as what they lead to.
 func Collect(ctx context.Context, m host.Machine) ([]File, error) {
 	argv := append([]string{"find", "-L"}, roots()...)
 	for _, dir := range left() {
@@ -89,7 +89,7 @@ func Collect(ctx context.Context, m host.Machine) ([]File, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read what the API server's flags name: %w", err)
+			return nil, fmt.Errorf("read what flags of the control plane name: %w", err)
 		}
 		files = append(files, File{Path: p, Mode: 0o600, Data: data})
 	}
@@ -128,24 +128,56 @@ func readAll(ctx context.Context, m host.Machine, modes map[string]fs.FileMode) 
 	return files, nil
 }
 
-// named are the files that flags of the API server name, where they are on the machine.
+// named are the files that flags of the control plane's static pods name, where they are on the machine, with the flag. Those
+// of the API server go before others'.
 func named(files []File) map[string]string {
 	all := map[string]string{}
-	i := slices.IndexFunc(files, func(f File) bool { return f.Path == etcd.APIServerManifest })
-	if i < 0 {
-		return all
-	}
-	flags, err := etcd.APIServerFlags(files[i].Data)
-	if err != nil {
-		return all
-	}
-	for flag, value := range flags {
-		isFile := strings.HasSuffix(flag, "file") || strings.HasSuffix(flag, "-config") // not those of logs, which end with -path
-		if p := onMachine(files[i].Data, value); isFile && checkPath(p) == nil {
-			all[p] = flag
+	for _, component := range []string{"etcd", "kube-controller-manager", "kube-scheduler", "kube-apiserver"} {
+		i := slices.IndexFunc(files, func(f File) bool {
+			return f.Path == path.Join(path.Dir(etcd.APIServerManifest), component+".yaml")
+		})
+		if i < 0 {
+			continue
+		}
+		flags, err := etcd.APIServerFlags(files[i].Data)
+		if err != nil {
+			continue
+		}
+		for flag, value := range flags {
+			if p := onMachine(files[i].Data, value); namesFile(flag) && checkPath(p) == nil {
+				all[p] = flag
+			}
 		}
 	}
 	return all
+}
+
+// namesFile tells of a flag whether its value is a file that is read: not those of logs, which end with -path.
+func namesFile(flag string) bool {
+	for _, end := range []string{"file", "config", "-certificate", "-key"} {
+		if strings.HasSuffix(flag, end) {
+			return true
+		}
+	}
+	return false
+}
+
+// Strangers are the paths of files that Collect would not have gathered: they are no control plane's, and whoever
+// has made the set wants something else. They are sorted.
+func Strangers(files []File) (paths []string) {
+	flagged := named(files)
+	for _, f := range files {
+		_, wanted := flagged[f.Path]
+		wanted = wanted || strings.HasPrefix(f.Path, "/refit/")
+		for _, root := range roots() {
+			wanted = wanted || f.Path == root || strings.HasPrefix(f.Path, root+"/")
+		}
+		if !wanted {
+			paths = append(paths, f.Path)
+		}
+	}
+	slices.Sort(paths)
+	return paths
 }
 
 // onMachine is where a file of a static pod's container is on its machine.

@@ -138,3 +138,32 @@ func TestFilesThatLeadElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// TestStrangers: what no backup would have gathered is named, and what the flags of any component lead to is not.
+func TestStrangers(t *testing.T) {
+	m := machine(t)
+	must(t, os.WriteFile(m.dir+"/etc/kubernetes/manifests/etcd.yaml", []byte("spec:\n  containers:\n  - command: [etcd, --peer-key-file=/srv/etcd/peer.key, --data-dir=/var/lib/etcd]\n"), 0o600))
+	must(t, os.WriteFile(m.dir+"/etc/kubernetes/manifests/kube-controller-manager.yaml", []byte("spec:\n  containers:\n  - command: [kube-controller-manager, --tls-private-key=/srv/cm.key, --cloud-config=/srv/cloud]\n"), 0o600))
+	must(t, os.MkdirAll(m.dir+"/srv/etcd", 0o755))
+	for _, p := range []string{"/srv/etcd/peer.key", "/srv/cm.key", "/srv/cloud"} {
+		must(t, os.WriteFile(m.dir+p, []byte("of a flag"), 0o600))
+	}
+	files, err := Collect(t.Context(), m)
+	must(t, err)
+	for _, want := range []string{"/srv/etcd/peer.key", "/srv/cm.key", "/srv/cloud"} {
+		if !slices.ContainsFunc(files, func(f File) bool { return f.Path == want }) {
+			t.Errorf("%s is not in the set", want)
+		}
+	}
+	files = append(files, File{Path: "/refit/kubeadm-config.yaml"})
+	if got := Strangers(files); len(got) > 0 {
+		t.Errorf("strangers among what was collected: %q", got)
+	}
+	for _, p := range []string{"/root/.ssh/authorized_keys", "/etc/cron.d/x", "/etc/kubernetes2/x", "/etc/systemd/system/x.service"} {
+		files = append(files, File{Path: p})
+	}
+	want := []string{"/etc/cron.d/x", "/etc/kubernetes2/x", "/etc/systemd/system/x.service", "/root/.ssh/authorized_keys"}
+	if got := Strangers(files); !slices.Equal(got, want) {
+		t.Errorf("strangers: %q", got)
+	}
+}

@@ -44,19 +44,28 @@ type Proof struct {
 // proof reads the proof of a set, nil if there is none that counts: what is damaged, of
 // another manifest, or not signed by whom is trusted, proves nothing.
 func (s *Store) proof(ctx context.Context, m *Manifest, of *Seal, trust *Verifier) (*Proof, error) {
+	p, seal, err := s.anyProof(ctx, m, of)
+	if err != nil || p == nil || seal.by(trust) != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// anyProof is the same, whoever has signed it.
+func (s *Store) anyProof(ctx context.Context, m *Manifest, of *Seal) (*Proof, *Seal, error) {
 	text, err := s.getSmall(ctx, proofKey(m.Name), maxProof)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrDamaged) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	body, seal, err := unseal(text, proofPurpose)
 	p := &Proof{}
-	if err != nil || seal.by(trust) != nil || json.Unmarshal(body, p) != nil || p.Set != m.Name || p.Manifest != of.SHA256 {
-		return nil, nil //nolint:nilerr // it is as if there were none
+	if err != nil || json.Unmarshal(body, p) != nil || p.Set != m.Name || p.Manifest != of.SHA256 {
+		return nil, nil, nil //nolint:nilerr // it is as if there were none
 	}
-	return p, nil
+	return p, seal, nil
 }
 
 // Prover proves that sets can be restored.
@@ -65,6 +74,9 @@ type Prover struct {
 	Worker etcd.Worker
 	// Sign is nil if nothing is signed.
 	Sign *Signer
+	// Stays is told of a signed proof of before that stays in the store in place of the new one, which
+	// whoever asks for that signature would not believe; nil does without.
+	Stays func(before *Proof)
 	// Refit is the version of this refit.
 	Refit string
 	// Serve starts an API server on what the file of a snapshot holds, in a new directory under scratch, and lists it all; nil
@@ -74,7 +86,7 @@ type Prover struct {
 
 // Prove fetches a set, compares it with its manifest, decrypts it, decodes each object, restores it
 // into a scratch directory and starts etcd there (etcd.Worker.Verify). Then it writes that down in
-// the store. The error is ErrDamaged if the set is not what was written: then a proof of before is
+// the store, unless a better signed proof is there (Stays). The error is ErrDamaged if the set is not what was written: then a proof of before is
 // taken back. It is ErrDamaged or ErrUnproven of package etcd if the snapshot that was fetched could not
 // be restored here.
 func (p Prover) Prove(ctx context.Context, name string) (_ *Proof, _ *Manifest, err error) {
@@ -120,10 +132,22 @@ func (p Prover) Prove(ctx context.Context, name string) (_ *Proof, _ *Manifest, 
 		Revision: seen.Revision, Keys: seen.Keys, HashKV: seen.HashKV, Decoded: seen.Decoded, Decrypted: seen.Decrypted, Encrypted: seen.Encrypted, Unknown: seen.Unknown,
 		Files: len(files), Served: seen.Served, Seconds: now.Sub(began).Seconds(),
 	}
-	return proof, m, p.write(ctx, proof)
+	return proof, m, p.write(ctx, m, seal, proof)
 }
 
-func (p Prover) write(ctx context.Context, proof *Proof) error {
+// write writes a proof down. One that is signed as the set is, or at all if the set is not, is not
+// replaced by one that is not: prune --verify-key would no longer know that the set is proven.
+func (p Prover) write(ctx context.Context, m *Manifest, of *Seal, proof *Proof) error {
+	before, seal, err := p.Store.anyProof(ctx, m, of)
+	if err != nil {
+		return hint.Wrap(fmt.Errorf("set %s is proven, which could not be written down: the proof of before: %w", proof.Set, err), "see whether the store may be read")
+	}
+	if before != nil && seal.vouches(of) && !p.Sign.vouches(of) {
+		if p.Stays != nil {
+			p.Stays(before)
+		}
+		return nil
+	}
 	body, err := json.MarshalIndent(proof, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write the proof of set %s: %w", proof.Set, err)

@@ -175,3 +175,24 @@ func (s *Seal) by(v *Verifier) error {
 	}
 	return nil
 }
+
+// vouches tells whether the seal of a proof is signed by whom the set is signed by, or by anybody if
+// nobody has signed the set.
+func (s *Seal) vouches(of *Seal) bool {
+	if s.Key == "" {
+		return false
+	}
+	if of.Key == "" {
+		return true
+	}
+	key, err := parsePublic(of.Key)
+	return err == nil && s.by(&Verifier{key}) == nil
+}
+
+// vouches tells the same of a proof that this signer would sign; nil signs none.
+func (s *Signer) vouches(of *Seal) bool {
+	if s == nil {
+		return false
+	}
+	return of.Key == "" || of.by(s.Verifier()) == nil
+}

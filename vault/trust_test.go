@@ -92,6 +92,60 @@ func TestPruneBelievesSignaturesAlone(t *testing.T) {
 	}
 }
 
+// TestSignedProofsStay where the new proof is not signed as the set is, and are taken back all the same when the set is damaged.
+func TestSignedProofsStay(t *testing.T) {
+	b := newBench(t)
+	key := newSigner(t)
+	b.taker.Sign = key
+	set := b.take(t)
+	at := time.Now().Truncate(time.Second)
+	prove := func(by *Signer, hour int, stays bool) {
+		t.Helper()
+		b.store.clock = clocktesting.NewFakeClock(at.Add(time.Duration(hour) * time.Hour))
+		p := b.prover(t)
+		told := false
+		p.Sign, p.Stays = by, func(*Proof) { told = true }
+		proof, _, err := p.Prove(t.Context(), set.Name)
+		must(t, err)
+		if told != stays || !proof.Proven.Equal(at.Add(time.Duration(hour)*time.Hour)) {
+			t.Errorf("hour %d: a proof of before stays: %v; want %v; the new one is of %s", hour, told, stays, proof.Proven)
+		}
+	}
+	proven := func(trust *Verifier, hour int) {
+		t.Helper()
+		_, _, p, err := b.store.Status(t.Context(), set.Name, trust)
+		must(t, err)
+		if p == nil || !p.Proven.Equal(at.Add(time.Duration(hour)*time.Hour)) {
+			t.Errorf("want the proof of hour %d, and it is %+v", hour, p)
+		}
+	}
+	prove(nil, 1, false)
+	proven(nil, 1)
+	prove(newSigner(t), 2, false) // a stranger's is no better than none, and no worse
+	prove(nil, 3, false)
+	proven(nil, 3)
+	prove(key, 4, false)
+	proven(key.Verifier(), 4)
+	prove(nil, 5, true)
+	prove(newSigner(t), 6, true)
+	proven(key.Verifier(), 4)
+	proven(nil, 4)
+	prove(key, 7, false)
+	proven(key.Verifier(), 7)
+
+	file := filepath.Join(b.dir, dataKey(set.Name, snapshotPart))
+	text, err := os.ReadFile(file)
+	must(t, err)
+	text[len(text)/2] ^= 1
+	must(t, os.WriteFile(file, text, 0o600))
+	if _, _, err := b.prover(t).Prove(t.Context(), set.Name); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a damaged set: %v", err)
+	}
+	if _, _, p, err := b.store.Status(t.Context(), set.Name, nil); err != nil || p != nil {
+		t.Errorf("a damaged set: %v, %+v", err, p)
+	}
+}
+
 // TestDatesInTheFuture belong to nobody's latest set, to no base, and take no place of others.
 func TestDatesInTheFuture(t *testing.T) {
 	b := newBench(t)

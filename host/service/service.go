@@ -28,21 +28,20 @@ type Service struct {
 	Active, Sub string
 	// PID is that of its main process; 0 if none runs.
 	PID int
-	// Restarts is how often systemd has started it again by itself.
-	Restarts int
 	// NeedsReload tells that systemd has not read its files since they changed.
 	NeedsReload bool
-	// File is its unit file.
-	File string
-	// Argv is the command that would be started, with variables filled in.
+	// Argv is the command that would be started, with variables filled in; its first word is the
+	// path of what is executed, whatever that is told it is called.
 	Argv []string
+	// Environment are the variables that it is started with. They may be secrets.
+	Environment map[string]string
 }
 
 // Runs tells whether it is up.
 func (s Service) Runs() bool { return s.Active == "active" && s.Sub == "running" && s.PID > 0 }
 
 // properties are what systemd is asked for.
-const properties = "LoadState,ActiveState,SubState,MainPID,NRestarts,NeedDaemonReload,FragmentPath,ExecStart,Environment,EnvironmentFiles"
+const properties = "LoadState,ActiveState,SubState,MainPID,NeedDaemonReload,ExecStart,Environment,EnvironmentFiles"
 
 // Look asks systemd for a service, by its name without ".service". One that there is not is no
 // error: Loaded tells. One that systemd could not read is.
@@ -69,6 +68,9 @@ func Look(ctx context.Context, m host.Machine, name string) (Service, error) {
 			variables[name] = value
 		}
 	}
+	if files, err = matching(ctx, m, files); err != nil {
+		return s, fmt.Errorf("find the environment files of %s: %w", s.Name, err)
+	}
 	for _, file := range files {
 		text, err := m.ReadFile(ctx, file)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -79,7 +81,7 @@ func Look(ctx context.Context, m host.Machine, name string) (Service, error) {
 		}
 		readEnvironment(string(text), variables)
 	}
-	s.Argv = expand(words, variables)
+	s.Argv, s.Environment = expand(words, variables), variables
 	return s, nil
 }
 
@@ -107,12 +109,8 @@ func (s *Service) parse(text string) (start, environment string, files []string)
 			s.Sub = value
 		case "MainPID":
 			s.PID, _ = strconv.Atoi(value) // 0 is none
-		case "NRestarts":
-			s.Restarts, _ = strconv.Atoi(value)
 		case "NeedDaemonReload":
 			s.NeedsReload = value == "yes"
-		case "FragmentPath":
-			s.File = value
 		case "ExecStart":
 			start = value
 		case "Environment":
@@ -129,29 +127,14 @@ func (s *Service) parse(text string) (start, environment string, files []string)
 
 // commandOf takes the words out of "{ path=/x ; argv[]=/x --y ; ignore_errors=no ; ... }".
 func commandOf(text string) ([]string, error) {
-	_, rest, found := strings.Cut(text, "argv[]=")
-	words, _, ended := strings.Cut(rest, " ; ")
-	if !found || !ended {
+	path, rest, found := strings.Cut(strings.TrimPrefix(text, "{ path="), " ; argv[]=")
+	command, _, ended := strings.Cut(rest, " ; ignore_errors=")
+	words := strings.Fields(command)
+	if !found || !ended || len(words) == 0 {
 		return nil, fmt.Errorf("it executes %.200q, which is not understood", text)
 	}
-	return strings.Fields(words), nil
-}
-
-// readEnvironment reads a file of NAME=VALUE lines, see systemd.exec(5), EnvironmentFile.
-func readEnvironment(text string, variables map[string]string) {
-	text = strings.ReplaceAll(text, "\\\n", "")
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		name, value, found := strings.Cut(line, "=")
-		if !found || strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
-			continue
-		}
-		value = strings.TrimSpace(value)
-		if len(value) > 1 && (value[0] == '"' || value[0] == '\'') && value[len(value)-1] == value[0] {
-			value = value[1 : len(value)-1]
-		}
-		variables[strings.TrimSpace(name)] = value
-	}
+	words[0] = path // another name can be told with ExecStart=@
+	return words, nil
 }
 
 // expand fills in variables as systemd does: $NAME as a word of its own becomes the words in

@@ -41,6 +41,9 @@ func newBackupScheduleCommand(a *app) *cobra.Command {
 			"What comes after -- are flags of refit backup save, which are looked at now. With rules what to keep\n" +
 			"the store is pruned after each save. Credentials for the store belong into a file of their own, mode\n" +
 			"0600, with a line NAME=VALUE each: --environment-file.\n\n" +
+			"It is for the machine that runs this refit: a machine of the control plane, as root, or another one,\n" +
+			"whose --environment-file has a line KUBECONFIG=/PATH, too: the service has neither the variables nor\n" +
+			"the home of who installs it.\n\n" +
 			"--install writes the units to /etc/systemd/system, and starts the timer; it takes root. Nothing is\n" +
 			"replaced that refit has not written.",
 		Example: "  # See it\n" +

@@ -124,6 +124,7 @@ func (a *app) verifySet(ctx context.Context, f *verifyFlags, set string) error {
 	if p.Worker, err = worker(); err != nil {
 		return err
 	}
+	p.Stays = a.signedProofStays
 	if f.bootAPI {
 		p.Serve = func(ctx context.Context, file, scratch string, status *etcd.Status) (*etcd.Served, error) {
 			return restore.Serve(ctx, clock.RealClock{}, p.Worker, file, scratch, status)
@@ -143,6 +144,11 @@ func (a *app) verifySet(ctx context.Context, f *verifyFlags, set string) error {
 		return report.WriteData(a.Out, a.output, proof)
 	}
 	return writeSetProof(a.Out, m, proof)
+}
+
+// signedProofStays tells that a proof is not written down.
+func (a *app) signedProofStays(before *vault.Proof) {
+	a.say("warning: the store keeps the signed proof of " + before.Proven.Format(time.RFC3339) + ", since this one is not signed like the set: --sign-key has it written down")
 }
 
 func writeSetProof(w io.Writer, m *vault.Manifest, p *vault.Proof) error {

@@ -174,6 +174,12 @@ func TestSignedSets(t *testing.T) {
 			t.Errorf("verify with %s: exit %d, want %d, stderr %q", key, code, want, errw)
 		}
 	}
+	if _, errw, code := refit(t, "backup", "verify", store+"/"+vault.Latest); code != exitDone || !strings.Contains(errw, "keeps the signed proof") {
+		t.Errorf("verify without a signature: exit %d, stderr %q", code, errw)
+	}
+	if out, errw, code := refit(t, "backup", "list", store, "--verify-key", public); code != exitDone || strings.Contains(out, "never") {
+		t.Errorf("an unsigned proof has taken the place of a signed one: exit %d, stdout %q, stderr %q", code, out, errw)
+	}
 	if _, errw, code := refit(t, "restore", store+"/"+vault.Latest, "--verify-key", otherPublic, "--yes"); code != exitBlocked || !strings.Contains(errw, "not signed by the key") {
 		t.Errorf("restore: exit %d, stderr %q", code, errw)
 	}

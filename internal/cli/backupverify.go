@@ -41,7 +41,8 @@ func newBackupVerifyCommand(a *app) *cobra.Command {
 			"A set (STORE/NAME, or STORE/latest) is fetched and decrypted before, and compared with its manifest;\n" +
 			"objects that are encrypted at rest are decrypted with the configuration that is in the set. When and\n" +
 			"with which figures it was proven is then written down in the store, next to the set; prune never\n" +
-			"removes the set that was proven last.\n\n" +
+			"removes the set that was proven last. With --sign-key that is signed, as prune, list and status want\n" +
+			"it with --verify-key; a signed one is not replaced by one that is not.\n\n" +
 			"It takes as much free disk as the file has bytes, and 128 MiB; for a set twice that, for a delta\n" +
 			"three times.",
 		Example: "  refit backup verify snapshot.db\n\n" +

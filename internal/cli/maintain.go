@@ -65,7 +65,7 @@ func newMaintainCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if cmd.Flags().Changed("plan") {
-				if err := onlyPlan(f.plan, args, cmd); err != nil {
+				if err := onlyPlan(args, cmd); err != nil {
 					return usageError(err)
 				}
 				return a.maintain(cmd.Context(), f)
@@ -248,7 +248,11 @@ func (a *app) operator() (*run.Operator, report.Reporter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &run.Operator{Client: client, Server: config.Host, Store: store, Sink: reporter, Clock: clk, Etcd: w}, reporter, nil
+	fresh, err := run.FreshVersion(config)
+	if err != nil {
+		return nil, nil, usageError(err)
+	}
+	return &run.Operator{Client: client, Server: config.Host, Version: fresh, Store: store, Sink: reporter, Clock: clk, Etcd: w}, reporter, nil
 }
 
 // outcomeError turns how a run went into an exit code. What there is to say about

@@ -31,10 +31,7 @@ var besidePlan = [...]string{"plan", "dry-run", "yes", "output"}
 
 // onlyPlan fails if something is said beside a saved plan that the plan says; free are
 // flags of the command that no plan says.
-func onlyPlan(name string, args []string, cmd *cobra.Command, free ...string) error {
-	if name == "" {
-		return errors.New("--plan names no file")
-	}
+func onlyPlan(args []string, cmd *cobra.Command, free ...string) error {
 	var said []string
 	if len(args) > 0 {
 		said = append(said, "names of nodes")
@@ -101,10 +98,7 @@ func reason(err error) error {
 // checkOut says beforehand whether a plan can be saved under a name. Only another
 // plan of the same kind is replaced: nobody wants to lose a file to a slip of the hand.
 func checkOut[P any](name string, read func(io.Reader) (*P, error)) error {
-	switch name {
-	case "": // as of a variable that is not set
-		return errors.New("--out names no file")
-	case "-":
+	if name == "-" {
 		return nil
 	}
 	fail := func(why string) error {

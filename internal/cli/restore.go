@@ -41,6 +41,7 @@ type restoreFlags struct {
 	otherCluster bool
 	broken       bool
 	bootstrap    bool
+	unsigned     bool
 	reach        sshFlags
 	set          readFlags
 }
@@ -65,7 +66,9 @@ func newRestoreCommand(a *app) *cobra.Command {
 			"name and addresses, the packages of Kubernetes and a container runtime, and nothing else. It gets the\n" +
 			"files that are in the set as well, and its kubelet a new certificate, and is started. Nothing there is\n" +
 			"replaced, and until etcd is started refit runs abort takes all of it away again. Other control planes\n" +
-			"join it afterwards; worker nodes find it by themselves. The kubeconfig is that of the lost cluster.",
+			"join it afterwards; worker nodes find it by themselves. The kubeconfig is that of the lost cluster. Where\n" +
+			"somebody still answers, the API server or a member of etcd, nothing is done: it would be a second cluster.\n" +
+			"Files of the set decide what runs as root there: --verify-key takes only a set that you have signed.",
 		Example: "  # See what would be done, and be asked\n" +
 			"  refit restore backup.db\n\n" +
 			"  # The API server does not answer: say where the members of etcd are\n" +
@@ -73,7 +76,7 @@ func newRestoreCommand(a *app) *cobra.Command {
 			"  # The newest set of a store\n" +
 			"  refit restore s3://backups/prod/latest?region=eu-central-1 --identity key.txt\n\n" +
 			"  # The control plane is lost, and there is a new machine in its place\n" +
-			"  refit restore s3://backups/prod/latest?region=eu-central-1 --identity key.txt --bootstrap --machines cp1",
+			"  refit restore s3://backups/prod/latest?region=eu-central-1 --identity key.txt --verify-key sign.pub --bootstrap --machines cp1",
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.restore(cmd.Context(), args[0], f) },
 	}
@@ -83,6 +86,7 @@ func newRestoreCommand(a *app) *cobra.Command {
 	flags.BoolVar(&f.otherCluster, "other-cluster", false, "the snapshot may be of another cluster")
 	flags.BoolVar(&f.broken, "etcd-is-broken", false, "an etcd that runs and does not answer is what is to be mended")
 	flags.BoolVar(&f.bootstrap, "bootstrap", false, "the machine is new and empty: it gets keys, configuration and manifests from the set, and becomes the control plane that was lost")
+	flags.BoolVar(&f.unsigned, "unsigned", false, "with --bootstrap and --yes: the set need not be signed, though its files decide what runs as root")
 	f.reach.add(flags)
 	f.set.add(flags)
 	a.yesFlag(cmd)
@@ -101,7 +105,7 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) (err err
 	if f.dataDir != "" {
 		f.dataDir = filepath.Clean(f.dataDir)
 	}
-	if err := f.checkBootstrap(file); err != nil {
+	if err := f.checkBootstrap(file, a.yes); err != nil {
 		return usageError(err)
 	}
 	begun := false
@@ -112,11 +116,7 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) (err err
 			return err
 		}
 		file = set.file
-		defer func() {
-			if err == nil || !begun {
-				err = errors.Join(err, set.remove())
-			}
-		}()
+		defer func() { err = errors.Join(err, a.release(set, begun, err)) }()
 	}
 	if file, err = filepath.Abs(file); err != nil {
 		return usageError(err)
@@ -165,6 +165,9 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) (err err
 		}()
 		if err != nil {
 			return run.Outcome{}, err
+		}
+		if f.bootstrap && f.set.verifyKey == "" {
+			prepared.Warnings = append(prepared.Warnings, "nobody's signature on the set was asked for (--verify-key): whoever may write to the store may have made it")
 		}
 		a.showRestore(prepared)
 		if err := a.confirm(ctx); err != nil {

@@ -42,7 +42,7 @@ func TestRestoreTwin(t *testing.T) {
 	if out, errw, code := refit(t, "backup", "verify", store+"/latest", "--boot-api"); code != exitDone || !strings.Contains(out, "served     Kubernetes v1.") || strings.Contains(out, "lists 0 objects") {
 		t.Errorf("verify with an API server: exit %d, stdout %q, stderr %q", code, out, errw)
 	}
-	if _, errw, code := refit(t, "restore", store+"/latest", "--bootstrap", "--machines", "cp1", "--yes"); code != exitUsage || !strings.Contains(errw, "leads to the twin") {
+	if _, errw, code := refit(t, "restore", store+"/latest", "--bootstrap", "--machines", "cp1", "--unsigned", "--yes"); code != exitUsage || !strings.Contains(errw, "leads to the twin") {
 		t.Errorf("a twin, as a new machine: exit %d, stderr %q", code, errw)
 	}
 	create("lost")

@@ -83,6 +83,17 @@ func (a *app) fetchForRestore(ctx context.Context, set string, f *readFlags, fil
 	return got, nil
 }
 
+// release removes what was fetched once no run needs it; failed is why the restore has not come to its end, and begun whether it
+// may have left a run that can be resumed.
+func (a *app) release(set *fetched, begun bool, failed error) error {
+	dir := filepath.Dir(set.file)
+	if failed == nil || !begun || !neededByRun(dir) {
+		return set.remove()
+	}
+	a.say("kept for refit runs resume, decrypted: " + report.Printable(dir))
+	return nil
+}
+
 // neededByRun tells whether a run that is not finished restores what is in a directory. Where that
 // cannot be told it may be so.
 func neededByRun(dir string) bool {

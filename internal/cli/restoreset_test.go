@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/etcd/etcdtest"
@@ -93,14 +94,71 @@ func TestBootstrapFlags(t *testing.T) {
 	t.Setenv(statedir.Env, t.TempDir())
 	for _, c := range []struct{ args, says string }{
 		{"x.db --machines cp1", "the snapshot's file has none"},
-		{"file:///b/latest", "is for one machine"},
-		{"file:///b/latest --machines cp1,cp2", "is for one machine"},
-		{"file:///b/latest --machines cp1 --data-dir /x", "not with --bootstrap"},
-		{"file:///b/latest --machines cp1 --other-cluster", "not with --bootstrap"},
+		{"file:///b/latest --unsigned", "is for one machine"},
+		{"file:///b/latest --machines cp1,cp2 --unsigned", "is for one machine"},
+		{"file:///b/latest --machines cp1 --unsigned --data-dir /x", "not with --bootstrap"},
+		{"file:///b/latest --machines cp1 --other-cluster --unsigned", "not with --bootstrap"},
+		{"file:///b/latest --machines cp1", "nobody's signature on the set is asked for"},
+		{"file:///b/latest --machines cp1 --unsigned --verify-key x", "exclude each other"},
 	} {
 		_, errw, code := refit(t, append([]string{"restore", "--bootstrap", "--yes"}, strings.Fields(c.args)...)...)
 		if code != exitUsage || !strings.Contains(errw, c.says) {
 			t.Errorf("%s: exit %d, stderr %q, want %q", c.args, code, errw, c.says)
+		}
+	}
+}
+
+// TestReleased: the keys of a cluster stay in the clear only for a run that can be resumed.
+func TestReleased(t *testing.T) {
+	t.Setenv(statedir.Env, t.TempDir())
+	runs, err := run.DefaultStore(clock.RealClock{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := fetchedRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		begun, journal bool
+		failed         error
+		kept           bool
+	}{
+		"done":           {begun: true, journal: true},
+		"not begun":      {failed: errors.New("no")},
+		"no journal":     {begun: true, failed: errors.New("no space left")},
+		"can be resumed": {begun: true, journal: true, failed: errors.New("killed"), kept: true},
+	} {
+		made, remove, err := aside.Kept(dir, fetchedPrefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := &fetched{file: filepath.Join(made, "x.db"), remove: remove}
+		if c.journal {
+			held, err := runs.Begin(t.Context(), &run.Spec{
+				Run: run.NewID(time.Now()), Created: time.Now(), Access: &inventory.Access{}, Nodes: []run.Target{{Name: "cp1"}},
+				Restore: &run.Restore{
+					File: set.file, SHA256: strings.Repeat("0", 64), Token: "t",
+					Members: []run.Member{{Node: "cp1", Name: "cp1", Method: run.StaticPods, DataDir: "/var/lib/etcd", PeerURLs: []string{"https://10.0.0.1:2380"}}},
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.failed == nil {
+				err = held.Record(run.Record{Kind: run.KindFinished, Result: "done"})
+			}
+			if err := errors.Join(err, held.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var said strings.Builder
+		a := &app{IOStreams: genericiooptions.IOStreams{ErrOut: &said}}
+		if err := a.release(set, c.begun, c.failed); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Stat(made); (err == nil) != c.kept || strings.Contains(said.String(), made) != c.kept {
+			t.Errorf("%s: %v, and it says %q", name, err, said.String())
 		}
 	}
 }

@@ -66,7 +66,11 @@ func writeRun(w io.Writer, format string, s *run.Status) error {
 	}
 	if s.Spec.Upgrade != nil {
 		for i, stage := range s.Spec.Upgrade.Stages {
-			head = append(head, fmt.Sprintf("stage %-12s%s: %s", fmt.Sprintf("%d of %d:", i+1, len(s.Spec.Upgrade.Stages)), stage, phrase.Few(stage.Nodes, 5)))
+			line := fmt.Sprintf("stage %-12s%s", fmt.Sprintf("%d of %d:", i+1, len(s.Spec.Upgrade.Stages)), stage)
+			if len(stage.Nodes) > 0 {
+				line += ": " + phrase.Few(stage.Nodes, 5)
+			}
+			head = append(head, line)
 		}
 	}
 	if len(s.Machines) > 0 {

@@ -24,10 +24,10 @@ func newRunsCommand(a *app) *cobra.Command {
 	list := newRunsListCommand(a)
 	cmd := &cobra.Command{
 		Use:   "runs",
-		Short: "Show, report, resume and abort runs of maintenance and upgrades",
-		Long: "Every run of refit maintain and of refit upgrade apply has a journal in the state directory of\n" +
-			"this machine: what was about to be done, and what was done. These commands read it, carry a run\n" +
-			"on, or give it up.",
+		Short: "Show, report, resume and abort runs of maintenance, upgrades and restores",
+		Long: "Every run of refit maintain, of refit upgrade apply and of refit restore has a journal in the state\n" +
+			"directory of this machine: what was about to be done, and what was done. These commands read it,\n" +
+			"carry a run on, or give it up.",
 		Example: "  # What did refit do?\n" +
 			"  refit runs list\n\n" +
 			"  # A page about the newest run, to look at and to pass on\n" +

@@ -5,6 +5,7 @@ package cli
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -50,5 +51,36 @@ func TestUpgradeOfNoKubeadm(t *testing.T) {
 	out, _, code = refit(t, "upgrade", "plan", "--to", progress.Version.String(), "--no-hosts")
 	if code != exitBlocked || !strings.Contains(out, "kube-system/kubeadm-config: could not be read") {
 		t.Errorf("exit %d, %s", code, out)
+	}
+}
+
+// TestUpgradeManaged: the control plane of a twin is somebody else's, if that is said.
+func TestUpgradeManaged(t *testing.T) {
+	tw := twintest.Start(t, twin.Options{Nodes: 2, Kubernetes: "1.36", Wait: true})
+	t.Setenv("KUBECONFIG", tw.Kubeconfig())
+	t.Setenv(statedir.Env, t.TempDir())
+	out, errw, code := refit(t, "upgrade", "plan", "--to", "v1.37", "--method", "managed", "--strategy", "replace")
+	if code != exitDone || !strings.Contains(out, upgrade.ManagedUnseen) || strings.Contains(out, "etcd to ") {
+		t.Errorf("exit %d, %s\n%s", code, out, errw)
+	}
+	provider := filepath.Join(t.TempDir(), "provider.yaml")
+	const without = "apiVersion: refit.dev/v1alpha1\nkind: Provider\ncreate: {command: [none]}\ndelete: {command: [none]}\nlist: {command: [none]}\n"
+	if err := os.WriteFile(provider, []byte(without), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, args := range map[string][]string{
+		"goes with --strategy replace":                   {},
+		"names no command that raises the control plane": {"--strategy", "replace", "--provider", provider},
+		"etcd cannot be reached":                         {"--strategy", "replace", "--provider", provider + "2", "--backup-dir", t.TempDir()},
+	} {
+		if strings.HasPrefix(want, "etcd") {
+			if err := os.WriteFile(provider+"2", []byte(without+"upgrade: {command: [none]}\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, errw, code := refit(t, append([]string{"upgrade", "apply", "--to", "v1.37", "--method", "managed", "--yes"}, args...)...)
+		if code != exitUsage || !strings.Contains(errw, want) {
+			t.Errorf("%v: exit %d, %s", args, code, errw)
+		}
 	}
 }

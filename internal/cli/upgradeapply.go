@@ -84,7 +84,7 @@ func newUpgradeApplyCommand(a *app) *cobra.Command {
 	a.yesFlag(cmd)
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")
 	offer(cmd, "strategy", string(upgrade.Rolling), string(upgrade.AllAtOnce), string(upgrade.Replace))
-	offer(cmd, "method", string(upgrade.Kubeadm), string(upgrade.Units))
+	offer(cmd, "method", string(upgrade.Kubeadm), string(upgrade.Units), string(upgrade.Managed))
 	offer(cmd, "pause-after", string(run.AfterControlPlane), string(run.AfterFirstWorker))
 	return cmd
 }
@@ -131,9 +131,6 @@ func (f *applyFlags) completeApply(cmd *cobra.Command) error {
 				said = append(said, "--"+x.Name)
 			}
 		})
-		if f.plan == "" {
-			return errors.New("--plan names no file")
-		}
 		if len(said) > 0 {
 			return hint.Wrap(fmt.Errorf("--plan excludes %s: the plan says it", strings.Join(said, ", ")), "make another plan, or leave out what excludes it")
 		}
@@ -194,11 +191,22 @@ func (f *applyFlags) completeWay(flags *pflag.FlagSet) (err error) {
 		if f.makes, err = provider.LoadConfig(f.provider); err != nil {
 			return fmt.Errorf("--provider: %w", err)
 		}
+		if f.intent.Method == upgrade.Managed && f.makes.Upgrade == nil {
+			return hint.Wrap(fmt.Errorf("--provider %s: it names no command that raises the control plane", f.provider), "add one: upgrade: {command: [...]}")
+		}
 		if flags.Changed("max-unavailable") {
 			return hint.Wrap(errors.New("--strategy replace takes no worker out before its new machine is in service, so that --max-unavailable has no say"),
 				"leave it out; --surge is how many machines more there may be")
 		}
 	case upgrade.Rolling:
+	}
+	if f.intent.Method == upgrade.Managed {
+		if f.intent.Strategy != upgrade.Replace {
+			return hint.Wrap(errors.New("--method managed goes with --strategy replace: nodes give way to new ones"), "say --strategy replace --provider FILE")
+		}
+		if flags.Changed("backup-dir") {
+			return hint.Wrap(errors.New("--method managed: etcd cannot be reached, so that there is no backup of it"), "leave --backup-dir out, and ask the provider about backups")
+		}
 	}
 	for _, name := range []string{"provider", "surge"} {
 		if flags.Changed(name) && f.intent.Strategy != upgrade.Replace {
@@ -214,8 +222,6 @@ func (f *applyFlags) completeBackup(said bool) (err error) {
 	switch {
 	case said && f.intent.NoBackup:
 		return hint.Wrap(errors.New("--backup-dir and --no-backup exclude each other"), "leave one of them out")
-	case said && f.backupDir == "":
-		return errors.New("--backup-dir names no directory")
 	case said:
 		f.backupDir, err = filepath.Abs(f.backupDir)
 	default:
@@ -256,6 +262,9 @@ func (a *app) upgradeApply(ctx context.Context, f applyFlags) error {
 	r.Upgrade.KubeProxy = slices.ContainsFunc(plan.Hops, func(h upgrade.Hop) bool { return h.KubeProxy })
 	if state.Config != nil {
 		r.Upgrade.ImageRepository, r.Upgrade.ExternalEtcd = state.Config.ImageRepository, state.Config.ExternalEtcd
+	}
+	if plan.Method == upgrade.Managed {
+		r.Upgrade.Managed, r.BackupDir = &run.Managed{Settle: metav1.Duration{Duration: run.DefaultSettle}}, ""
 	}
 	if plan.Method == upgrade.Units {
 		r.Upgrade.Units = &run.Binaries{Source: f.intent.Source, Sums: plan.Binaries, Patience: metav1.Duration{Duration: f.patience}}

@@ -42,7 +42,7 @@ func (f *upgradeFlags) add(flags *pflag.FlagSet, also string) {
 	flags.StringVar(&f.maxUnavailable, "max-unavailable", "10%", "how many nodes of the cluster may be out at once while workers move: a number, or a percentage of all nodes (one at least)")
 	flags.StringVar(&f.strategy, "strategy", string(upgrade.Rolling), "how workers get there: rolling; all-at-once, without drains and all of them at the same time; or replace, by new machines"+also)
 	flags.IntVar(&f.surge, "surge", 1, "with --strategy replace: how many machines more there may be meanwhile")
-	flags.StringVar(&f.method, "method", "", "how versions are raised: kubeadm, where the control plane runs in static pods; units, where components are services of systemd (default: what is found)")
+	flags.StringVar(&f.method, "method", "", "how versions are raised: kubeadm, where the control plane runs in static pods; units, where components are services of systemd (default: what is found); managed, where somebody else runs the control plane")
 	flags.StringVar(&f.intent.Source, "binaries", "", "with --method units: where binaries come from, a directory, file:// or https:// URL that is laid out like a release of Kubernetes, with sums")
 	flags.BoolVar(&f.intent.Force, "force", false, "also evict pods that no controller would replace")
 	flags.BoolVar(&f.intent.DeleteEmptyDirData, "delete-emptydir-data", false, "also evict pods with emptyDir volumes, whose data is lost")
@@ -144,7 +144,7 @@ func newUpgradePlanCommand(a *app) *cobra.Command {
 				}
 			}
 			if cmd.Flags().Changed("plan") {
-				if err := onlyPlan(file, nil, cmd, "ssh-config", "ssh-user", "ssh-key", "inventory", "no-hosts"); err != nil {
+				if err := onlyPlan(nil, cmd, "ssh-config", "ssh-user", "ssh-key", "inventory", "no-hosts"); err != nil {
 					return usageError(err)
 				}
 				return a.upgradeCheckPlan(cmd.Context(), file, access)
@@ -175,7 +175,7 @@ func newUpgradePlanCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&out, "out", "", "save the plan to this file (- is the standard output) and show it")
 	cmd.Flags().StringVar(&file, "plan", "", "look whether the plan that was saved in this file (- is the standard input) still holds")
 	a.outputFlag(cmd, "text", "wide", "json", "yaml")
-	offer(cmd, "method", string(upgrade.Kubeadm), string(upgrade.Units))
+	offer(cmd, "method", string(upgrade.Kubeadm), string(upgrade.Units), string(upgrade.Managed))
 	offer(cmd, "worker-hops", string(skew.FewestHops), string(skew.EachHop))
 	offer(cmd, "strategy", string(upgrade.Rolling), string(upgrade.AllAtOnce), string(upgrade.Replace), allStrategies)
 	return cmd
@@ -208,7 +208,8 @@ func (a *app) observeUpgrade(ctx context.Context, in upgrade.Intent, access *inv
 		return nil, err
 	}
 	if in.Source != "" && state.Method != upgrade.Units {
-		return nil, usageError(hint.Wrap(errors.New("--binaries goes with --method units, and this cluster is one of kubeadm"), "leave it out: packages come from the repositories of each machine"))
+		return nil, usageError(hint.Wrap(errors.New("--binaries goes with --method units, and nothing shows that this cluster is made of services of systemd"),
+			"say --method units if it is; packages of a cluster of kubeadm come from the repositories of each machine"))
 	}
 	a.recallBackup(state)
 	return state, nil

@@ -72,10 +72,11 @@ func headOf(p *upgrade.Plan) string {
 	case p.From == p.To:
 		from = "the rest"
 	}
-	control, workers := map[string]bool{}, map[string]bool{}
+	control, workers, managed := map[string]bool{}, map[string]bool{}, false
 	for _, h := range p.Hops {
 		for _, x := range h.ControlPlane {
 			control[x.Node] = true
+			managed = managed || x.Role == upgrade.ManagedControlPlane
 		}
 		for _, x := range h.Workers {
 			workers[x.Node] = true
@@ -89,8 +90,12 @@ func headOf(p *upgrade.Plan) string {
 		how = "workers replaced, with " + phrase.Count(p.Surge, "machine") + " more meanwhile"
 	case upgrade.Rolling:
 	}
+	plane := phrase.Count(len(control), "control-plane node")
+	if managed {
+		plane = "a managed control plane"
+	}
 	return fmt.Sprintf("upgrade %s to %s in %s: %s, %s, %s; about %s", from, p.To, phrase.Count(len(p.Hops), "hop"),
-		phrase.Count(len(control), "control-plane node"), phrase.Count(len(workers), "worker"), how, rounded(p.Seconds))
+		plane, phrase.Count(len(workers), "worker"), how, rounded(p.Seconds))
 }
 
 // components is the table of what runs, and what it will be.
@@ -167,7 +172,7 @@ func (v upgradeView) hop(b *strings.Builder, p *upgrade.Plan, i int) {
 	fmt.Fprintf(b, "%*s  %-*s  %s\n", start, "START", name, "NODE", "WHAT IS DONE")
 	for i := range visits {
 		x := &visits[i]
-		text := fmt.Sprintf("%*s  %-*s  %s", start, rounded(x.Start), name, v.CutMiddle(x.Node, name), does(x))
+		text := fmt.Sprintf("%*s  %-*s  %s", start, rounded(x.Start), name, v.CutMiddle(cmp.Or(x.Node, "-"), name), does(h, x))
 		b.WriteString(v.Fold(text, strings.Repeat(" ", start+name+4)))
 		for _, m := range x.Moves {
 			if v.wide {
@@ -194,8 +199,8 @@ func goesTo(m plan.Move) string {
 	return fmt.Sprintf("to %s (%s)", m.To, m.Note)
 }
 
-// does says what is done in a visit.
-func does(x *upgrade.NodeSteps) string {
+// does says what is done in a visit of a hop.
+func does(h *upgrade.Hop, x *upgrade.NodeSteps) string {
 	var parts []string
 	for _, s := range x.Steps {
 		switch s.Name {
@@ -223,6 +228,8 @@ func does(x *upgrade.NodeSteps) string {
 			parts = append(parts, "wait until it is Ready")
 		case upgrade.StepUncordon:
 			parts = append(parts, "uncordon")
+		case upgrade.StepRaise:
+			parts = append(parts, "the provider is asked to raise its control plane, until the API server says "+h.To.String())
 		case upgrade.StepCreate:
 			parts = append(parts, "make a new machine")
 		case upgrade.StepJoin:

@@ -39,7 +39,7 @@ func bootstraps(t *testing.T, l *lab.Lab, o operator) {
 	chapter(t, "a set is saved, with the files of the machine", func(t *testing.T) {
 		o.run(t, append([]string{"backup", "save", "--to", store, "--recipient", identity.Recipient().String(), "--verify", "--identity", key}, o.reach()...)...).want(t, 0)
 	})
-	again := append([]string{"restore", store + "/latest", "--identity", key, "--bootstrap", "--machines", "cp1", "--yes"}, o.reach()...)
+	again := append([]string{"restore", store + "/latest", "--identity", key, "--bootstrap", "--machines", "cp1", "--unsigned", "--yes"}, o.reach()...)
 	chapter(t, "nothing is bootstrapped while a cluster is there", func(t *testing.T) {
 		o.run(t, again...).want(t, 3, "answers: --bootstrap is for a cluster that is gone")
 	})

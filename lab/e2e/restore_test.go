@@ -50,8 +50,8 @@ func restores(t *testing.T, l *lab.Lab) {
 		snapshotOf(t, file)
 	})
 	chapter(t, "another one, with the files of a control plane, to S3", func(t *testing.T) {
-		o.run(t, append([]string{"backup", "save", "--to", store, "--recipient", identity.Recipient().String(), "--verify", "--identity", key}, o.reach()...)...).
-			want(t, 0, "is proven")
+		o.run(t, append([]string{"backup", "save", "--to", store, "--recipient", identity.Recipient().String(), "--verify", "--identity", key}, o.reach()...)...).want(t, 0)
+		o.run(t, "backup", "list", store).want(t, 0)
 	})
 	chapter(t, "a namespace and a Deployment are deleted, and something is written", func(t *testing.T) {
 		kubectl(t, l, "delete", "namespace", "shop", "--timeout=10m")

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"math/big"
 	"net"
@@ -19,7 +20,7 @@ import (
 
 // answering is a connection to a component that tells its health once, in the bubble of a test
 // with synctest too: nothing of the network is in it.
-func answering(component string, unwell bool) (net.Conn, error) {
+func answering(component, binary string) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	serve := theirs
 	if slices.Contains([]string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"}, component) {
@@ -27,7 +28,7 @@ func answering(component string, unwell bool) (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		serve = tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+		serve = tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, ClientAuth: tls.RequestClientCert})
 	}
 	go func() {
 		defer theirs.Close() // without TLS saying goodbye, which both would wait to hear
@@ -38,11 +39,14 @@ func answering(component string, unwell bool) (net.Conn, error) {
 		if component == "etcd" {
 			body = `{"health":"true","reason":""}`
 		}
-		if unwell {
+		if has(binary, "unwell") {
 			status, body = "500 Internal Server Error", "[+]ping ok\n[-]something failed: reason withheld\n"
 			if component == "etcd" {
 				status, body = "503 Service Unavailable", `{"health":"false","reason":"RAFT NO LEADER"}`
 			}
+		}
+		if secure, ok := serve.(*tls.Conn); has(binary, "closed") || has(binary, "secured") && (!ok || len(secure.ConnectionState().PeerCertificates) == 0) {
+			status, body = "401 Unauthorized", "Unauthorized"
 		}
 		_, _ = fmt.Fprintf(serve, "HTTP/1.1 %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, len(body), body)
 	}()
@@ -58,4 +62,18 @@ func selfSigned() (tls.Certificate, error) {
 	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
 	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	return tls.Certificate{Certificate: [][]byte{raw}, PrivateKey: key}, err
+}
+
+// Certificate is one with its key, as files have them.
+func Certificate() (certificate, key string, err error) {
+	pair, err := selfSigned()
+	if err != nil {
+		return "", "", err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		return "", "", err
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})), nil
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"path"
 	"slices"
@@ -25,7 +26,8 @@ import (
 
 // Machine is one machine. A binary is a text: its name and version, and then words that say
 // what is special: "dies" (it ends right after its start), "unwell" (its health is bad),
-// "flag=NAME" and "gate=NAME" (what it does not know).
+// "secured" and "closed" (it tells its health those alone who show a certificate, and nobody),
+// "flag=NAME" and "gate=NAME" (what it does not know). A text that begins with "#!" is a script.
 type Machine struct {
 	host.Machine // what is not here is not asked for
 
@@ -49,17 +51,27 @@ type unit struct {
 	argv []string
 	pid  int
 	runs *inode
+	// words are those that the process was started with.
+	words       []string
+	environment string
 }
 
 // New returns a machine with these components at a version, under /usr/local/bin.
 func New(version string, components ...string) *Machine {
 	m := &Machine{files: map[string]*inode{}, services: map[string]*unit{}, Boot: "boot"}
 	for _, c := range components {
-		m.Write("/usr/local/bin/"+c, Binary(c, version))
-		m.services[c] = &unit{argv: []string{"/usr/local/bin/" + c}}
-		m.start(c)
+		m.Add(c, Binary(c, version))
 	}
 	return m
+}
+
+// Add adds a component that runs a binary under /usr/local/bin.
+func (m *Machine) Add(component, binary string) {
+	m.Write("/usr/local/bin/"+component, binary)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.services[component] = &unit{argv: []string{"/usr/local/bin/" + component}}
+	m.start(component)
 }
 
 // Binary is the text of a binary.
@@ -83,18 +95,34 @@ func (m *Machine) Write(path, text string) {
 	m.files[path] = &inode{text}
 }
 
-// Flags has a component be started with these flags.
+// Flags has a component be started with these flags, and its process have been.
 func (m *Machine) Flags(component string, flags ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.services[component].argv = append([]string{"/usr/local/bin/" + component}, flags...)
+	u := m.services[component]
+	u.argv = append([]string{"/usr/local/bin/" + component}, flags...)
+	u.words = u.argv
 }
 
-// Program has a component be started from another path.
-func (m *Machine) Program(component, path string) {
+// Words has the process of a component have been started with these words.
+func (m *Machine) Words(component string, words ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.services[component].argv = []string{path}
+	m.services[component].words = words
+}
+
+// Environment has a component be started with these variables, "NAME=value" each.
+func (m *Machine) Environment(component string, variables ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.services[component].environment = strings.Join(variables, " ")
+}
+
+// Program has a component be started from another path, with these words behind it.
+func (m *Machine) Program(component, path string, words ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.services[component].argv = append([]string{path}, words...)
 }
 
 // Text is what a file has; "" if there is none.
@@ -132,7 +160,7 @@ func (m *Machine) Files() []string {
 // start starts the process of a component from the file in its place.
 func (m *Machine) start(component string) {
 	u := m.services[component]
-	u.runs, u.pid = m.files[u.argv[0]], 0
+	u.runs, u.words, u.pid = m.files[u.argv[0]], u.argv, 0
 	if u.runs != nil && !has(u.runs.text, "dies") {
 		m.pids++
 		u.pid = 100 + m.pids
@@ -211,8 +239,8 @@ func (m *Machine) systemctl(argv []string) (code int, out, started string) {
 			active, sub = "activating", "auto-restart"
 		}
 		return 0, fmt.Sprintf("LoadState=loaded\nActiveState=%s\nSubState=%s\nMainPID=%d\nNRestarts=0\nNeedDaemonReload=no\n"+
-			"FragmentPath=/etc/systemd/system/%s.service\nExecStart={ path=%s ; argv[]=%s ; ignore_errors=no ; pid=%d }\n",
-			active, sub, u.pid, name, u.argv[0], strings.Join(u.argv, " "), u.pid), ""
+			"FragmentPath=/etc/systemd/system/%s.service\nExecStart={ path=%s ; argv[]=%s ; ignore_errors=no ; pid=%d }\nEnvironment=%s\n",
+			active, sub, u.pid, name, u.argv[0], strings.Join(u.argv, " "), u.pid, u.environment), ""
 	case u == nil:
 		return 5, "no such unit", ""
 	case argv[1] == "restart":
@@ -227,6 +255,17 @@ func (m *Machine) script(text string, args []string, input string) (code int, ou
 	switch {
 	case strings.Contains(text, "echo fresh"):
 		return 0, m.looked(args)
+	case strings.Contains(text, "echo staged"):
+		return 0, m.placed(args)
+	case strings.Contains(text, "'*.conf'"):
+		for _, p := range slices.Sorted(maps.Keys(m.files)) {
+			if strings.HasPrefix(p, args[0]+"/") && strings.HasSuffix(p, ".conf") {
+				out += p + "\n"
+			}
+		}
+		return 0, out
+	case strings.HasPrefix(text, `[ -f "$1" ] && sha256sum`):
+		return 0, m.sum(args[0])
 	case strings.Contains(text, "cat >"):
 		if Sum(input) != args[1] {
 			return 1, "what arrived has another sum"
@@ -245,6 +284,7 @@ func (m *Machine) script(text string, args []string, input string) (code int, ou
 		if m.files[args[1]] == nil {
 			return 1, args[1] + " is not there"
 		}
+		m.files[args[3]] = &inode{args[4] + "\n"}
 		m.files[args[0]] = m.files[args[1]]
 	default:
 		return 127, "an unknown script"
@@ -259,11 +299,32 @@ func (m *Machine) looked(args []string) string {
 		if u.pid > 0 && strconv.Itoa(u.pid) == args[1] && u.runs == f {
 			out.WriteString("fresh\n")
 		}
+		if u.pid > 0 && strconv.Itoa(u.pid) == args[1] && !strings.HasPrefix(u.runs.text, "#!") {
+			out.WriteString("runs " + u.argv[0] + "\n")
+		}
 	}
-	if args[2] == "yes" && f != nil {
-		out.WriteString(Sum(f.text) + "  -\n")
+	if f != nil && !strings.HasPrefix(f.text, "#!") {
+		out.WriteString("elf\n")
 	}
 	return out.String()
+}
+
+func (m *Machine) placed(args []string) string {
+	out := m.sum(args[0])
+	if m.files[args[1]] != nil {
+		out += "staged\n"
+	}
+	if f := m.files[args[2]]; f != nil {
+		out += "refused " + f.text
+	}
+	return out
+}
+
+func (m *Machine) sum(path string) string {
+	if f := m.files[path]; f != nil {
+		return Sum(f.text) + "  -\n"
+	}
+	return ""
 }
 
 // program runs a binary that is asked something.
@@ -315,6 +376,11 @@ func (m *Machine) ReadFile(_ context.Context, name string) ([]byte, error) {
 	if f := m.files[path.Clean(name)]; f != nil {
 		return []byte(f.text), nil
 	}
+	for _, u := range m.services {
+		if u.pid > 0 && name == fmt.Sprintf("/proc/%d/cmdline", u.pid) {
+			return []byte(strings.Join(u.words, "\x00") + "\x00"), nil
+		}
+	}
 	return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
 }
 
@@ -337,5 +403,5 @@ func (m *Machine) Dial(_ context.Context, address string) (net.Conn, error) {
 	if binary == "" {
 		return nil, fmt.Errorf("dial %s: connection refused", address)
 	}
-	return answering(component, has(binary, "unwell"))
+	return answering(component, binary)
 }
