@@ -152,8 +152,10 @@ func (f *UnitFleet) open(ctx context.Context, v Visit) (*unitsProcedure, error) 
 	if p.state, err = units.Observe(ctx, machine); err != nil {
 		return nil, err
 	}
-	p.want, err = binariesOf(v, version, p.state)
-	return p, err
+	if p.want, err = binariesOf(v, version, p.state); err != nil {
+		return nil, err
+	}
+	return p, p.findMember(ctx)
 }
 
 // binariesOf are the binaries of a visit. An etcd that the release does not have stays as it is.

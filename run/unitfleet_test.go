@@ -22,6 +22,7 @@ import (
 
 	"refit.dev/refit/event"
 	"refit.dev/refit/host"
+	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/release"
 	"refit.dev/refit/skew"
 	"refit.dev/refit/units"
@@ -173,17 +174,22 @@ func (s *services) after([]string) error {
 func (s *services) upgraded(t *testing.T, c *fakeCluster) {
 	t.Helper()
 	for name, m := range s.all {
+		var files []string
 		for _, component := range units.All() {
 			path, binary := "/usr/local/bin/"+component, unitstest.Binary(component, newVersion)
 			if m.Text(path) == "" {
 				continue // a worker
 			}
+			files = append(files, path, path+".before-"+newVersion)
 			if m.Text(path) != binary || m.Running(component) != binary || m.Text(path+".before-"+newVersion) != unitstest.Binary(component, oldVersion) {
 				t.Errorf("%s: %q in its place, %q runs, kept %q", name, m.Text(path), m.Running(component), m.Text(path+".before-"+newVersion))
 			}
 			if n := s.started[name+" "+binary]; n != 1 {
 				t.Errorf("%s: %s was started %d times", name, binary, n)
 			}
+		}
+		if slices.Sort(files); !slices.Equal(m.Files(), files) {
+			t.Errorf("%s has the files %q", name, m.Files())
 		}
 		if n, _ := c.Node(t.Context(), name); n.Spec.Unschedulable || n.Status.NodeInfo.KubeletVersion != newVersion {
 			t.Errorf("%s: unschedulable %t, kubelet %s", name, n.Spec.Unschedulable, n.Status.NodeInfo.KubeletVersion)
@@ -313,9 +319,9 @@ func TestUnitFleetOtherBinaries(t *testing.T) {
 
 // unitsKilledAfter is a run that is killed after so many commands on its machines, or when it is to
 // write so many records; 0 is never.
-func unitsKilledAfter(t *testing.T, commands, records int) (tr *trial, s *services, o Outcome) {
+func unitsKilledAfter(t *testing.T, special map[string][]string, commands, records int) (tr *trial, s *services, o Outcome) {
 	t.Helper()
-	tr, s = unitsSite(t, nil, "b")
+	tr, s = unitsSite(t, special, "b")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	dead, seen := false, 0
@@ -336,25 +342,81 @@ func unitsKilledAfter(t *testing.T, commands, records int) (tr *trial, s *servic
 	return tr, s, o
 }
 
+// resume carries on with a run that was killed, without another word.
+func (s *services) resume(t *testing.T, tr *trial) Outcome {
+	t.Helper()
+	tr.log.fail = nil
+	s.mu.Lock()
+	s.kill, s.commands = 0, 0
+	s.mu.Unlock()
+	e := tr.next(t, UnknownStop)
+	e.work = s.upgrading()
+	return e.run(t.Context())
+}
+
+// A run is killed after every third command from the one on that puts a binary into its place that does
+// not get well. Resumed, it ends with the one of before, and what was noted as refused is not
+// started again.
+func TestUnitFleetKilledRollingBack(t *testing.T) {
+	broken := map[string][]string{units.APIServer: {"dies"}}
+	path := "/usr/local/bin/" + units.APIServer
+	commands := 0
+	synctest.Test(t, func(t *testing.T) {
+		_, s, o := unitsKilledAfter(t, broken, 0, 0)
+		if o.Result == event.ResultDone || s.all["a"].Text(path+".refused-"+newVersion) == "" {
+			t.Fatalf("without a kill: %+v; %q", o, s.all["a"].Files())
+		}
+		commands = s.commands
+	})
+	tried, noted := 0, 0
+	for n := 1; n < commands; n += 3 {
+		t.Run(fmt.Sprintf("command %03d", n), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr, s, _ := unitsKilledAfter(t, broken, n, 0)
+				m := s.all["a"]
+				if m.Text(path+".before-"+newVersion) == "" {
+					return
+				}
+				tried++
+				refused := m.Text(path+".refused-"+newVersion) != ""
+				if refused {
+					noted++
+				}
+				was := s.started["a "+unitstest.Binary(units.APIServer, newVersion, "dies")]
+				o := s.resume(t, tr)
+				n := o.Status.Nodes["a"]
+				told := contains(n.Reason, "was rolled back to the binary of before, which runs and is well") ||
+					contains(n.Reason, "another try may make worse") // that was in the journal when the kill came
+				if o.Result == event.ResultDone || n.Standing != Failed || n.Steps[units.APIServer] != Stuck || !told {
+					t.Fatalf("resumed: %+v; %+v", o, n)
+				}
+				if m.Running(units.APIServer) != unitstest.Binary(units.APIServer, oldVersion) || s.all["b"].Running(units.Kubelet) != unitstest.Binary(units.Kubelet, oldVersion) {
+					t.Errorf("%q and %q run", m.Running(units.APIServer), s.all["b"].Running(units.Kubelet))
+				}
+				if is := s.started["a "+unitstest.Binary(units.APIServer, newVersion, "dies")]; refused && is != was || is > was+1 {
+					t.Errorf("the new one was started %d times, and %d times in the end", was, is)
+				}
+			})
+		})
+	}
+	if tried < 5 || noted < 3 || noted == tried {
+		t.Errorf("killed %d times with the new one in its place, %d times when it was refused", tried, noted)
+	}
+}
+
 // A run is killed after every third command that it has run on its machines, and before each of
 // its records. Resumed, it brings every machine to the version; no component was started
 // twice, and nothing stays cordoned.
 func TestUnitFleetKilled(t *testing.T) {
 	resume := func(t *testing.T, tr *trial, s *services) {
-		tr.log.fail = nil
-		s.mu.Lock()
-		s.kill, s.commands = 0, 0
-		s.mu.Unlock()
-		e := tr.next(t, UnknownStop)
-		e.work = s.upgrading()
-		if o := e.run(t.Context()); o.Result != event.ResultDone {
+		if o := s.resume(t, tr); o.Result != event.ResultDone {
 			t.Fatalf("resumed: %+v; %+v", o, o.Status.Nodes)
 		}
 		s.upgraded(t, tr.cluster)
 	}
 	commands, records := 0, 0
 	synctest.Test(t, func(t *testing.T) {
-		tr, s, o := unitsKilledAfter(t, 0, 0)
+		tr, s, o := unitsKilledAfter(t, nil, 0, 0)
 		if o.Result != event.ResultDone {
 			t.Fatalf("without a kill: %+v", o)
 		}
@@ -364,7 +426,7 @@ func TestUnitFleetKilled(t *testing.T) {
 	for n := 1; n < commands; n += 3 {
 		t.Run(fmt.Sprintf("command %03d", n), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tr, s, _ := unitsKilledAfter(t, n, 0)
+				tr, s, _ := unitsKilledAfter(t, nil, n, 0)
 				resume(t, tr, s)
 			})
 		})
@@ -372,7 +434,7 @@ func TestUnitFleetKilled(t *testing.T) {
 	for n := 1; n <= records; n++ {
 		t.Run(fmt.Sprintf("record %02d", n), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tr, s, _ := unitsKilledAfter(t, 0, n)
+				tr, s, _ := unitsKilledAfter(t, nil, 0, n)
 				resume(t, tr, s)
 			})
 		})
@@ -462,4 +524,108 @@ func TestUnitFleetMembers(t *testing.T) {
 	if got := members("a", "c"); !strings.HasPrefix(got, "its member on node c: http://127.0.0.1:1 does not answer") {
 		t.Errorf("two, one of which does not serve: %s", got)
 	}
+}
+
+// A new etcd that runs and does not take part is rolled back; if the one of before does not
+// either, both and the backup are named.
+func TestUnitFleetEtcdTakesNoPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr, s := unitsSite(t, nil, "b")
+		s.all["a"].Flags(units.Etcd)
+		s.all["a"].Flags(units.APIServer, "--etcd-servers=http://127.0.0.1:1") // nobody is there
+		u := *tr.spec.Upgrade
+		u.Backup = &Backup{File: "/backups/etcd.db"}
+		v := Visit{Run: "run", Node: tr.cluster.nodes["a"], Stage: u.Stages[0], Upgrade: &u}
+		machines := s.upgrading().machines
+		if err := machines.Fetch(t.Context(), v, nil); err != nil {
+			t.Fatal(err)
+		}
+		p, err := machines.Open(t.Context(), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		step := p.Serving()[0]
+		err = step.Do(t.Context(), nil)
+		if _, final := errors.AsType[*FinalError](err); !final || step.Name != units.Etcd ||
+			!strings.Contains(err.Error(), "etcd v1.37.2 was not well in time (http://127.0.0.1:1 does not answer") || !strings.Contains(err.Error(), "which is not well either") {
+			t.Errorf("%s: %v", step.Name, err)
+		}
+		for _, want := range []string{
+			"/usr/local/bin/etcd is the one of before, and the new one waits as /usr/local/bin/etcd.v1.37.2",
+			"refit restore /backups/etcd.db",
+		} {
+			if advice := hint.Of(err); !strings.Contains(advice, want) {
+				t.Errorf("%q is not in %q", want, advice)
+			}
+		}
+		if has := s.all["a"].Running(units.Etcd); has != unitstest.Binary(units.Etcd, oldVersion) || s.all["a"].Text("/usr/local/bin/etcd.v1.37.2") == "" {
+			t.Errorf("%q runs, of %v", has, s.all["a"].Files())
+		}
+	})
+}
+
+// threePlanes makes b and c planes like a, and d their worker, in the order of a plan: all members
+// of etcd, all API servers, then what depends on them, and the kubelets last.
+func threePlanes(t *testing.T, special map[string][]string) (*trial, *services) {
+	t.Helper()
+	tr, s := unitsSite(t, special, "b", "c", "d")
+	planes := []string{"a", "b", "c"}
+	for _, name := range planes[1:] {
+		for _, component := range units.Plane() {
+			s.all[name].Add(component, unitstest.Binary(component, oldVersion))
+		}
+		s.all[name].Flags(units.Etcd, "--listen-metrics-urls=http://127.0.0.1:2381")
+	}
+	var stages []Stage
+	for _, components := range [][]string{{units.Etcd}, {units.APIServer}, {units.ControllerManager, units.Scheduler}, units.Node()} {
+		for _, name := range planes {
+			stages = append(stages, Stage{
+				Role: OtherControlPlane, Version: newVersion, Nodes: []string{name}, Components: components, KubeletLater: !slices.Contains(components, units.Kubelet),
+			})
+		}
+	}
+	tr.spec.Upgrade.Stages = append(stages, Stage{Role: Workers, Version: newVersion, Nodes: []string{"d"}, Components: units.Node()})
+	if err := tr.spec.validate(); err != nil {
+		t.Fatal(err)
+	}
+	return tr, s
+}
+
+// Three planes are upgraded one component after the other, each on all of them.
+func TestUnitFleetThreePlanes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr, s := threePlanes(t, nil)
+		var order []string
+		for name, m := range s.all {
+			started := m.Started
+			m.Started = func(component, binary string) {
+				order = append(order, name+" "+component)
+				started(component, binary)
+			}
+		}
+		if o := tr.run(t.Context()); o.Result != event.ResultDone {
+			t.Fatalf("%+v; %+v", o, o.Status.Nodes)
+		}
+		s.upgraded(t, tr.cluster)
+		want := []string{
+			"a etcd", "b etcd", "c etcd", "a kube-apiserver", "b kube-apiserver", "c kube-apiserver",
+			"a kube-controller-manager", "a kube-scheduler", "b kube-controller-manager", "b kube-scheduler", "c kube-controller-manager", "c kube-scheduler",
+			"a kubelet", "a kube-proxy", "b kubelet", "b kube-proxy", "c kubelet", "c kube-proxy", "d kubelet", "d kube-proxy",
+		}
+		if !slices.Equal(order, want) {
+			t.Errorf("started in the order %q", order)
+		}
+	})
+}
+
+// Where one member of three cannot be asked how it is, no other one is restarted.
+func TestUnitFleetThreePlanesQuorum(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr, s := threePlanes(t, nil)
+		s.all["b"].Flags(units.Etcd)
+		o := tr.run(t.Context())
+		if o.Result == event.ResultDone || !contains(o.Status.Nodes["a"].Reason, "whether its member on node b is well cannot be asked") || s.starts() != 0 {
+			t.Errorf("%+v; %+v; started: %v", o, o.Status.Nodes["a"], s.started)
+		}
+	})
 }

@@ -80,6 +80,26 @@ func askMember(ctx context.Context, machine host.Machine, node *corev1.Node) (pr
 	return etcd.AskMember(ctx, machine, node, etcdPatience)
 }
 
+// findMember finds out whether the new etcd can be asked as the API server beside it would, where
+// that does not say itself how it is. The error is of the connection.
+func (p *unitsProcedure) findMember(ctx context.Context) error {
+	u, there := p.state.Get(units.Etcd)
+	if _, wanted := p.want[units.Etcd]; !there || !wanted || u.Health.Asked {
+		return nil
+	}
+	_, asked, err := askMember(ctx, p.machine, p.node)
+	if ctx.Err() != nil || host.Temporary(err) {
+		return fmt.Errorf("ask etcd: %w", err)
+	}
+	if asked {
+		p.takesPart = func(ctx context.Context) (string, error) {
+			why, _, err := askMember(ctx, p.machine, p.node)
+			return why, err
+		}
+	}
+	return nil
+}
+
 // StepAside asks the member on the machine of a node.
 func (f *UnitFleet) StepAside(ctx context.Context, run string, node *corev1.Node) (to string, err error) {
 	return stepAside(ctx, f.Reach, run, node)

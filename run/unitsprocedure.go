@@ -32,6 +32,9 @@ type unitsProcedure struct {
 	patience time.Duration
 	state    units.State
 	want     map[string]units.Binary
+	// takesPart says why the member of etcd on the machine does not; nil if it says so itself, or
+	// if nobody can tell.
+	takesPart func(ctx context.Context) (why string, err error)
 }
 
 func (p *unitsProcedure) Serving() []MachineStep { return p.steps(units.Plane()) }
@@ -55,6 +58,9 @@ func (p *unitsProcedure) steps(components []string) []MachineStep {
 		}
 		raise := &units.Raise{
 			Machine: p.machine, Clock: p.clock, Component: component, Binary: b, Patience: p.patience, Run: p.run, Again: p.again,
+		}
+		if component == units.Etcd {
+			raise.Healthy = p.takesPart
 		}
 		list = append(list, MachineStep{
 			Name: Step(component), Text: component + " to " + p.stage.Version,
