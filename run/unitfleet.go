@@ -155,7 +155,8 @@ func (f *UnitFleet) open(ctx context.Context, v Visit) (*unitsProcedure, error) 
 	if p.want, err = binariesOf(v, version, p.state); err != nil {
 		return nil, err
 	}
-	return p, p.findMember(ctx)
+	err = p.findMember(ctx)
+	return p, err
 }
 
 // binariesOf are the binaries of a visit. An etcd that the release does not have stays as it is.

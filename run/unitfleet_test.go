@@ -584,7 +584,8 @@ func threePlanes(t *testing.T, special map[string][]string) (*trial, *services) 
 			})
 		}
 	}
-	tr.spec.Upgrade.Stages = append(stages, Stage{Role: Workers, Version: newVersion, Nodes: []string{"d"}, Components: units.Node()})
+	stages = append(stages, Stage{Role: Workers, Version: newVersion, Nodes: []string{"d"}, Components: units.Node()})
+	tr.spec.Upgrade.Stages = stages
 	if err := tr.spec.validate(); err != nil {
 		t.Fatal(err)
 	}
