@@ -81,7 +81,7 @@ func TestAloneWhenResumed(t *testing.T) {
 	for _, n := range []int{0, 60} {
 		l := newLost(t)
 		before := l.tree()
-		free, err := net.Listen("tcp", "127.0.0.1:0")
+		free, err := net.Listen("tcp", "127.0.77.1:0") // an address that nobody else takes a free port of
 		if err != nil {
 			t.Fatal(err)
 		}
