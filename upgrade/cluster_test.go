@@ -44,6 +44,9 @@ type town struct {
 //	api RESOURCE GROUP VERSION [REMOVED]                a deprecated API that somebody asks for
 //	backup none | PLACE AGE                             the last that was proven
 //	stored DEFINITION VERSION [served]                  a version of a custom resource
+//	serves ADDRESS                                      where an API server says that it is
+//
+// A worker may have label=KEY, address=ADDRESS, and member: a static pod of etcd.
 func parseTown(text string) (*town, error) {
 	t := &town{state: upgrade.State{Cluster: "uid", Hosts: map[string]upgrade.Host{}}, kubelets: map[string]string{}}
 	t.objects = append(t.objects, &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kube-proxy"}})
@@ -99,6 +102,8 @@ func (t *town) read(words []string, line string) error {
 		}
 	case "stored":
 		t.state.Stored = append(t.state.Stored, upgrade.StoredVersion{Definition: words[1], Version: words[2], Served: served, Deprecated: served})
+	case "serves":
+		t.state.Servers = append(t.state.Servers, words[1])
 	default:
 		return fmt.Errorf("no such thing")
 	}
@@ -248,6 +253,15 @@ func (t *town) addNode(control bool, name, version string, flags map[string]stri
 		if p := pod("etcd", or("etcd", "3.6.8-0"), true); has("etcd-down") {
 			p.Status.Conditions[0].Status = corev1.ConditionFalse
 		}
+	}
+	if flags["label"] != "" {
+		n.Labels[flags["label"]] = "true"
+	}
+	if flags["address"] != "" {
+		n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: flags["address"]}}
+	}
+	if has("member") {
+		pod("etcd", "3.6.8-0", true)
 	}
 	if flags["pods"] != "" {
 		for i := range len(flags["pods"]) { // one for each character

@@ -22,6 +22,7 @@ const (
 	NotKubeadm        = "control-plane-not-kubeadm"
 	NotManaged        = "control-plane-not-managed"
 	ManagedUnseen     = "control-plane-managed"
+	PlaneReplaced     = "control-plane-replaced"
 	ConfigBehind      = "kubeadm-config-differs"
 	UpgradeUnfinished = "upgrade-unfinished"
 	PatchUnknown      = "patch-unknown"
@@ -112,8 +113,10 @@ func Codes() []cluster.Code {
 			Do: "Ask whoever runs the control plane, or say --method units if it runs as services of systemd on machines that are nodes."},
 		{Name: NotUnits, Severity: cluster.Blocker, Meaning: "--method units was said, and no API server was found that is a service of systemd.",
 			Do: "Let refit log in to the machines of the control plane, which have to be nodes; the service is kube-apiserver.service."},
-		{Name: NotManaged, Severity: cluster.Blocker, Meaning: "--method managed was said, and a node runs an API server.",
-			Do: "Leave --method out: refit finds out how the control plane was put together."},
+		{Name: NotManaged, Severity: cluster.Blocker, Meaning: "--method managed was said, and a node is one of the control plane: it runs an API server or a member of etcd, has the label of such nodes, or an address behind the Service default/kubernetes.",
+			Do: "Leave --method out: refit finds out how the control plane was put together. A label that is not true can be taken off."},
+		{Name: PlaneReplaced, Severity: cluster.Blocker, Meaning: "With --strategy replace, a node of the control plane would give way to a new machine: no API server is seen on it, and it has the label of the control plane, or a member of etcd.",
+			Do: "Find out why its API server is not there (kubectl get pods -n kube-system -o wide), and mend it first; a label that is not true can be taken off."},
 		{Name: ManagedUnseen, Severity: cluster.Info, Meaning: "Somebody else runs the control plane: what cannot be seen of it was not looked at, and is not saved.",
 			Do: "Ask its provider about backups, and about what its new version needs."},
 		{Name: UnitDown, Severity: cluster.Blocker, Meaning: "A component that is a service of systemd does not run, or is not well.",

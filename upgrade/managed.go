@@ -16,12 +16,13 @@ type managedMethod struct{}
 
 // foreign: a control plane that can be seen is not somebody else's.
 func (managedMethod) foreign(d *decision) *cluster.Finding {
-	i := slices.IndexFunc(d.running, func(r Running) bool { return r.Component == string(skew.APIServer) && r.Node != "" })
-	if i < 0 {
-		return nil
+	for _, n := range d.Snapshot.Nodes {
+		if why := d.plane(n); why != "" {
+			f := d.finding(NotManaged, nodeObject(n.Name), "%s: the control plane is the cluster's own", why)
+			return &f
+		}
 	}
-	f := d.finding(NotManaged, nodeObject(d.running[i].Node), "runs a kube-apiserver: the control plane is the cluster's own")
-	return &f
+	return nil
 }
 
 // see: the provider brings along what belongs to the control plane, and kube-proxy.
