@@ -86,7 +86,7 @@ func (f *upgradeFlags) completeMethod() (err error) {
 	}
 	source, err := release.OpenCached(f.intent.Source)
 	if err != nil {
-		return fmt.Errorf("--binaries %s: %w", f.intent.Source, err)
+		return fmt.Errorf("--binaries: %w", err) // which names the place, unless that has a login
 	}
 	f.intent.Source = source.String()
 	return nil
@@ -203,7 +203,7 @@ func (a *app) observeUpgrade(ctx context.Context, in upgrade.Intent, access *inv
 		byUnits := upgrade.UnitMachines{Reach: reach, Goal: in.Version}
 		if in.Source != "" {
 			if byUnits.Source, err = release.OpenCached(in.Source); err != nil {
-				return nil, usageError(fmt.Errorf("the source of the binaries, %s: %w", in.Source, err))
+				return nil, usageError(fmt.Errorf("the source of the binaries: %w", err))
 			}
 		}
 		o.Hosts, o.Units = upgrade.Machines{Reach: reach}, byUnits

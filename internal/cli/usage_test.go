@@ -143,6 +143,9 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"upgrade", "plan", "--plan", "usage_test.go"}, "--plan usage_test.go: it is neither YAML nor JSON"},
 		{[]string{"upgrade", "plan", "--plan", "testdata/drain.yaml"}, "--plan testdata/drain.yaml: it is "},
 		{[]string{"upgrade", "plan", "--to", "1.37", "-o", "xml"}, "want one of"},
+		{[]string{"upgrade", "plan", "--to", "1.37", "--binaries", "https://me:hunter2@example.com/r"}, "--binaries: a URL with a login"},
+		{[]string{"upgrade", "apply", "--to", "1.37", "--binaries", "https://example.com/r?token=hunter2", "--yes"}, "--binaries: a URL with a login or a query"},
+		{[]string{"upgrade", "plan", "--to", "1.37", "--binaries", "/nowhere"}, "--binaries: stat /nowhere: no such file"},
 		{[]string{"upgrade", "plan", "--to", "1.37", "--inventory", "/nowhere/inventory"}, "/nowhere/inventory"},
 		{[]string{"upgrade", "status", "x"}, "refit upgrade status takes no arguments"},
 		{[]string{"upgrade", "nonsense"}, "unknown command"},
@@ -154,6 +157,9 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"help", "runs", "nonsense"}, `unknown command "nonsense" for "refit runs"`},
 	} {
 		out, errw, code := refit(t, tc.args...)
+		if strings.Contains(out+errw, "hunter2") {
+			t.Errorf("%q: a login is told: %q, %q", tc.args, out, errw)
+		}
 		if code != exitUsage || out != "" || !strings.Contains(errw, tc.says) {
 			t.Errorf("%q: exit %d, stdout %q, stderr %q; want exit %d and %q", tc.args, code, out, errw, exitUsage, tc.says)
 		}
