@@ -145,7 +145,7 @@ func Codes() []cluster.Code {
 		{Name: HostUnseen, Severity: cluster.Warning, Meaning: "Machines were not looked at: their packages, disks, certificates and settings are not known.",
 			Do: "Let refit log in to them."},
 		{Name: HostFailed, Severity: cluster.Blocker, Meaning: "A machine could not be looked at, so that it could not be upgraded either.",
-			Do: "See the message."},
+			Do: "Say how to log in: --ssh-user, --ssh-key, --ssh-config, --inventory. refit upgrade plan --no-hosts plans without a look."},
 		{Name: HostGap, Severity: cluster.Info, Meaning: "Something on a machine could not be looked at.", Do: "See the message."},
 		{Name: RebootNeeded, Severity: cluster.Info, Meaning: "A machine waits for a reboot.",
 			Do: "refit maintain --reboot, before or after the upgrade."},
