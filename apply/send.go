@@ -18,6 +18,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
@@ -31,24 +32,29 @@ const fieldManager = "refit"
 
 // made is what the API server says of an object that was applied.
 type made struct {
-	metav1.ObjectMeta
+	*unstructured.Unstructured
 	created bool
 }
 
-// send applies an object as it is, but for its owners, which are those of this cluster.
-func (a *applier) send(ctx context.Context, t *target) (*made, error) {
-	text, code, err := a.patch(ctx, t, oneMetadata)
+// send applies an object as it is, but for its owners, which are those of this cluster. Unless all of it is wanted,
+// the metadata alone is returned.
+func (a *applier) send(ctx context.Context, t *target, whole bool) (*made, error) {
+	accept := oneMetadata
+	if whole {
+		accept = "application/json"
+	}
+	text, code, err := a.patch(ctx, t, accept)
 	if cannotBeApplied(err) {
-		text, code, err = a.create(ctx, t, err)
+		text, code, err = a.create(ctx, t, accept, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	var m metav1.PartialObjectMetadata
-	if err := json.Unmarshal(text, &m); err != nil {
+	u, err := decode(text)
+	if err != nil {
 		return nil, fmt.Errorf("what the API server answered: %w", err)
 	}
-	return &made{ObjectMeta: m.ObjectMeta, created: code == http.StatusCreated}, nil
+	return &made{u, code == http.StatusCreated}, nil
 }
 
 // cannotBeApplied tells whether the API server refuses to apply an object that it would take otherwise: server-side apply has to tell
@@ -59,7 +65,7 @@ func cannotBeApplied(err error) bool {
 }
 
 // create makes an object that cannot be applied, for the reason why; one that is there is left as it is.
-func (a *applier) create(ctx context.Context, t *target, why error) (text []byte, code int, err error) {
+func (a *applier) create(ctx context.Context, t *target, accept string, why error) (text []byte, code int, err error) {
 	a.mu.Lock()
 	_, there := a.live[t.key]
 	a.mu.Unlock()
@@ -70,7 +76,7 @@ func (a *applier) create(ctx context.Context, t *target, why error) (text []byte
 	if err != nil {
 		return nil, 0, err
 	}
-	request := a.api.Client.Post().AbsPath(t.resource.Path(t.GetNamespace(), "")).SetHeader("Content-Type", "application/json").SetHeader("Accept", oneMetadata).Body(body)
+	request := a.api.Client.Post().AbsPath(t.resource.Path(t.GetNamespace(), "")).SetHeader("Content-Type", "application/json").SetHeader("Accept", accept).Body(body)
 	text, code, err = served.Do(ctx, a.with(request))
 	return text, code, explain(err)
 }
