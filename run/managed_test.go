@@ -13,6 +13,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"refit.dev/refit/event"
 	"refit.dev/refit/provider"
@@ -178,6 +179,57 @@ func TestManagedTrouble(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The command's time is for getting there, not for believing it: it may be shorter than what that takes.
+func TestManagedSettles(t *testing.T) {
+	const there, not = "v1.36.2", "v1.35.4"
+	for name, c := range map[string]struct {
+		says  []string // after the command, every two seconds; the last of them from then on
+		wrong string
+	}{
+		"there at once":               {[]string{there}, ""},
+		"there in the last moment":    {[]string{not, not, not, there}, ""},
+		"late":                        {[]string{not, not, not, not, there}, "it says v1.35.4 after 5s"},
+		"gone again, beyond its time": {[]string{there, there, there, there, not, there}, "it says v1.35.4 after 5s"},
+		"gone again, within its time": {[]string{there, there, not, there}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr, p, _, _ := managedTrial(t)
+			tr.spec.Upgrade.Managed.Settle.Duration = time.Minute
+			tr.spec.Upgrade.Replace.Provider.Upgrade.Seconds = 5
+			clk := clocktesting.NewFakeClock(testTime)
+			tr.clock = brisk{clk}
+			last := len(c.says) - 1
+			p.onRaise = func(string) error {
+				p.flaps, p.says = c.says[:last], c.says[last]
+				return nil
+			}
+			says, err := raising{engine: tr.engine, with: tr.work.(upgrading), to: "v1.36"}.raise(deadline(t))
+			if c.wrong == "" && (err != nil || says != there || clk.Since(testTime) < time.Minute) || c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)) {
+				t.Errorf("%q, %v, after %s", says, err, clk.Since(testTime))
+			}
+		})
+	}
+}
+
+// Who stops the run while the command is at work is told that it is waited for; an API server that is
+// away then is not: its lock is tried to be shortened once.
+func TestManagedInterrupted(t *testing.T) {
+	tr, p, _, _ := managedTrial(t)
+	clk := clocktesting.NewFakeClock(testTime)
+	tr.clock = brisk{clk}
+	ctx, stop := context.WithCancel(deadline(t))
+	p.onRaise = func(string) error {
+		stop()
+		tr.awaitWarning(deadline(t), "waiting for the provider's command to end, which raises the control plane to v1.36")
+		tr.lock.away = 3
+		return nil
+	}
+	_, err := raising{engine: tr.engine, with: tr.work.(upgrading), to: "v1.36"}.raise(ctx)
+	if !errors.Is(err, context.Canceled) || clk.Since(testTime) > time.Minute || !slices.Equal(tr.lock.lasted, []time.Duration{outageExpected, lockDuration}) {
+		t.Errorf("%v, after %s: the lock was made to last %v", err, clk.Since(testTime), tr.lock.lasted)
 	}
 }
 
