@@ -6,6 +6,7 @@ package run
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -49,12 +50,14 @@ func (p *fakePlane) Raise(_ context.Context, r provider.Raise) error {
 	return nil
 }
 
-func (p *fakePlane) AwaitRaise(context.Context) error {
+func (p *fakePlane) AwaitRaise(_ context.Context, busy func()) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.awaited++
 	if p.onAwait != nil {
+		p.awaited++
+		busy()
 		p.onAwait()
+		p.onAwait = nil
 	}
 	return nil
 }
@@ -149,6 +152,37 @@ func TestManagedCommandGoesOn(t *testing.T) {
 	e.work = work()
 	if o := e.run(deadline(t)); o.Result != event.ResultDone || p.awaited != 1 || !slices.Equal(p.raised, []string{"v1.36.2-gke.1 to v1.37"}) {
 		t.Errorf("%+v, %q, waited %d times", o, p.raised, p.awaited)
+	}
+}
+
+// A command of a run that was given up is waited for, too: the next run does not ask beside it.
+func TestManagedCommandOfAnotherRun(t *testing.T) {
+	tr, p, _, _ := managedTrial(t)
+	p.onAwait = func() { p.says = "v1.36.2-gke.1" }
+	if o := tr.run(deadline(t)); o.Result != event.ResultDone || p.awaited != 1 || !slices.Equal(p.raised, []string{"v1.36.2-gke.1 to v1.37"}) {
+		t.Errorf("%+v, %q, waited %d times", o, p.raised, p.awaited)
+	}
+}
+
+// Until it was seen at its version, what a run has asked for may still come.
+func TestMayBeRaised(t *testing.T) {
+	tr, _, _, _ := managedTrial(t)
+	record := func(stage int, state State) Record {
+		return Record{Kind: KindStage, Stage: stage, Step: StepRaise, State: state}
+	}
+	for want, records := range map[string][]Record{
+		"":      {record(1, Intent), record(1, Done)},
+		"v1.36": {record(1, Intent)},
+		"v1.37": {record(1, Intent), record(1, Done), record(2, Intent), record(2, Lost)},
+	} {
+		if got := statusOf(append(slices.Clone(tr.log.records), records...)).mayBeRaised(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	a, b := Identity{UID: "../../uid", Server: "https://a"}, Identity{Server: "https://a"}
+	store := NewStore(t.TempDir(), tr.clock)
+	if lock := store.planeLock(a); filepath.Dir(lock) != filepath.Join(store.dir, "control-planes") || lock == store.planeLock(b) || lock != store.planeLock(Identity{UID: a.UID, Server: "https://b"}) {
+		t.Errorf("%s, %s", lock, store.planeLock(b))
 	}
 }
 

@@ -356,7 +356,10 @@ func (o *Operator) machinesOf(spec *Spec, reach func(*corev1.Node, string) (host
 
 // providerOf is who makes and removes the machines of a run.
 func (o *Operator) providerOf(spec *Spec) *provider.Exec {
-	return &provider.Exec{Config: spec.Upgrade.Replace.Provider, Dir: filepath.Join(o.Store.Dir(spec.Run), "provider"), Clock: o.Clock}
+	return &provider.Exec{
+		Config: spec.Upgrade.Replace.Provider, Clock: o.Clock,
+		Dir: filepath.Join(o.Store.Dir(spec.Run), "provider"), Plane: o.Store.planeLock(spec.Cluster),
+	}
 }
 
 // Ask asks the API server for something that takes all of it, etcd too. A refusal is an answer.

@@ -20,13 +20,12 @@ import (
 // raising brings a managed control plane to one version.
 type raising struct {
 	*engine
-	with  upgrading
-	to    string
-	begun bool
+	with upgrading
+	to   string
 }
 
-// raise looks first what the API server says: a command of an earlier process may have ended, or be
-// under way. It returns what it says in the end.
+// raise looks first what the API server says: a command of an earlier process, or of a run that was given
+// up, may have ended, or be under way. It returns what it says in the end.
 func (r raising) raise(ctx context.Context) (says string, err error) {
 	if err := r.lasting(ctx, outageExpected); err != nil {
 		return "", err
@@ -46,13 +45,19 @@ func (r raising) raise(ctx context.Context) (says string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if !there && r.begun {
-		r.tell("it says %s; if the command of an earlier process still runs, it is waited for", says)
-		if err := r.with.plane.AwaitRaise(ctx); err != nil {
+	if !there {
+		waited := false
+		busy := func() {
+			waited = true
+			r.tell("it says %s; the provider's command still runs that was begun earlier, and is waited for", says)
+		}
+		if err := r.with.plane.AwaitRaise(ctx, busy); err != nil {
 			return "", err
 		}
-		if says, there, err = r.look(ctx); err != nil {
-			return "", err
+		if waited {
+			if says, there, err = r.look(ctx); err != nil {
+				return "", err
+			}
 		}
 	}
 	if !there {
