@@ -36,8 +36,9 @@ type town struct {
 //
 //	control-plane NAME VERSION [etcd=TAG] [api=VERSION] [proxy=VERSION] [gates=TEXT] [etcd-down] [cordoned] [not-ready] [pods=N]
 //	worker NAME VERSION [proxy=VERSION] [cordoned] [not-ready] [runtime=NAME] [pods=N]
-//	units NAME VERSION [etcd=VERSION] [proxy=VERSION] [plane] [offers=1.37.2,...] [offers-etcd=VERSION] [refuses=TEXT] [down=COMPONENT] [link=COMPONENT] [wrapper=COMPONENT] [lacks=COMPONENT]
-//	                                                    a machine whose components are services, and what the source has for it
+//	units NAME VERSION [etcd=VERSION] [proxy=VERSION] [plane] [offers=1.37.2,...] [offers-etcd=VERSION] [noproxy] [etcd-unasked] [refuses=TEXT] [down=COMPONENT] [link=COMPONENT] [wrapper=COMPONENT] [lacks=COMPONENT]
+//	                                                    a machine whose components are services, and what the source has for it; with noproxy its
+//	                                                    kube-proxy is the pod of its node
 //	config VERSION [external-etcd] [gate=NAME]          kubeadm's record
 //	host NAME {...}                                     what was found on the machine, as YAML; offers=1.37.2,... is short for packages of them
 //	api RESOURCE GROUP VERSION [REMOVED]                a deprecated API that somebody asks for
@@ -150,19 +151,25 @@ func (t *town) addHost(name, text, offers string) error {
 // addUnits puts a machine with services there; its Node is one without pods.
 func (t *town) addUnits(name, version string, flags map[string]string) error {
 	t.state.Method = upgrade.Units
+	_, noProxy := flags["noproxy"]
 	t.objects = slices.DeleteFunc(t.objects, func(o runtime.Object) bool {
 		p, isPod := o.(*corev1.Pod)
-		return isPod && p.Spec.NodeName == name && p.Namespace == metav1.NamespaceSystem
+		return isPod && p.Spec.NodeName == name && p.Namespace == metav1.NamespaceSystem && !(noProxy && p.Spec.Containers[0].Name == "kube-proxy")
 	})
 	h := upgrade.Host{Offers: map[int]upgrade.Offers{}, Binaries: map[string]string{}, Refused: map[string][]string{}}
 	components := []string{"kubelet", "kube-proxy"}
+	if noProxy {
+		components = components[:1]
+	}
 	if _, plane := flags["plane"]; plane {
 		components = append([]string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"}, components...)
 		h.APIServer = &upgrade.Health{}
 	}
 	if flags["etcd"] != "" {
 		components = append([]string{"etcd"}, components...)
-		h.Etcd = &upgrade.EtcdHealth{}
+		if _, unasked := flags["etcd-unasked"]; !unasked {
+			h.Etcd = &upgrade.EtcdHealth{}
+		}
 	}
 	for _, c := range components {
 		has := map[string]string{"etcd": flags["etcd"], "kube-proxy": cmp.Or(flags["proxy"], version)}[c]
