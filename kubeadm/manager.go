@@ -103,29 +103,35 @@ func (d dnf) download(packages []Offer, s State) command {
 }
 
 func (d dnf) install(packages []Offer, held []string, s State) command {
-	doubles := s.Packages.doubles()
-	for _, p := range doubles { // what rpm forgets has to come again, even if nothing else wants it
-		if !slices.Contains(names(packages), p.Name) {
-			packages = append(slices.Clone(packages), Offer{Name: p.Name, Version: p.Version})
+	var forgotten, again []string
+	moving := packages
+	// rpm writes the new package down before it runs its scripts, and forgets the old one last. A
+	// transaction that ended in between is one that dnf takes for done.
+	for _, p := range s.Packages.doubles() {
+		if slices.Contains(names(packages), p.Name) {
+			// The new one is forgotten, and comes as an upgrade once more. Its files stay as they are until
+			// then; if that is the end, the old one is what is installed, and the step is not done.
+			forgotten = append(forgotten, p.Name+"-"+p.Version+"."+p.Arch)
+			continue
 		}
+		// Nothing would tell that one that was forgotten is missing: it is installed once more, for
+		// which dnf removes the old one in the same transaction. Until its end there are two.
+		again = append(again, p.Name+"-"+p.Version)
+		moving = append(slices.Clone(moving), Offer{Name: p.Name, Version: p.Version})
 	}
 	install := d.run("install", append(shown(packages, s), pinned(packages, "-")...)...)
-	unhold := concerned(packages, held, s)
-	if len(unhold) == 0 && len(doubles) == 0 {
+	unhold := concerned(moving, held, s)
+	if len(unhold) == 0 && len(forgotten)+len(again) == 0 {
 		return install
 	}
-	between := [][]string{install.argv}
-	if len(doubles) > 0 {
-		// rpm writes the new package down before it runs its scripts, and forgets the old one
-		// last. A transaction that ended in between is one that dnf takes for done: so the new one
-		// is forgotten, and comes as an upgrade once more. Its files stay as they are until then.
-		forget := []string{"rpm", "--erase", "--justdb", "--nodeps", "--noscripts", "--notriggers"}
-		for _, p := range doubles {
-			forget = append(forget, p.Name+"-"+p.Version+"."+p.Arch)
-		}
-		between = [][]string{forget, install.argv}
+	var between [][]string
+	if len(forgotten) > 0 {
+		between = append(between, append([]string{"rpm", "--erase", "--justdb", "--nodeps", "--noscripts", "--notriggers"}, forgotten...))
 	}
-	return command{env: install.env, argv: guarded(d.lock("delete", unhold), d.lock("add", unhold), between...)}
+	if len(again) > 0 {
+		between = append(between, d.run("reinstall", append(shown(packages, s), again...)...).argv)
+	}
+	return command{env: install.env, argv: guarded(d.lock("delete", unhold), d.lock("add", unhold), append(between, install.argv)...)}
 }
 
 func (d dnf) hold(names []string) command { return command{argv: d.lock("add", names)} }

@@ -28,7 +28,7 @@ import (
 // Operator begins, resumes and aborts runs.
 type Operator struct {
 	Client kubernetes.Interface
-	// Server is the URL of the API server; it tells clusters apart where nothing better does.
+	// Server is the URL of the API server, with nothing in it that opens it (cluster.ServerName); it tells clusters apart where nothing better does.
 	Server string
 	Store  *Store
 	Sink   event.Sink
@@ -333,7 +333,7 @@ func (o *Operator) watch(ctx, watching context.Context) (*cluster.Watcher, error
 }
 
 func (o *Operator) identity(ctx context.Context) (Identity, error) {
-	id := Identity{Server: o.Server}
+	id := Identity{Server: cluster.ServerName(o.Server)}
 	ns, err := o.Client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	switch {
 	case err == nil:

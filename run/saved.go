@@ -14,6 +14,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/internal/document"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/plan"
@@ -58,6 +59,7 @@ func ReadPlan(r io.Reader) (*SavedPlan, error) {
 	if err := saved.validate(); err != nil {
 		return nil, fmt.Errorf("it does not make sense: %w", err)
 	}
+	saved.Spec.Cluster.Server = cluster.ServerName(saved.Spec.Cluster.Server) // which had a login in older plans
 	return &saved, nil
 }
 

@@ -39,6 +39,28 @@ func readBack(t *testing.T, p *SavedPlan) (*SavedPlan, error) {
 	return ReadPlan(bytes.NewReader(text))
 }
 
+// TestNoLogin: plans and journals that were made when the login in the URL of a server was recorded do not show it.
+func TestNoLogin(t *testing.T) {
+	const server, want = "https://adm:hunter2@10.0.0.1:6443", "https://10.0.0.1:6443"
+	p := savedPlan()
+	p.Spec.Cluster.Server = server
+	if p, err := readBack(t, p); err != nil || p.Spec.Cluster.Server != want {
+		t.Errorf("of a plan: %+v, %v", p, err)
+	}
+	store, spec := testStore(t), testSpec("a")
+	spec.Cluster.Server = server
+	j, err := store.create(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := store.Read(spec.Run); err != nil || s.Spec.Cluster.Server != want {
+		t.Errorf("of a journal: %+v, %v", s, err)
+	}
+}
+
 func TestReadPlan(t *testing.T) {
 	p, err := readBack(t, savedPlan())
 	if err != nil || len(p.Nodes) != 2 || p.Spec.Order[0] != "b" {

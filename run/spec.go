@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/host/inventory"
 	"refit.dev/refit/plan"
 )
@@ -70,7 +71,7 @@ type Spec struct {
 type Identity struct {
 	// UID is that of the namespace kube-system; empty if it may not be read.
 	UID types.UID `json:"uid,omitempty"`
-	// Server is the URL of the API server, which the same cluster may have several of.
+	// Server is the URL of the API server without a login (cluster.ServerName), which the same cluster may have several of.
 	Server string `json:"server"`
 }
 
@@ -83,8 +84,9 @@ const (
 	DefaultUpgradeEstimate = 2 * time.Minute
 )
 
-// fill puts defaults where a journal or a Request says nothing.
+// fill puts defaults where a journal or a Request says nothing, and takes away what none should say.
 func (s *Spec) fill() {
+	s.Cluster.Server = cluster.ServerName(s.Cluster.Server) // which had a login in older journals
 	if s.MaxMoves == 0 {
 		s.MaxMoves = DefaultMaxMoves
 	}

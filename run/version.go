@@ -13,6 +13,8 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+
+	"refit.dev/refit/cluster"
 )
 
 // FreshVersion returns what asks an API server for its version, each time over a connection of its own:
@@ -23,11 +25,11 @@ func FreshVersion(config *rest.Config) (func(ctx context.Context) (string, error
 	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
 	transport, err := rest.TransportFor(config)
 	if err != nil {
-		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
+		return nil, fmt.Errorf("make a client for %s: %w", cluster.ServerName(config.Host), err)
 	}
 	client, err := rest.UnversionedRESTClientForConfigAndClient(config, &http.Client{Transport: transport})
 	if err != nil {
-		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
+		return nil, fmt.Errorf("make a client for %s: %w", cluster.ServerName(config.Host), err)
 	}
 	return func(ctx context.Context) (string, error) {
 		defer utilnet.CloseIdleConnectionsFor(transport)

@@ -87,11 +87,11 @@ func Read(ctx context.Context, config *rest.Config) (*API, error) {
 	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
 	client, err := rest.UnversionedRESTClientFor(config)
 	if err != nil {
-		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
+		return nil, fmt.Errorf("make a client for %s: %w", cluster.ServerName(config.Host), err)
 	}
 	disco, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
+		return nil, fmt.Errorf("make a client for %s: %w", cluster.ServerName(config.Host), err)
 	}
 	api := &API{Client: client}
 	groups, lists, err := disco.ServerGroupsAndResourcesWithContext(ctx)

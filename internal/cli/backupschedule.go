@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,7 +109,7 @@ func (a *app) schedule(ctx context.Context, f *scheduleFlags, save []string) err
 		return usageError(err)
 	}
 	if f.install {
-		return a.installUnits(ctx, f, units)
+		return a.installUnits(ctx, host.Here(nil), f, units)
 	}
 	for _, u := range units {
 		fmt.Fprintf(a.Out, "# %s\n%s\n", filepath.Join(f.unitDir, u.Name), u.Text)
@@ -189,15 +190,21 @@ func checkSaveFlags(args []string) (vault.Location, *vault.Verifier, error) {
 	return where, signer.Verifier(), usageError(err)
 }
 
-// installUnits writes the units and starts the timer.
-func (a *app) installUnits(ctx context.Context, f *scheduleFlags, units []timer.Unit) error {
-	m := host.Here(nil)
-	for _, u := range units {
+// installUnits writes the units and starts the timer; m is this machine.
+func (a *app) installUnits(ctx context.Context, m host.Machine, f *scheduleFlags, units []timer.Unit) error {
+	for _, u := range units { // before any is written
 		path := filepath.Join(f.unitDir, u.Name)
 		old, err := os.ReadFile(path)
-		if err == nil && !strings.Contains(string(old), timer.Mark) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return fmt.Errorf("install the timer: %w", err)
+		case !strings.Contains(string(old), timer.Mark):
 			return usageError(hint.Wrap(fmt.Errorf("%s is there, and refit has not written it", path), "call the units otherwise with --name"))
 		}
+	}
+	for _, u := range units {
+		path := filepath.Join(f.unitDir, u.Name)
 		if err := m.WriteFile(ctx, path, []byte(u.Text), 0o644); err != nil {
 			return fmt.Errorf("install the timer: %w", err)
 		}

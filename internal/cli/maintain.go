@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/report"
@@ -252,7 +253,7 @@ func (a *app) operator() (*run.Operator, report.Reporter, error) {
 	if err != nil {
 		return nil, nil, usageError(err)
 	}
-	return &run.Operator{Client: client, Server: config.Host, Version: fresh, Store: store, Sink: reporter, Clock: clk, Etcd: w}, reporter, nil
+	return &run.Operator{Client: client, Server: cluster.ServerName(config.Host), Version: fresh, Store: store, Sink: reporter, Clock: clk, Etcd: w}, reporter, nil
 }
 
 // outcomeError turns how a run went into an exit code. What there is to say about

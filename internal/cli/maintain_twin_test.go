@@ -4,8 +4,10 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -122,6 +124,48 @@ func TestMaintain(t *testing.T) {
 		}
 		if code := <-done; code != exitDone {
 			t.Errorf("exit %d", code)
+		}
+	})
+
+	t.Run("a login in the URL of the server", func(t *testing.T) {
+		state := t.TempDir()
+		t.Setenv(statedir.Env, state)
+		text, err := os.ReadFile(tw.MaintainerKubeconfig())
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, plain := filepath.Join(t.TempDir(), "config"), filepath.Join(t.TempDir(), "plan")
+		if err := os.WriteFile(config, bytes.ReplaceAll(text, []byte("server: https://"), []byte("server: https://adm:hunter2@")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, errw, code := refit(t, "maintain", "node-01", "--reboot", "--out", plain); code != exitDone {
+			t.Fatalf("plan without the login: exit %d, stderr %s", code, errw)
+		}
+		for _, args := range [][]string{
+			{"maintain", "node-01", "--reboot", "--out", "-"},
+			{"maintain", "--plan", plain, "--yes"}, // it is the same cluster
+			{"runs", "show"},
+			{"runs", "list", "-o", "json"},
+			{"runs", "report", "--out", "-"},
+		} {
+			out, errw, code := refit(t, append(args, "--kubeconfig", config)...)
+			if code != exitDone || out == "" || strings.Contains(out+errw, "hunter2") {
+				t.Errorf("%v: exit %d, stdout\n%s\nstderr\n%s", args, code, out, errw)
+			}
+		}
+		files := 0
+		if err := filepath.WalkDir(state, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			files++
+			text, err := os.ReadFile(path)
+			if bytes.Contains(text, []byte("hunter2")) {
+				t.Errorf("%s has the login", path)
+			}
+			return err
+		}); err != nil || files == 0 {
+			t.Errorf("%d files, %v", files, err)
 		}
 	})
 

@@ -165,6 +165,11 @@ func (a *app) client() (*rest.Config, kubernetes.Interface, error) {
 			err = fmt.Errorf("%s is missing or names no cluster", strings.Join(a.kube.ToRawKubeConfigLoader().ConfigAccess().GetLoadingPrecedence(), ", "))
 		}
 	}
+	if err == nil && strings.Contains(config.Host, "@") {
+		if _, _, urlErr := rest.DefaultServerUrlFor(config); urlErr != nil { // which repeats it
+			err = errors.New("the server is no URL; it is not repeated here, as a password may be in it")
+		}
+	}
 	if err != nil {
 		return nil, nil, hint.Wrap(usageError(fmt.Errorf("load the kubeconfig: %w", err)),
 			"name a cluster with --kubeconfig and --context, or with KUBECONFIG")
@@ -177,7 +182,7 @@ func (a *app) client() (*rest.Config, kubernetes.Interface, error) {
 	config.Wrap(cluster.AwaitServer)
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return nil, nil, usageError(fmt.Errorf("make a client for %s: %w", config.Host, err))
+		return nil, nil, usageError(fmt.Errorf("make a client for %s: %w", cluster.ServerName(config.Host), err))
 	}
 	return config, client, nil
 }

@@ -150,6 +150,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"upgrade", "status", "x"}, "refit upgrade status takes no arguments"},
 		{[]string{"upgrade", "nonsense"}, "unknown command"},
 		{[]string{"check"}, "names no cluster"},
+		{[]string{"check", "--server", "https://me:hunt%zzer2@10.0.0.1:6443"}, "the server is no URL; it is not repeated here"},
 		{[]string{"check", "node-01"}, "refit check takes no arguments: node-01\nhint: refit check --help"},
 		{[]string{"runs", "show", "a", "b"}, "hint: refit runs show --help"},
 		{[]string{"nonsense"}, "unknown command"},
