@@ -197,6 +197,18 @@ func TestKeptBack(t *testing.T) {
 	})
 }
 
+// An object that nobody can read, because a webhook is away that converts it, keeps no others back: they may bring the webhook.
+func TestUnreadable(t *testing.T) {
+	f, api := newFakeAPI(t, shopNamespace)
+	f.unreadable = "/configmaps/settings"
+	away := status(http.StatusInternalServerError, metav1.StatusReasonInternalError, "conversion webhook for example.com/v1, Kind=Thing failed: refused")
+	f.refuse[settingsPath] = []metav1.Status{away, away}
+	out := run(t.Context(), t, api, loadObjects(t, settings, web), Options{})
+	if out.err != nil || out.counts["created"] != 2 || slices.Index(f.asked, webPath) < 0 {
+		t.Errorf("%+v, %q", out, f.asked)
+	}
+}
+
 // A dry run changes nothing, and says what it could not ask.
 func TestDryRun(t *testing.T) {
 	f, api := newFakeAPI(t, shopNamespace, settings)

@@ -67,6 +67,8 @@ type fakeAPI struct {
 	onPatch func(path string)
 	// establishing is how many looks at a definition find it not established.
 	establishing int
+	// unreadable is a part of the paths that nobody can read for want of a webhook.
+	unreadable string
 	// notes has it note who has applied an object.
 	notes bool
 }
@@ -159,6 +161,11 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method == http.MethodPatch {
 		f.patch(r, answer)
+		return
+	}
+	if f.unreadable != "" && strings.Contains(r.URL.Path, f.unreadable) {
+		s := status(http.StatusInternalServerError, metav1.StatusReasonInternalError, "conversion webhook for example.com/v1, Kind=Thing failed: connection refused")
+		answer(http.StatusInternalServerError, s)
 		return
 	}
 	if object, ok := f.objects[r.URL.Path]; ok {

@@ -58,7 +58,9 @@ func (l *looker) note(k manifest.Key, m *metav1.ObjectMeta) {
 	})}
 }
 
-// look finds the objects among targets that are there, their namespaces, and owners that are no targets.
+// look finds the objects among targets that are there, their namespaces, and owners that are no targets. Those
+// that nobody can read for want of a webhook are taken for new ones: what is imported may bring the webhook back, and the
+// API server says when they are applied.
 func (l *looker) look(ctx context.Context, k *kinds, targets []*target) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
@@ -115,7 +117,7 @@ func namespaceKey(name string) manifest.Key { return manifest.Key{Kind: "Namespa
 
 func (l *looker) get(ctx context.Context, r *served.Resource, key manifest.Key) error {
 	text, _, err := served.Do(ctx, l.client.Get().AbsPath(r.Path(key.Namespace, key.Name)).SetHeader("Accept", oneMetadata))
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) || webhookAway(err) {
 		return nil
 	}
 	if err != nil {
@@ -136,6 +138,9 @@ func (l *looker) list(ctx context.Context, r *served.Resource, namespace string)
 			request.Param("continue", token)
 		}
 		text, _, err := served.Do(ctx, request)
+		if webhookAway(err) {
+			return nil
+		}
 		if err != nil {
 			return cluster.Explain(err, r.String())
 		}

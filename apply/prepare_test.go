@@ -30,7 +30,6 @@ func TestPrepareRefuses(t *testing.T) {
 		"twice":                        {[]string{settings, settings}, "is in 0.yaml and in 1.yaml", false},
 		"twice by the namespace":       {[]string{"{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}", "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: default}}"}, "is in 0.yaml and in 1.yaml", false},
 		"no such namespace":            {[]string{"{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: nowhere}}"}, "there is no namespace nowhere", false},
-		"a namespace for a namespace":  {[]string{"{apiVersion: v1, kind: Namespace, metadata: {name: a, namespace: b}}"}, "is in no namespace", false},
 		"owners in a circle": {[]string{
 			"{apiVersion: v1, kind: ConfigMap, metadata: {name: a, ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: b}]}}",
 			"{apiVersion: v1, kind: ConfigMap, metadata: {name: b, ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: a}]}}",

@@ -119,9 +119,8 @@ func (k *kinds) targets(objects []Object, namespace string) ([]*target, []string
 			continue
 		case r.Namespaced && o.GetNamespace() == "":
 			o.SetNamespace(namespace)
-		case !r.Namespaced && o.GetNamespace() != "":
-			problems = append(problems, fmt.Sprintf("%s: %s is in no namespace, and says that it is in %s", o.From, r.String()+" "+o.GetName(), o.GetNamespace()))
-			continue
+		case !r.Namespaced:
+			o.SetNamespace("") // as the API server does: charts often say one
 		}
 		t := &target{Object: o, key: manifest.KeyOf(o.Unstructured), resource: r, defined: defined}
 		if before, twice := seen[t.key]; twice {

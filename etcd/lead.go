@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// StepAside has another member lead if the one at the first endpoint does: the voter that
-// has applied most. It returns the new leader's name, "" if there was nothing to do. When a
+// StepAside has another member lead if the one at the endpoint does, which is the only one
+// (see LocateOwn): the voter that has applied most. It returns the new leader's name, "" if there was nothing to do. When a
 // member that leads is taken away the others have no leader until they have elected one,
 // which takes them an election timeout (a second by default), and nothing is written or
 // read meanwhile; the leadership that is handed over is missed for milliseconds

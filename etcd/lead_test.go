@@ -38,6 +38,7 @@ func together(t *testing.T, n int) map[string]*etcdtest.Etcd {
 				}
 				c.Name, c.InitialCluster = name, strings.Join(initial, ",")
 				c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{*u}, []url.URL{*u}
+				c.ElectionMs = 5000 // on a machine that is slow nobody else is to be elected than who was asked to lead
 			})
 		}()
 	}

@@ -39,32 +39,41 @@ func (a Access) Own(addresses, urls []string) (Access, bool) {
 	return a, false
 }
 
-// AskMember asks the member of etcd on the machine of a node, which is a service of systemd
-// there, as the API server beside it would: see Takes. asked is false if the API server does not
-// name that member, or if there is none.
-func AskMember(ctx context.Context, m host.Machine, node *corev1.Node, patience time.Duration) (why string, asked bool, err error) {
+// LocateOwn is the way to the member of etcd on the machine of a node alone, as the API server beside it reaches it. found is false
+// if there is no API server, or if it does not name that member.
+func LocateOwn(ctx context.Context, m host.Machine, node *corev1.Node, patience time.Duration) (own Access, found bool, err error) {
 	access, err := Locate(ctx, m, patience)
 	if errors.Is(err, ErrNoControlPlane) {
-		return "", false, nil
+		return own, false, nil
 	}
 	if err != nil {
-		return "", false, err
-	}
-	unit, err := service.Look(ctx, m, "etcd")
-	if err != nil {
-		return "", false, err
+		return own, false, err
 	}
 	var addresses, urls []string
 	for _, a := range node.Status.Addresses {
 		addresses = append(addresses, a.Address)
 	}
+	if own, found := access.Own(addresses, nil); found {
+		return own, true, nil
+	}
+	unit, err := service.Look(ctx, m, "etcd")
+	if err != nil {
+		return own, false, err
+	}
 	flags := service.Values(service.Flags(unit.Argv))
 	for _, name := range []string{"advertise-client-urls", "listen-client-urls"} {
 		urls = append(urls, strings.Split(cmp.Or(flags[name], unit.Environment[service.Variable("etcd", name)]), ",")...)
 	}
-	own, found := access.Own(addresses, urls)
-	if !found {
-		return "", false, nil
+	own, found = access.Own(nil, urls)
+	return own, found, nil
+}
+
+// AskMember asks the member of etcd on the machine of a node, as the API server beside it
+// would: see Takes. asked is false if the API server does not name that member, or if there is none.
+func AskMember(ctx context.Context, m host.Machine, node *corev1.Node, patience time.Duration) (why string, asked bool, err error) {
+	own, found, err := LocateOwn(ctx, m, node, patience)
+	if err != nil || !found {
+		return "", false, err
 	}
 	why, err = own.Takes(ctx)
 	return why, err == nil, err

@@ -35,11 +35,12 @@ func (q quoted) MarshalYAML() (any, error) {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle, Value: string(q)}, nil
 }
 
-// wantsQuotes tells whether what the encoder would write of a text means another thing to who reads it:
-// "<<" as a key is a merge, and a block whose first line begins with a tab gets no indentation
-// indicator, where no reader takes a tab for indentation.
+// wantsQuotes tells whether what the encoder would write of a text means another thing to who reads it, or
+// to who moves it: "<<" as a key is a merge; a block whose first line begins with a tab gets no indentation
+// indicator, where no reader takes a tab for indentation; and in a block the encoder indents what follows
+// the line ends of Unicode, which are none for who indents it further.
 func wantsQuotes(s string) bool {
-	return s == "<<" || strings.HasPrefix(s, "\t") && strings.Contains(s, "\n")
+	return s == "<<" || strings.Contains(s, "\n") && (strings.HasPrefix(s, "\t") || strings.ContainsAny(s, "\u0085\u2028\u2029"))
 }
 
 // readable is v with the texts in quotes that want them. What has none is v itself, uncopied.

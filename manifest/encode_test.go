@@ -55,7 +55,7 @@ func FuzzEncode(f *testing.F) {
 
 func TestEncodeAnything(t *testing.T) {
 	// What blocks, quotes and tabs are made of comes often: most of what can go wrong is there.
-	text := rapid.OneOf(rapid.String(), rapid.StringOfN(rapid.SampledFrom([]rune("\t\n\r a-:#'\"|")), 0, 8, -1))
+	text := rapid.OneOf(rapid.String(), rapid.StringOfN(rapid.SampledFrom([]rune("\t\n\r\u0085\u2028\u2029 a-:#'\"|")), 0, 8, -1))
 	scalar := rapid.OneOf(text.AsAny(), rapid.Int64().AsAny(), rapid.Bool().AsAny(), rapid.Just[any](nil),
 		rapid.Float64Range(-1e300, 1e300).Filter(func(f float64) bool { return f != float64(int64(f)) }).AsAny())
 	rapid.Check(t, func(t *rapid.T) {

@@ -121,17 +121,6 @@ func serverMade(kind schema.GroupKind, u *unstructured.Unstructured) bool {
 	return false
 }
 
-// controllerAccount tells whether kube-controller-manager makes a service account of that name for one of
-// its controllers (--use-service-account-credentials).
-func controllerAccount(name string) bool {
-	switch name {
-	case "generic-garbage-collector", "horizontal-pod-autoscaler", "persistent-volume-binder", "pod-garbage-collector", "podcertificaterequestcleaner",
-		"root-ca-cert-publisher", "kube-apiserver-serving-clustertrustbundle-publisher", "legacy-service-account-token-cleaner", "token-cleaner", "bootstrap-signer":
-		return true
-	}
-	return strings.HasSuffix(name, "-controller")
-}
-
 // bare tells whether there is nothing in a service account but its name.
 func bare(u *unstructured.Unstructured) bool {
 	c := u.DeepCopy()

@@ -5,6 +5,7 @@ package manifest
 
 import (
 	"bytes"
+	stdjson "encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,31 +14,39 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/json"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
-// Parse reads the objects of a text: YAML with any number of documents, or JSON; lists of any kind are taken
-// apart, lists in lists as well. A document without content is none. What is no object of Kubernetes, has a field twice, or
+// Parse reads the objects of a text: YAML with any number of documents, or JSON values one after the other; lists of any
+// kind are taken apart, lists in lists as well. A document without content is none. What is no object of Kubernetes, has a field twice, or
 // a name that the API server could not serve is an error that says which document it is.
 func Parse(text []byte) ([]*unstructured.Unstructured, error) {
 	var all []*unstructured.Unstructured
-	for i, document := range split(text) {
-		objects, err := parseDocument(document)
-		if err != nil {
-			return nil, fmt.Errorf("document %d: %w", i+1, err)
+	n := 0
+	for _, document := range split(text) {
+		for _, value := range values(document) {
+			n++
+			objects, err := parseDocument(value)
+			if err != nil {
+				return nil, fmt.Errorf("document %d: %w", n, err)
+			}
+			all = append(all, objects...)
 		}
-		all = append(all, objects...)
 	}
 	return all, nil
 }
 
-// split takes a text apart at the lines that begin a document of YAML.
+// split takes a text apart at the lines that begin or end a document of YAML: the library reads the first one
+// and no further.
 func split(text []byte) [][]byte {
 	var all [][]byte
 	begin, at := 0, 0
 	for line := range bytes.Lines(text) {
 		rest, marker := bytes.CutPrefix(line, []byte("---"))
+		if !marker {
+			rest, marker = bytes.CutPrefix(line, []byte("..."))
+		}
 		if marker && (len(bytes.TrimSpace(rest)) == 0 || rest[0] == ' ' || rest[0] == '\t') {
 			all = append(all, text[begin:at])
 			begin = at + len("---")
@@ -47,16 +56,40 @@ func split(text []byte) [][]byte {
 	return append(all, text[begin:])
 }
 
-func parseDocument(document []byte) ([]*unstructured.Unstructured, error) {
-	text, err := yaml.YAMLToJSONStrict(document)
-	if err != nil {
-		return nil, fmt.Errorf("it is neither YAML nor JSON: %w", err)
+// values takes a document apart that is one value of JSON after the other, as kubectl get -o json writes them when it is run
+// several times. What is not of that kind stays whole.
+func values(document []byte) [][]byte {
+	var all [][]byte
+	if !bytes.HasPrefix(bytes.TrimSpace(document), []byte("{")) {
+		return [][]byte{document}
+	}
+	d := stdjson.NewDecoder(bytes.NewReader(document))
+	for d.More() {
+		var value stdjson.RawMessage
+		if d.Decode(&value) != nil {
+			break // in YAML braces mean the same; what follows a value, and is none, is for its reader to refuse
+		}
+		all = append(all, value)
+	}
+	if rest := document[d.InputOffset():]; len(bytes.TrimSpace(rest)) > 0 {
+		all = append(all, rest)
+	}
+	return all
+}
+
+func parseDocument(text []byte) ([]*unstructured.Unstructured, error) {
+	if !stdjson.Valid(text) { // YAML takes most of JSON, but not its pairs of surrogates
+		var err error
+		if text, err = yaml.YAMLToJSONStrict(text); err != nil {
+			return nil, fmt.Errorf("it is neither YAML nor JSON: %w", err)
+		}
 	}
 	if bytes.Equal(bytes.TrimSpace(text), []byte("null")) {
 		return nil, nil
 	}
 	var object map[string]any
-	if err := json.Unmarshal(text, &object); err != nil {
+	twice, err := json.UnmarshalStrict(text, &object, json.DisallowDuplicateFields)
+	if err = errors.Join(append([]error{err}, twice...)...); err != nil {
 		return nil, fmt.Errorf("it is no object of Kubernetes: %w", err)
 	}
 	return flatten(&unstructured.Unstructured{Object: object}, 0)
@@ -73,7 +106,7 @@ func flatten(u *unstructured.Unstructured, depth int) ([]*unstructured.Unstructu
 	if !list && strings.HasSuffix(kind, "List") && u.Object["metadata"] != nil && u.Object["items"] == nil && u.GetName() == "" {
 		list = true // a list of nothing
 	}
-	if !list || !strings.HasSuffix(kind, "List") {
+	if !list || !strings.HasSuffix(kind, "List") || u.GetName() != "" { // a custom resource may be called AllowList; no list has a name
 		return []*unstructured.Unstructured{u}, check(u, apiVersion, kind)
 	}
 	if depth == listDepth {

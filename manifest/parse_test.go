@@ -28,6 +28,13 @@ apiVersion: example.com/v1
 kind: Thing
 metadata: {name: d}
 items: [1, 2]
+---
+{apiVersion: example.com/v1, kind: AllowList, metadata: {name: i}, items: [{ip: 192.0.2.1}]}
+...
+{apiVersion: v1, kind: ConfigMap, metadata: {name: e}, data: {k: v}}
+---
+{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "f"}, "data": {"k": "\ud83d\ude00"}}
+{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "g"}}{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "h"}} # the end
 `
 	objects, err := Parse([]byte(text))
 	if err != nil {
@@ -37,7 +44,7 @@ items: [1, 2]
 	for _, u := range objects {
 		got = append(got, KeyOf(u).String())
 	}
-	if want := "ConfigMap x/a|ConfigMap x/b|Deployment.apps c|Thing.example.com d"; strings.Join(got, "|") != want {
+	if want := "ConfigMap x/a|ConfigMap x/b|Deployment.apps c|Thing.example.com d|AllowList.example.com i|ConfigMap e|ConfigMap f|ConfigMap g|ConfigMap h"; strings.Join(got, "|") != want {
 		t.Errorf("%s, want %s", strings.Join(got, "|"), want)
 	}
 }
@@ -48,18 +55,22 @@ func TestParseRefuses(t *testing.T) {
 		"just words":                           "no object of Kubernetes",
 		"kind: ConfigMap\nmetadata: {name: a}": "apiVersion and kind",
 		"apiVersion: v1\nkind: ConfigMap":      "no metadata",
-		"apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: x}":                    "no metadata.name",
-		"apiVersion: v1\nkind: Pod\nmetadata: {generateName: x-}":                      "another one",
-		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ../x}":                      "may not contain '/'",
-		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ..}":                        "may not be '..'",
-		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: 12}":                        "quote it",
-		"apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {pin: 123456}": "stringData.pin that is no text",
-		"apiVersion: v1\nkind: Secret\nmetadata: {name: x}\ndata: [secret]":            "data that is no map",
-		"apiVersion: a/b/c\nkind: ConfigMap\nmetadata: {name: x}":                      "want VERSION or GROUP/VERSION",
-		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: b, a: c}":     "already set in map",
-		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\nx: 1":              "document 2: ",
-		"apiVersion: v1\nkind: List\nitems: [7]":                                       "element 1 of the List",
-		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, ownerReferences: [7]}":   "owner reference",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {namespace: x}":                                          "no metadata.name",
+		"apiVersion: v1\nkind: Pod\nmetadata: {generateName: x-}":                                            "another one",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ../x}":                                            "may not contain '/'",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ..}":                                              "may not be '..'",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: 12}":                                              "quote it",
+		"apiVersion: v1\nkind: Secret\nmetadata: {name: x}\nstringData: {pin: 123456}":                       "stringData.pin that is no text",
+		"apiVersion: v1\nkind: Secret\nmetadata: {name: x}\ndata: [secret]":                                  "data that is no map",
+		"apiVersion: a/b/c\nkind: ConfigMap\nmetadata: {name: x}":                                            "want VERSION or GROUP/VERSION",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: b, a: c}":                           "already set in map",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\nx: 1":                                    "document 2: ",
+		`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"a": "b", "a": "c"}}`: `duplicate field "data.a"`,
+		`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}} {"kind": "ConfigMap"`:          "document 2: it is neither YAML nor JSON",
+		`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}} and more`:                      "document 2: ",
+		`{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}} }`:                             "document 2: ",
+		"apiVersion: v1\nkind: List\nitems: [7]":                                                             "element 1 of the List",
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, ownerReferences: [7]}":                         "owner reference",
 	} {
 		if _, err := Parse([]byte(text)); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %q", text, err, says)

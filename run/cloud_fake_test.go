@@ -32,6 +32,8 @@ type fakeCloud struct {
 	version string
 	// unseen is how many lists do not know yet what was made.
 	unseen int
+	// elsewhere: it lists the machines of another region, of which there are none, once a Node was removed.
+	elsewhere, removed bool
 }
 
 func newFakeCloud(c *fakeCluster, nodes ...string) *fakeCloud {
@@ -49,6 +51,9 @@ func (f *fakeCloud) did(format string, args ...any) {
 func (f *fakeCloud) List(context.Context) ([]provider.Machine, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.elsewhere && f.removed {
+		return nil, nil
+	}
 	if f.unseen > 0 {
 		f.unseen--
 		return slices.DeleteFunc(slices.Clone(f.machines), func(m provider.Machine) bool { return m.Key != "" }), nil
@@ -116,6 +121,9 @@ func (f *fakeCloud) disinvite(_ context.Context, key string) error {
 func (f *fakeCloud) liken(context.Context, string, types.UID, likeness) error { return nil }
 
 func (f *fakeCloud) remove(_ context.Context, name string, uid types.UID) error {
+	f.mu.Lock()
+	f.removed = true
+	f.mu.Unlock()
 	f.c.change(func() {
 		if n := f.c.nodes[name]; n != nil && n.UID == uid {
 			delete(f.c.nodes, name)

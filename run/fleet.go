@@ -111,11 +111,11 @@ func stepAside(ctx context.Context, reach func(*corev1.Node, string) (host.Machi
 	if err != nil {
 		return "", fmt.Errorf("reach the machine of node %s: %w", node.Name, err)
 	}
-	access, err := etcd.Locate(ctx, machine, etcdPatience)
-	if err != nil {
+	own, found, err := etcd.LocateOwn(ctx, machine, node, etcdPatience)
+	if err != nil || !found {
 		return "", err
 	}
-	return access.StepAside(ctx)
+	return own.StepAside(ctx)
 }
 
 // targetOf is a visit as package kubeadm has it.

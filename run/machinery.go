@@ -159,7 +159,7 @@ func removeMachine(ctx context.Context, r replacing, m provider.Machine) error {
 		now, there := provider.ByID(list, m.ID)
 		switch {
 		case !there:
-			return "", nil
+			return "", r.complete(list)
 		case now.Node != m.Node && now.Node != "" && m.Node != "":
 			return "", r.lie("%s is node %s now", m, now.Node)
 		case now.Deleting, asked:
@@ -171,7 +171,7 @@ func removeMachine(ctx context.Context, r replacing, m provider.Machine) error {
 		err = r.with.provider.Delete(context.WithoutCancel(ctx), r.spec.Run, m)
 		asked = err == nil
 		if list, looked := r.list(ctx); looked == nil {
-			if _, there := provider.ByID(list, m.ID); !there {
+			if _, there := provider.ByID(list, m.ID); !there && r.complete(list) == nil {
 				if err != nil {
 					r.emit(event.Event{Type: event.Warning, Node: r.target.Name, Message: fmt.Sprintf("the machine is gone, although: %v", err)})
 				}
@@ -187,6 +187,17 @@ func removeMachine(ctx context.Context, r replacing, m provider.Machine) error {
 		err = fmt.Errorf("%s after %s", last, r.spec.Timeouts.Ready.Duration)
 	}
 	return err
+}
+
+// complete fails if a list lacks the machine that has come in the place of the old one, and is in service: one of another region or
+// project, or cut short, does not tell either that the old one is gone.
+func (r replacing) complete(list []provider.Machine) error {
+	if own := r.status.Machine; own != nil {
+		if _, there := provider.ByID(list, own.ID); !there {
+			return r.lie("it does not list %s, which is in service", own.Machine)
+		}
+	}
+	return nil
 }
 
 // list asks the provider, and does not let a Ctrl-C end its command in the middle.

@@ -80,6 +80,22 @@ func TestOrderAgain(t *testing.T) {
 	}
 }
 
+// A list without the machine that is in service is not of the whole: it does not tell that the old machine is gone.
+func TestListOfElsewhere(t *testing.T) {
+	tr, cloud, with := replaceTrial(t, provider.JoinKubeadm, "a", "b")
+	cloud.elsewhere = true
+	o := tr.run(deadline(t))
+	if n := o.Status.Nodes["b"]; o.Result != event.ResultFailed || !contains(n.Reason, "it does not list machine") || slices.Contains(cloud.c.log(), "delete vm-b") {
+		t.Fatalf("%+v, node %+v\n%q", o, n, cloud.c.log())
+	}
+	cloud.elsewhere = false
+	e := tr.next(t, UnknownStop)
+	e.work = with()
+	if o := e.run(deadline(t)); o.Result != event.ResultDone || !slices.Contains(cloud.c.log(), "delete vm-b") {
+		t.Fatalf("%+v\n%q", o, cloud.c.log())
+	}
+}
+
 // A replace that takes a backup first takes it once, and before anything else, wherever it is killed.
 func TestBackupBeforeReplace(t *testing.T) {
 	for n := 0; ; n++ {

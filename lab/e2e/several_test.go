@@ -25,7 +25,8 @@ func TestSeveralControlPlanes(t *testing.T) {
 	l := up(t, lab.Options{Name: "e2e-ha", ControlPlanes: 3, Workers: 2})
 	o := newOperator(t, l)
 	members := watchEtcd(t, l)
-	fresh, kept := api(t, l, false, balancedPatience), api(t, l, true, balancedPatience)
+	// What is kept stays with its API server until the balancer has noticed.
+	fresh, kept := api(t, l, false, balancedPatience), api(t, l, true, patience)
 	w1, w2 := service(t, l, "w1"), service(t, l, "w2")
 	t.Run("one command upgrades the cluster", func(t *testing.T) {
 		o.run(t, o.apply()...).want(t, 0, "5 of 5 nodes upgraded", "etcd is led by")
