@@ -99,6 +99,18 @@ func ByFlags(ctx context.Context, m host.Machine, flags map[string]string, patie
 	return a, nil
 }
 
+// NamesFile tells of a flag of etcd or of a component of Kubernetes, without its dashes, whether its value is a
+// file that has to be there: not a directory, and not one that is written, as those of logs, which end
+// with -path. What a backup gathers and what a restore wants go by it.
+func NamesFile(flag string) bool {
+	for _, end := range []string{"file", "config", "-certificate", "-key"} {
+		if strings.HasSuffix(flag, end) {
+			return true
+		}
+	}
+	return false
+}
+
 // APIServerFlags are the flags of a static pod's container, without their dashes.
 func APIServerFlags(manifest []byte) (map[string]string, error) {
 	var pod corev1.Pod

@@ -11,12 +11,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/internal/hint"
@@ -40,7 +38,10 @@ type Exec struct {
 	Config Config
 	// Dir is a directory for locks, which need not exist: a command holds the one of its machine as
 	// long as it runs, so that one that outlives a killed refit is waited for.
-	Dir   string
+	Dir string
+	// Plane is the file of the lock that a command has which raises the control plane, "" for none. It is
+	// that of a cluster: also the command of another run is waited for, one that was given up.
+	Plane string
 	Clock clock.WithTicker
 }
 
@@ -111,16 +112,17 @@ func (x *Exec) Delete(ctx context.Context, run string, m Machine) error {
 
 // Await takes the lock of a create, and gives it back.
 func (x *Exec) Await(ctx context.Context, key string) error {
-	return x.await(ctx, "key "+key, x.Config.Create.Limit())
+	return x.await(ctx, "key "+key, x.Config.Create.Limit(), func() {})
 }
 
-func (x *Exec) await(ctx context.Context, about string, limit time.Duration) error {
-	if x.Dir == "" {
+// await calls busy once if there is something to wait for.
+func (x *Exec) await(ctx context.Context, about string, limit time.Duration, busy func()) error {
+	if x.lockFile(about) == "" {
 		return nil
 	}
 	limited, cancel := context.WithTimeoutCause(ctx, limit, errTime)
 	defer cancel()
-	lock, err := x.lock(limited, about)
+	lock, err := x.lock(limited, about, busy)
 	if err != nil {
 		return err
 	}
@@ -138,8 +140,8 @@ func (x *Exec) ask(ctx context.Context, c Command, about string, q question) (a 
 	limited, cancel := context.WithTimeoutCause(ctx, c.Limit(), errTime)
 	defer cancel()
 	cmd := exec.CommandContext(limited, c.Argv[0], c.Argv[1:]...)
-	if about != "" && x.Dir != "" {
-		lock, err := x.lock(limited, about)
+	if x.lockFile(about) != "" {
+		lock, err := x.lock(limited, about, func() {})
 		if err != nil {
 			return a, err
 		}
@@ -213,45 +215,4 @@ func said(tail *bounded, q question) string {
 		return ""
 	}
 	return ": " + text
-}
-
-// lock takes the lock on what a command is about, and waits for one that has it.
-func (x *Exec) lock(ctx context.Context, about string) (*os.File, error) {
-	if err := os.MkdirAll(x.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make room for locks: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(x.Dir, fileName(about)), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", about, err)
-	}
-	tick := x.Clock.NewTicker(lockPoll)
-	defer tick.Stop()
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return f, nil
-		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
-			return nil, errors.Join(fmt.Errorf("lock %s: %w", about, err), f.Close())
-		}
-		select {
-		case <-tick.C():
-		case <-ctx.Done():
-			if cause := context.Cause(ctx); !errors.Is(cause, errTime) {
-				return nil, errors.Join(cause, f.Close())
-			}
-			return nil, errors.Join(hint.Wrap(fmt.Errorf("a command about the same machine (%s), begun earlier, still runs", about),
-				"see what it waits for; it is one of the provider's commands, without a refit above it"), f.Close())
-		}
-	}
-}
-
-// fileName makes one of any text.
-func fileName(about string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' {
-			return r
-		}
-		return '_'
-	}, about) + "-" + digest(about) + ".lock"
 }

@@ -128,7 +128,7 @@ func TestExecWaitsForTheLast(t *testing.T) {
 	dir := t.TempDir()
 	x := of("echo first >> "+dir+`/log; echo '{"machine": {"key": "k", "id": "vm-1"}}'`, "", "")
 	x.Dir = dir
-	lock, err := x.lock(t.Context(), "key k") // as the other command has it
+	lock, err := x.lock(t.Context(), "key k", func() {}) // as the other command has it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestExecWaitsForTheLast(t *testing.T) {
 func TestAwait(t *testing.T) {
 	x := of("", "", "")
 	x.Dir = t.TempDir()
-	lock, err := x.lock(t.Context(), "key k")
+	lock, err := x.lock(t.Context(), "key k", func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,6 +171,39 @@ func TestAwait(t *testing.T) {
 	}
 	lock.Close()
 	if err := <-waited; err != nil {
+		t.Error(err)
+	}
+}
+
+// The control plane is one for all runs of a cluster: a command of another one is waited for.
+func TestRaiseWaitsForAnotherRun(t *testing.T) {
+	dir := t.TempDir()
+	x, other := of("", "", ""), of("", "", "")
+	for _, e := range []*Exec{x, other} {
+		raise := shell("echo >> "+dir+"/log", 60)
+		e.Config.Upgrade, e.Plane = &raise, filepath.Join(dir, "planes", "uid.lock")
+	}
+	x.Dir, other.Dir = filepath.Join(dir, "x"), filepath.Join(dir, "other")
+	if err := x.AwaitRaise(t.Context(), func() { t.Error("there is nothing to wait for") }); err != nil {
+		t.Error(err)
+	}
+	lock, err := other.lock(t.Context(), aboutPlane, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Config.Upgrade.Seconds = 0.3
+	if err := x.Raise(t.Context(), Raise{To: "v1.37"}); err == nil || !strings.Contains(err.Error(), "a command about the control plane, begun earlier, still runs") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "log")); err == nil {
+		t.Error("it was run beside the other")
+	}
+	x.Config.Upgrade.Seconds = 60
+	busy := 0
+	if err := x.AwaitRaise(t.Context(), func() { busy++; lock.Close() }); err != nil || busy != 1 {
+		t.Errorf("%v, told %d times", err, busy)
+	}
+	if err := x.Raise(t.Context(), Raise{To: "v1.37"}); err != nil {
 		t.Error(err)
 	}
 }

@@ -15,8 +15,9 @@ type ControlPlane interface {
 	// version is asking once: nothing but what the API server says of itself is believed. A
 	// *TemporaryError may be asked again in a while.
 	Raise(ctx context.Context, r Raise) error
-	// AwaitRaise returns when no Raise is under way any more, not even one of a process that was killed.
-	AwaitRaise(ctx context.Context) error
+	// AwaitRaise returns when no Raise of this cluster is under way any more, not even one of a process that
+	// was killed, or of another run. It calls busy once if there is one to wait for.
+	AwaitRaise(ctx context.Context, busy func()) error
 }
 
 // Raise asks for another version.
@@ -44,9 +45,9 @@ func (x *Exec) Raise(ctx context.Context, r Raise) error {
 }
 
 // AwaitRaise takes the lock of an upgrade, and gives it back.
-func (x *Exec) AwaitRaise(ctx context.Context) error {
+func (x *Exec) AwaitRaise(ctx context.Context, busy func()) error {
 	if x.Config.Upgrade == nil {
 		return nil
 	}
-	return x.await(ctx, aboutPlane, x.Config.Upgrade.Limit())
+	return x.await(ctx, aboutPlane, x.Config.Upgrade.Limit(), busy)
 }

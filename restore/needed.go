@@ -38,7 +38,7 @@ func (m *machine) lacking(ctx context.Context, files []File) (stops []string, er
 		}
 		for _, flag := range slices.Sorted(maps.Keys(flags)) {
 			value := flags[flag]
-			if !namesFile(flag) || !path.IsAbs(value) {
+			if !etcd.NamesFile(flag) || !path.IsAbs(value) {
 				continue
 			}
 			p, err := onMachine(&pod, path.Clean(value))
@@ -58,15 +58,4 @@ func (m *machine) lacking(ctx context.Context, files []File) (stops []string, er
 		}
 	}
 	return stops, nil
-}
-
-// namesFile tells of a flag of etcd or of a component of Kubernetes whether its value is a file that has to be there: not a
-// directory, and not one that is written.
-func namesFile(flag string) bool {
-	for _, end := range []string{"file", "config", "-certificate", "-key"} {
-		if strings.HasSuffix(flag, end) {
-			return true
-		}
-	}
-	return false
 }

@@ -66,6 +66,10 @@ func (o *Operator) abort(ctx context.Context, run string, agreed []Debt) (uncord
 	if err != nil {
 		return uncordoned, removed, err // the run stays open: abort can be repeated
 	}
+	if to := status.mayBeRaised(); to != "" {
+		o.Sink.Emit(event.Event{Time: o.Clock.Now(), Type: event.Warning, Run: run,
+			Message: "the provider was asked to raise the control plane to " + to + ", and may still do so; another upgrade waits for its command"})
+	}
 	reason := phrase.Count(len(uncordoned), "node") + " uncordoned"
 	if len(removed) > 0 {
 		reason += ", " + phrase.Count(len(removed), "machine") + " removed"

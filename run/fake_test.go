@@ -484,12 +484,26 @@ func (h fakeHost) Reboot(_ context.Context, id string) error {
 type fakeLock struct {
 	lost chan struct{}
 	err  error
+
+	mu sync.Mutex
+	// lasted is for how long renewals were made good, each time; so many of them fail.
+	lasted []time.Duration
+	away   int
 }
 
 func (l *fakeLock) gone() <-chan struct{}       { return l.lost }
 func (l *fakeLock) check(context.Context) error { return l.err }
 
-func (l *fakeLock) lasting(context.Context, time.Duration) error { return l.err }
+func (l *fakeLock) lasting(_ context.Context, d time.Duration) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lasted = append(l.lasted, d)
+	if l.away > 0 {
+		l.away--
+		return apierrors.NewServiceUnavailable("away")
+	}
+	return l.err
+}
 
 // memoryLog is a journal in memory.
 type memoryLog struct {

@@ -42,14 +42,13 @@ func (e *engine) managed(ctx context.Context, i int) string {
 	if why := e.stageHook(ctx, i, StepBeforeStage, e.spec.Upgrade.Hooks.BeforeStage); why != "" {
 		return why
 	}
-	begun := e.between(i, StepRaise) != "" // by an earlier process, or an earlier attempt
 	note := func(state State, reason string) bool {
 		return e.record(Record{Kind: KindStage, Stage: i + 1, Step: StepRaise, State: state, Reason: reason}) == nil
 	}
 	if ctx.Err() != nil || !note(Intent, stage.String()) {
 		return stopReason(ctx)
 	}
-	r := raising{engine: e, with: u, to: stage.Version, begun: begun}
+	r := raising{engine: e, with: u, to: stage.Version}
 	says, err := r.raise(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -89,6 +88,17 @@ func (s *Spec) validateManaged() error {
 		return errors.New("a managed control plane runs on no node")
 	}
 	return nil
+}
+
+// mayBeRaised is the version that a managed control plane may still get from the provider, because a run
+// has asked for it and has not seen it there; "" if there is none.
+func (s *Status) mayBeRaised() string {
+	for i, steps := range s.Stages {
+		if state := steps[StepRaise]; state == Intent || state == Lost {
+			return s.Spec.Upgrade.Stages[i-1].Version
+		}
+	}
+	return ""
 }
 
 // meets tells whether a version is the one that an upgrade wants. Only where somebody else makes nodes

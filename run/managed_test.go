@@ -6,6 +6,7 @@ package run
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"refit.dev/refit/event"
 	"refit.dev/refit/provider"
@@ -48,12 +50,14 @@ func (p *fakePlane) Raise(_ context.Context, r provider.Raise) error {
 	return nil
 }
 
-func (p *fakePlane) AwaitRaise(context.Context) error {
+func (p *fakePlane) AwaitRaise(_ context.Context, busy func()) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.awaited++
 	if p.onAwait != nil {
+		p.awaited++
+		busy()
 		p.onAwait()
+		p.onAwait = nil
 	}
 	return nil
 }
@@ -151,6 +155,37 @@ func TestManagedCommandGoesOn(t *testing.T) {
 	}
 }
 
+// A command of a run that was given up is waited for, too: the next run does not ask beside it.
+func TestManagedCommandOfAnotherRun(t *testing.T) {
+	tr, p, _, _ := managedTrial(t)
+	p.onAwait = func() { p.says = "v1.36.2-gke.1" }
+	if o := tr.run(deadline(t)); o.Result != event.ResultDone || p.awaited != 1 || !slices.Equal(p.raised, []string{"v1.36.2-gke.1 to v1.37"}) {
+		t.Errorf("%+v, %q, waited %d times", o, p.raised, p.awaited)
+	}
+}
+
+// Until it was seen at its version, what a run has asked for may still come.
+func TestMayBeRaised(t *testing.T) {
+	tr, _, _, _ := managedTrial(t)
+	record := func(stage int, state State) Record {
+		return Record{Kind: KindStage, Stage: stage, Step: StepRaise, State: state}
+	}
+	for want, records := range map[string][]Record{
+		"":      {record(1, Intent), record(1, Done)},
+		"v1.36": {record(1, Intent)},
+		"v1.37": {record(1, Intent), record(1, Done), record(2, Intent), record(2, Lost)},
+	} {
+		if got := statusOf(append(slices.Clone(tr.log.records), records...)).mayBeRaised(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	a, b := Identity{UID: "../../uid", Server: "https://a"}, Identity{Server: "https://a"}
+	store := NewStore(t.TempDir(), tr.clock)
+	if lock := store.planeLock(a); filepath.Dir(lock) != filepath.Join(store.dir, "control-planes") || lock == store.planeLock(b) || lock != store.planeLock(Identity{UID: a.UID, Server: "https://b"}) {
+		t.Errorf("%s, %s", lock, store.planeLock(b))
+	}
+}
+
 // What does not come to be, or comes to be something else, stops the run before any node is touched.
 func TestManagedTrouble(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -178,6 +213,57 @@ func TestManagedTrouble(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The command's time is for getting there, not for believing it: it may be shorter than what that takes.
+func TestManagedSettles(t *testing.T) {
+	const there, not = "v1.36.2", "v1.35.4"
+	for name, c := range map[string]struct {
+		says  []string // after the command, every two seconds; the last of them from then on
+		wrong string
+	}{
+		"there at once":               {[]string{there}, ""},
+		"there in the last moment":    {[]string{not, not, not, there}, ""},
+		"late":                        {[]string{not, not, not, not, there}, "it says v1.35.4 after 5s"},
+		"gone again, beyond its time": {[]string{there, there, there, there, not, there}, "it says v1.35.4 after 5s"},
+		"gone again, within its time": {[]string{there, there, not, there}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr, p, _, _ := managedTrial(t)
+			tr.spec.Upgrade.Managed.Settle.Duration = time.Minute
+			tr.spec.Upgrade.Replace.Provider.Upgrade.Seconds = 5
+			clk := clocktesting.NewFakeClock(testTime)
+			tr.clock = brisk{clk}
+			last := len(c.says) - 1
+			p.onRaise = func(string) error {
+				p.flaps, p.says = c.says[:last], c.says[last]
+				return nil
+			}
+			says, err := raising{engine: tr.engine, with: tr.work.(upgrading), to: "v1.36"}.raise(deadline(t))
+			if c.wrong == "" && (err != nil || says != there || clk.Since(testTime) < time.Minute) || c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)) {
+				t.Errorf("%q, %v, after %s", says, err, clk.Since(testTime))
+			}
+		})
+	}
+}
+
+// Who stops the run while the command is at work is told that it is waited for; an API server that is
+// away then is not: its lock is tried to be shortened once.
+func TestManagedInterrupted(t *testing.T) {
+	tr, p, _, _ := managedTrial(t)
+	clk := clocktesting.NewFakeClock(testTime)
+	tr.clock = brisk{clk}
+	ctx, stop := context.WithCancel(deadline(t))
+	p.onRaise = func(string) error {
+		stop()
+		tr.awaitWarning(deadline(t), "waiting for the provider's command to end, which raises the control plane to v1.36")
+		tr.lock.away = 3
+		return nil
+	}
+	_, err := raising{engine: tr.engine, with: tr.work.(upgrading), to: "v1.36"}.raise(ctx)
+	if !errors.Is(err, context.Canceled) || clk.Since(testTime) > time.Minute || !slices.Equal(tr.lock.lasted, []time.Duration{outageExpected, lockDuration}) {
+		t.Errorf("%v, after %s: the lock was made to last %v", err, clk.Since(testTime), tr.lock.lasted)
 	}
 }
 

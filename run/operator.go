@@ -7,15 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -25,11 +21,8 @@ import (
 	"refit.dev/refit/drain"
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/event"
-	"refit.dev/refit/host"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/plan"
-	"refit.dev/refit/provider"
-	"refit.dev/refit/release"
 )
 
 // Operator begins, resumes and aborts runs.
@@ -312,51 +305,6 @@ func (o *Operator) work(ctx context.Context, watcher *cluster.Watcher, journal *
 		return Outcome{}, hint.Wrap(err, "make room for the journal; nothing was changed")
 	}
 	return e.run(ctx), nil
-}
-
-// workOf is what the run does to machines, and what gives up the way to them.
-func (o *Operator) workOf(spec *Spec) (w work, closing func(), err error) {
-	if spec.Upgrade == nil {
-		hosts, closing, err := o.hosts(spec)
-		return maintenance{hosts: hosts}, closing, err
-	}
-	machines, err := spec.machines()
-	if err != nil {
-		return nil, nil, &InputError{err}
-	}
-	// Hooks run where refit does.
-	local := func(node *corev1.Node) host.Host { return host.Of(o.Client, node, spec.Run) }
-	var makes provider.Provider
-	var plane provider.ControlPlane
-	if spec.Upgrade.Replace != nil {
-		own := o.providerOf(spec)
-		makes, plane = own, own
-	}
-	return upgrading{
-		plane: plane, version: o.version,
-		provider: makes, roster: apiRoster{client: o.Client, clock: o.Clock},
-		machines: o.machinesOf(spec, machines.Machine), local: local, ask: o.Ask, recorded: o.recordedVersion, backup: o.backups(spec, machines),
-		dial: func(ctx context.Context, node *corev1.Node, address string) (net.Conn, error) {
-			m, err := machines.Machine(node, spec.Run)
-			if err != nil {
-				return nil, err
-			}
-			return m.Dial(ctx, address)
-		},
-	}, func() { _ = machines.Close() }, nil
-}
-
-// machinesOf is how the machines of a run are brought to a version, by its method.
-func (o *Operator) machinesOf(spec *Spec, reach func(*corev1.Node, string) (host.Machine, error)) Machines {
-	if u := spec.Upgrade.Units; u != nil {
-		return &UnitFleet{Reach: reach, Clock: o.Clock, Source: sync.OnceValues(func() (*release.Source, error) { return release.OpenCached(u.Source) })}
-	}
-	return &Fleet{Reach: reach, Clock: o.Clock}
-}
-
-// providerOf is who makes and removes the machines of a run.
-func (o *Operator) providerOf(spec *Spec) *provider.Exec {
-	return &provider.Exec{Config: spec.Upgrade.Replace.Provider, Dir: filepath.Join(o.Store.Dir(spec.Run), "provider"), Clock: o.Clock}
 }
 
 // Ask asks the API server for something that takes all of it, etcd too. A refusal is an answer.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"refit.dev/refit/event"
@@ -19,21 +20,22 @@ import (
 // raising brings a managed control plane to one version.
 type raising struct {
 	*engine
-	with  upgrading
-	to    string
-	begun bool
+	with upgrading
+	to   string
 }
 
-// raise looks first what the API server says: a command of an earlier process may have ended, or be
-// under way. It returns what it says in the end.
+// raise looks first what the API server says: a command of an earlier process, or of a run that was given
+// up, may have ended, or be under way. It returns what it says in the end.
 func (r raising) raise(ctx context.Context) (says string, err error) {
 	if err := r.lasting(ctx, outageExpected); err != nil {
 		return "", err
 	}
 	defer func() { // also if it failed: others may want the lock
-		if back := r.lasting(context.WithoutCancel(ctx), lockDuration); err == nil {
-			err = back
+		if err != nil || ctx.Err() != nil { // somebody waits for the run to end, and the lock expires by itself
+			_ = r.lock.lasting(context.WithoutCancel(ctx), lockDuration)
+			return
 		}
+		err = r.lasting(context.WithoutCancel(ctx), lockDuration)
 	}()
 	if r.with.ask != nil {
 		stop := probe.Probe{Ask: r.with.ask, Clock: r.clock}.Start(ctx, r.tellOutage)
@@ -43,13 +45,19 @@ func (r raising) raise(ctx context.Context) (says string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if !there && r.begun {
-		r.tell("it says %s; if the command of an earlier process still runs, it is waited for", says)
-		if err := r.with.plane.AwaitRaise(ctx); err != nil {
+	if !there {
+		waited := false
+		busy := func() {
+			waited = true
+			r.tell("it says %s; the provider's command still runs that was begun earlier, and is waited for", says)
+		}
+		if err := r.with.plane.AwaitRaise(ctx, busy); err != nil {
 			return "", err
 		}
-		if says, there, err = r.look(ctx); err != nil {
-			return "", err
+		if waited {
+			if says, there, err = r.look(ctx); err != nil {
+				return "", err
+			}
 		}
 	}
 	if !there {
@@ -106,8 +114,7 @@ func (r raising) order(ctx context.Context, from string) error {
 			return err
 		}
 		r.tell("it says %s; the provider is asked for %s", from, r.to)
-		// As with a command on a machine: it is not left in the middle of something.
-		err := r.with.plane.Raise(context.WithoutCancel(ctx), provider.Raise{Run: r.spec.Run, From: from, To: r.to})
+		err := r.command(ctx, provider.Raise{Run: r.spec.Run, From: from, To: r.to})
 		if err == nil {
 			return nil
 		}
@@ -131,15 +138,38 @@ func (r raising) order(ctx context.Context, from string) error {
 	}
 }
 
+// command runs it once. As with a command on a machine, it is not left in the middle of something: who
+// wants to stop is told what is waited for.
+func (r raising) command(ctx context.Context, what provider.Raise) error {
+	ended := make(chan struct{})
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		select {
+		case <-ctx.Done():
+			r.emit(event.Event{
+				Type:    event.Warning,
+				Message: "stopping: waiting for the provider's command to end, which raises the control plane to " + what.To,
+				Hint:    "a second Ctrl-C ends refit at once, and the command goes on: refit runs resume waits for it",
+			})
+		case <-ended:
+		}
+	})
+	err := r.with.plane.Raise(context.WithoutCancel(ctx), what)
+	close(ended)
+	telling.Wait()
+	return err
+}
+
 func (r raising) limit() time.Duration { return r.spec.Upgrade.Replace.Provider.Upgrade.Limit() }
 
-// settle waits until the API server says the version and nothing else for a while.
+// settle waits until the API server says the version and nothing else for a while. The limit is for
+// getting there: it may be shorter than that while.
 func (r raising) settle(ctx context.Context) (says string, err error) {
-	limit := r.clock.NewTimer(r.limit())
-	defer limit.Stop()
+	begun := r.clock.Now()
 	var since time.Time // when it said so first; zero: it has said something else, or nothing
 	last := ""
 	for {
+		left := r.limit() - r.clock.Since(begun)
 		asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), callLimit)
 		has, err := r.with.version(asked)
 		cancel()
@@ -157,26 +187,20 @@ func (r raising) settle(ctx context.Context) (says string, err error) {
 			r.tell("%s", now)
 			last = now
 		}
-		switch {
-		case !there:
-			since = time.Time{}
-		case since.IsZero():
-			since = r.clock.Now()
-		}
-		pause := lookAgain
 		if there {
-			left := r.spec.Upgrade.Managed.Settle.Duration - r.clock.Since(since)
+			if since.IsZero() {
+				since = r.clock.Now()
+			}
+			left = r.spec.Upgrade.Managed.Settle.Duration - r.clock.Since(since)
 			if left <= 0 {
 				return has, nil
 			}
-			pause = min(pause, left)
+		} else if since = (time.Time{}); left <= 0 {
+			return "", hint.Wrap(fmt.Errorf("%s after %s", last, r.limit()), "see what the provider says of the upgrade; refit runs resume %s looks again", r.spec.Run)
 		}
-		again := r.clock.NewTimer(pause)
+		again := r.clock.NewTimer(min(lookAgain, left))
 		select {
 		case <-again.C():
-		case <-limit.C():
-			again.Stop()
-			return "", hint.Wrap(fmt.Errorf("%s after %s", last, r.limit()), "see what the provider says of the upgrade; refit runs resume %s looks again", r.spec.Run)
 		case <-ctx.Done():
 			again.Stop()
 			return "", context.Cause(ctx)

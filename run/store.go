@@ -4,7 +4,10 @@
 package run
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,6 +43,13 @@ func NewStore(dir string, clk clock.PassiveClock) *Store { return &Store{dir: di
 
 // Dir is the directory of a run, for what has to be on this machine until it is finished.
 func (s *Store) Dir(run string) string { return filepath.Join(s.dir, run) }
+
+// planeLock is the lock that all runs of a cluster share, for commands that raise its control plane. Its
+// name is made of what others have named.
+func (s *Store) planeLock(id Identity) string {
+	sum := sha256.Sum256([]byte(cmp.Or(string(id.UID), id.Server)))
+	return filepath.Join(s.dir, "control-planes", hex.EncodeToString(sum[:8])+".lock")
+}
 
 // UnknownRunError says that there is no run of that id in the store; with no
 // id, that there is none of the kind that was asked for.

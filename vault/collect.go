@@ -144,22 +144,12 @@ func named(files []File) map[string]string {
 			continue
 		}
 		for flag, value := range flags {
-			if p := onMachine(files[i].Data, value); namesFile(flag) && checkPath(p) == nil {
+			if p := onMachine(files[i].Data, value); etcd.NamesFile(flag) && checkPath(p) == nil {
 				all[p] = flag
 			}
 		}
 	}
 	return all
-}
-
-// namesFile tells of a flag whether its value is a file that is read: not those of logs, which end with -path.
-func namesFile(flag string) bool {
-	for _, end := range []string{"file", "config", "-certificate", "-key"} {
-		if strings.HasSuffix(flag, end) {
-			return true
-		}
-	}
-	return false
 }
 
 // Strangers are the paths of files that Collect would not have gathered: they are no control plane's, and whoever
