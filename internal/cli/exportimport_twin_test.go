@@ -52,7 +52,7 @@ func TestExportAndImport(t *testing.T) {
 			t.Errorf("the first import: exit %d, %s, %+v", code, errw, s)
 		}
 		_, errw, code = refit(t, "import", dir, "--yes", "--kubeconfig", from.Kubeconfig())
-		if code != exitDone || strings.Count(errw, "warning: ") != 1 {
+		if code != exitDone || strings.Count(errw, "that the cluster itself stands on") != 1 {
 			t.Errorf("a warning twice: exit %d, %s", code, errw)
 		}
 	})
