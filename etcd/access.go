@@ -90,6 +90,8 @@ func (a Access) endpoint(text string) (*url.URL, error) {
 	}
 	u, err := url.Parse(text)
 	switch {
+	case strings.Contains(text, "@"): // and it is not repeated
+		return nil, hint.Wrap(errors.New("an endpoint with a login or another @: want http://HOST:PORT or https://HOST:PORT"), "a user of etcd is named with --user, and the password with ETCDCTL_PASSWORD")
 	case err != nil:
 		return nil, fmt.Errorf("endpoint %q: %w", text, err)
 	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", u.Port() == "":

@@ -55,6 +55,16 @@ func (c controlPlane) ReadFile(_ context.Context, path string) ([]byte, error) {
 	return []byte(text), nil
 }
 
+// TestEndpointsKeepTheirSecrets: a login in an endpoint is refused, and not repeated.
+func TestEndpointsKeepTheirSecrets(t *testing.T) {
+	for _, endpoint := range []string{"http://user:hush@127.0.0.1:1", "user:hush@127.0.0.1:1", "https://user:hu%zzsh@127.0.0.1:1", "ftp://hush@h"} {
+		err := etcd.Access{Endpoints: []string{endpoint}}.Check()
+		if err == nil || strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), "%zz") {
+			t.Errorf("%s: %v", endpoint, err)
+		}
+	}
+}
+
 // manifest is that of an API server, as kubeadm writes it.
 const manifest = `apiVersion: v1
 kind: Pod

@@ -22,13 +22,8 @@ func (t *tree) exchange() error {
 	if err := t.root.Mkdir(asideName, 0o700); err != nil {
 		return err
 	}
-	for i, p := range t.pending {
-		if err := writeFile(t.root, aside(i), p.text, p.mode); err != nil {
-			return err
-		}
-	}
-	if err := syncAll(t.root); err != nil {
-		return err
+	if err := t.writeAside(); err != nil { // what it takes of a full disk is given back, and Secrets are not left there
+		return errors.Join(err, t.root.RemoveAll(asideName))
 	}
 	if err := t.putIndex(t.moving()); err != nil {
 		return err
@@ -43,6 +38,16 @@ func (t *tree) exchange() error {
 		return err
 	}
 	return t.root.RemoveAll(asideName)
+}
+
+// writeAside writes what is pending to disk, next to the tree.
+func (t *tree) writeAside() error {
+	for i, p := range t.pending {
+		if err := writeFile(t.root, aside(i), p.text, p.mode); err != nil {
+			return err
+		}
+	}
+	return syncAll(t.root)
 }
 
 func aside(i int) string { return asideName + "/" + strconv.Itoa(i) }

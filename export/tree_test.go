@@ -4,14 +4,19 @@
 package export
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"refit.dev/refit/manifest"
 )
@@ -19,7 +24,24 @@ import (
 // childDir has the test's own program write into that directory, again and again, until it is killed.
 const childDir = "REFIT_TEST_EXPORT_DIR"
 
+// smallDir has it write into that directory what its disk has no room for.
+const smallDir = "REFIT_TEST_EXPORT_SMALL"
+
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(smallDir); dir != "" {
+		signal.Ignore(unix.SIGXFSZ)
+		err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 8 << 10, Max: 8 << 10})
+		if err == nil {
+			c := cutOf(0)
+			c.Objects[len(c.Objects)-1].Text = bytes.Repeat([]byte("#"), 1<<20)
+			_, err = Write(dir, c, Options{})
+		}
+		if !errors.Is(err, unix.EFBIG) {
+			fmt.Fprintf(os.Stderr, "want that there is no room, got %v\n", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if dir := os.Getenv(childDir); dir != "" {
 		for n := 1; ; n++ {
 			if _, err := Write(dir, cutOf(n%2), Options{}); err != nil {
@@ -55,6 +77,31 @@ func filesOfCut(c *Cut) map[string]string {
 		all[o.Path] = string(o.Text)
 	}
 	return all
+}
+
+// TestNoRoom: what is written aside does not stay on a disk that is full, and the tree is what it was.
+func TestNoRoom(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "tree")
+	if _, err := Write(dir, cutOf(1), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Env = append(os.Environ(), smallDir+"="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, asideName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was written aside is still there: %v", err)
+	}
+	for path, want := range filesOfCut(cutOf(1)) {
+		if text, err := os.ReadFile(filepath.Join(dir, path)); err != nil || string(text) != want {
+			t.Errorf("%s: %q, %v", path, text, err)
+		}
+	}
 }
 
 // TestKilled: whenever an export is killed, the tree is the old one, the new one, or says that it is neither; and the next

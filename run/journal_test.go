@@ -75,6 +75,23 @@ func writeJournal(t *testing.T, s *Store) (path string, records []Record) {
 	return path, records
 }
 
+// TestNoJournal: a process that was killed before it had a journal leaves no run in anybody's way.
+func TestNoJournal(t *testing.T) {
+	s := testStore(t)
+	if err := os.MkdirAll(s.Dir("20991124-235959-abcd"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := s.List(); err != nil || len(entries) != 0 {
+		t.Errorf("%+v, %v", entries, err)
+	}
+	writeJournal(t, s)
+	for what, find := range map[string]func() (string, error){"newest": s.Newest, "unfinished": s.OnlyUnfinished} {
+		if run, err := find(); err != nil || run != testSpec().Run {
+			t.Errorf("%s: %q, %v", what, run, err)
+		}
+	}
+}
+
 func TestJournalRoundTrip(t *testing.T) {
 	s := testStore(t)
 	_, records := writeJournal(t, s)

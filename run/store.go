@@ -84,6 +84,9 @@ func (s *Store) List() ([]Entry, error) {
 		if !d.IsDir() || !idPattern.MatchString(d.Name()) {
 			continue // not refit's
 		}
+		if _, err := os.Lstat(filepath.Join(s.dir, d.Name(), journalName)); errors.Is(err, fs.ErrNotExist) {
+			continue // its process was killed before the first record: nothing was begun
+		}
 		status, err := s.read(d.Name()) // in a list nobody counts evictions
 		entries = append(entries, Entry{Run: d.Name(), Status: status, Err: err})
 	}

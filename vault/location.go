@@ -47,6 +47,9 @@ func ParseStore(text string) (Location, error) {
 		return Location{}, hint.Wrap(fmt.Errorf("the store %q: %s", u.Redacted(), fmt.Sprintf(format, args...)),
 			"want file:///DIRECTORY, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX")
 	}
+	if strings.Contains(strings.Join(l.query["endpoint"], " "), "@") { // gocloud.dev would take it, and all that names the store would tell it
+		return Location{}, hint.Wrap(errors.New("the store's endpoint has a login, or another @; it is not repeated here"), "names and passwords do not belong into a URL; the store's own tools say where they belong")
+	}
 	switch {
 	case u.Scheme == "" && path.IsAbs(u.Path):
 		_, err := wrong("it is a path, and no URL")

@@ -175,6 +175,9 @@ func (s *Store) getSmall(ctx context.Context, key string, limit int) ([]byte, er
 
 // get reads an object. The error is ErrNotFound if there is none.
 func (s *Store) get(ctx context.Context, key string, use func(io.Reader) error) error {
+	if err := s.regular(key); err != nil {
+		return s.failed(ctx, "read", key, err)
+	}
 	ctx, alive, done := s.watched(ctx)
 	defer done()
 	r, err := s.bucket.NewReader(ctx, key, nil)
@@ -186,6 +189,19 @@ func (s *Store) get(ctx context.Context, key string, use func(io.Reader) error) 
 		return s.failed(ctx, "read", key, err)
 	}
 	return nil
+}
+
+// regular refuses, with ErrDamaged, what is no file in a store that is a directory: no context ends the opening of a
+// pipe that nobody writes to. A link counts as what it leads to.
+func (s *Store) regular(key string) error {
+	if s.dir == "" {
+		return nil
+	}
+	info, err := os.Stat(filepath.Join(s.dir, filepath.FromSlash(key)))
+	if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%w: it is no regular file", ErrDamaged)
+	}
+	return nil // what else is wrong is said by who opens it
 }
 
 // object is one of a listing.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
@@ -319,10 +320,48 @@ func TestADeltaThatAppears(t *testing.T) {
 
 // TestURLsKeepTheirSecrets: what cannot be read may have a password in it.
 func TestURLsKeepTheirSecrets(t *testing.T) {
-	for _, text := range []string{"s3://user:hush@bucket:port/x", "s3://user:hu%zzsh@bucket", "s3://user:hush@bucket/x", "://user:hush@bucket"} {
+	for _, text := range []string{"s3://user:hush@bucket:port/x", "s3://user:hu%zzsh@bucket", "s3://user:hush@bucket/x", "://user:hush@bucket",
+		"s3://bucket/x?region=a&endpoint=https://user:hush@127.0.0.1:1", "s3://bucket/x?endpoint=https%3A%2F%2Fuser%3Ahush%40h", "ftp://bucket/x?endpoint=https://hush@h"} {
 		if _, err := ParseStore(text); err == nil || strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), "hu%zz") {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+// TestNoRegularFile: what is no file, where a manifest should be, is a damaged set, and keeps nobody waiting.
+func TestNoRegularFile(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, "file://"+dir)
+	must(t, os.Mkdir(filepath.Join(dir, manifestDir), 0o700))
+	const pipe, folder, device = "20261120T000000.000Z-aaaaaa", "20261121T000000.000Z-aaaaaa", "20261122T000000.000Z-aaaaaa"
+	must(t, unix.Mkfifo(filepath.Join(dir, manifestKey(pipe)), 0o600))
+	must(t, os.Symlink("/dev/zero", filepath.Join(dir, manifestKey(device))))
+	must(t, os.MkdirAll(filepath.Join(dir, manifestKey(folder)), 0o700))
+	type answer struct {
+		entries []Entry
+		err     error
+	}
+	listed := make(chan answer, 1)
+	go func() {
+		entries, err := s.List(t.Context(), nil)
+		listed <- answer{entries, err}
+	}()
+	select {
+	case a := <-listed:
+		must(t, a.err)
+		if len(a.entries) != 2 { // a directory is no object
+			t.Errorf("%+v", a.entries)
+		}
+		for _, e := range a.entries {
+			if !strings.Contains(e.Problem, "it is no regular file") {
+				t.Errorf("%s: %q", e.Name, e.Problem)
+			}
+		}
+	case <-clock.RealClock{}.After(time.Minute):
+		t.Fatal("somebody is waited for")
+	}
+	if _, _, err := s.Find(t.Context(), folder, nil); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a directory: %v", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -60,6 +61,8 @@ func backupError(ctx context.Context, err error) error {
 		return nil
 	case ctx.Err() != nil:
 		return exitWith(exitUnfinished, err)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT): // whatever file it says that of
+		return err
 	case path && !errors.Is(err, etcd.ErrDamaged), errors.Is(err, fs.ErrExist), errors.Is(err, etcd.ErrNotFile):
 		return usageError(err)
 	}

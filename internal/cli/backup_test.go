@@ -7,9 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.etcd.io/etcd/etcdutl/v3/snapshot"
@@ -155,6 +157,16 @@ func TestBackupWrongUse(t *testing.T) {
 		out, errw, code := refit(t, append([]string{"backup"}, strings.Fields(c.args)...)...)
 		if code != exitUsage || out != "" || !strings.Contains(errw, c.says) {
 			t.Errorf("backup %s: exit %d, stdout %q, stderr %q, want %q", c.args, code, out, errw, c.says)
+		}
+	}
+}
+
+// TestFullDisk: it is nobody's wrong input, whatever file was being written.
+func TestFullDisk(t *testing.T) {
+	for errno, want := range map[syscall.Errno]int{syscall.ENOSPC: exitFailed, syscall.EDQUOT: exitFailed, syscall.EACCES: exitUsage} {
+		err := fmt.Errorf("save: %w", &fs.PathError{Op: "write", Path: "f.db", Err: errno})
+		if got := exitCode(backupError(t.Context(), err)); got != want {
+			t.Errorf("%v: exit %d, want %d", errno, got, want)
 		}
 	}
 }

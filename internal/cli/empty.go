@@ -17,7 +17,7 @@ import (
 
 // refuseEmpty refuses a flag or an argument that was given and says nothing, as one does
 // whose variable of the shell is not set: what stands for it otherwise may be every machine. Flags that all
-// commands have are kubectl's, and an empty one is the default there.
+// commands have are kubectl's, and an empty one is the default there; but for --namespace, which selects what is changed here.
 func refuseEmpty(cmd *cobra.Command, args []string) error {
 	if strings.HasPrefix(cmd.Name(), cobra.ShellCompRequestCmd) { // what is to be completed may be empty
 		return nil
@@ -39,6 +39,9 @@ func refuseEmpty(cmd *cobra.Command, args []string) error {
 			empty = f.Name
 		}
 	})
+	if f := cmd.Flags().Lookup("namespace"); f != nil && f.Changed && f.Value.String() == "" {
+		empty = f.Name
+	}
 	if empty != "" {
 		return emptyError(fmt.Errorf("--%s is empty", empty))
 	}

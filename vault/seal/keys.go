@@ -73,7 +73,7 @@ func (r *Recipients) Add(text string) error {
 	case strings.HasPrefix(text, "ssh-"):
 		key, err = agessh.ParseRecipient(text)
 		name = strings.Join(strings.Fields(text)[:min(2, len(strings.Fields(text)))], " ")
-	case strings.HasPrefix(text, "AGE-SECRET-KEY-"), strings.Contains(text, "PRIVATE KEY"):
+	case private(text):
 		err = errors.New("it is a private key; do not show it to anybody") // and it is not repeated here
 		text = "..."
 	default:
@@ -86,6 +86,11 @@ func (r *Recipients) Add(text string) error {
 		r.keys, r.names = append(r.keys, key), append(r.names, name)
 	}
 	return nil
+}
+
+// private tells of a text that is given where another was meant whether it is a private key.
+func private(text string) bool {
+	return strings.HasPrefix(strings.ToUpper(strings.TrimSpace(text)), "AGE-SECRET-KEY-") || strings.Contains(text, "PRIVATE KEY")
 }
 
 // AddFile adds the public keys of a file, one on a line; lines that are empty or begin
@@ -160,6 +165,9 @@ func (i *Identities) AddFile(path string) error {
 }
 
 func readKeys(path string) ([]byte, error) {
+	if private(path) { // and it is not repeated here
+		return nil, hint.Wrap(errors.New("it is a private key itself; do not show it to anybody"), "name the file that holds the key")
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

@@ -159,6 +159,20 @@ func keys(all map[string]owner) (names []string) {
 	return names
 }
 
+// TestKeysAreNotTold: who gives a private key where its file is meant does not find it in a log.
+func TestKeysAreNotTold(t *testing.T) {
+	for _, key := range []string{"AGE-SECRET-KEY-1HUSH", " age-secret-key-pq-1HUSH", "-----BEGIN OPENSSH PRIVATE KEY-----\nHUSH\n"} {
+		_, asIdentity := ReadIdentities([]string{key})
+		_, asFile := ReadRecipients(nil, []string{key})
+		_, asRecipient := ReadRecipients([]string{key}, nil)
+		for _, err := range []error{asIdentity, asFile, asRecipient} {
+			if err == nil || strings.Contains(err.Error(), "HUSH") || !strings.Contains(err.Error(), "private key") {
+				t.Errorf("%q: %v", key, err)
+			}
+		}
+	}
+}
+
 // TestManyRecipients are told once each, in one order, and each can read.
 func TestManyRecipients(t *testing.T) {
 	all := owners(t)
