@@ -321,6 +321,13 @@ func (a *app) carryRestore(o *run.Operator, spec *run.Spec, do func(*restore.Ope
 	if err := do(carrier); err != nil {
 		return err
 	}
+	status, err := o.Store.Read(spec.Run)
+	if err != nil {
+		return err
+	}
+	if !status.Closed() { // no error, and not its end either: the next resume, or abort, needs what was fetched
+		return nil
+	}
 	return removeFetched(spec.Restore.File)
 }
 
