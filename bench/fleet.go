@@ -64,7 +64,8 @@ func (m *fleetRuns) refit(ctx context.Context, share string) (fleetSamples, erro
 		if err != nil {
 			return nil, err
 		}
-		m.logf("refit, %s at once, reboot %s: %s (lower bound %.1f s), %.3f moves per pod", share, m.reboot, s.wall.Round(100*time.Millisecond), s.plan.LowerBound, s.moves)
+		m.logf("refit, %s at once, reboot %s: %s (lower bound %.1f s), %.3f moves per pod, processors busy %.0f%%",
+			share, m.reboot, s.wall.Round(100*time.Millisecond), s.plan.LowerBound, s.moves, 100*s.busy)
 		samples = append(samples, s)
 	}
 	return samples, nil
@@ -160,4 +161,7 @@ func (s fleetSamples) requests() spread {
 }
 func (s fleetSamples) memory() spread {
 	return s.over(func(x fleetSample) float64 { return float64(x.sample.memory) / (1 << 20) })
+}
+func (s fleetSamples) busy() spread {
+	return s.over(func(x fleetSample) float64 { return 100 * x.sample.busy })
 }

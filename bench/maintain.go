@@ -63,6 +63,7 @@ func maintainFifty(ctx context.Context, b *bench) (section, error) {
 				{"wall time", fifth.wall().seconds(), slow.wall().seconds()},
 				{"lower bound of the plan", fifth.bound().seconds(), slow.bound().seconds()},
 				{"by the lower bound", fifth.byBound().ratio(), slow.byBound().ratio()},
+				{"processors busy", fifth.busy().percent(), slow.busy().percent()},
 				{"moves per pod", fifth.moves().ratio(), slow.moves().ratio()},
 				{"broken budgets", fifth.broken().count(), slow.broken().count()},
 			},

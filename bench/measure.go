@@ -21,6 +21,7 @@ type sample struct {
 	wall     time.Duration
 	cpu      time.Duration // of the program and of what it has waited for
 	memory   int64         // bytes, the largest resident set of any process of the work
+	busy     float64       // share of the machine's processors that worked meanwhile, whoever it was for
 	requests int           // API requests, by the audit log
 	// moves per pod and evictions that broke a budget, if a witness watched.
 	moves  float64
@@ -35,19 +36,28 @@ func command(ctx context.Context, argv []string, env ...string) (sample, error) 
 	cmd.Env = append(cmd.Environ(), env...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
+	before, err := readProcessors()
+	if err != nil {
+		return sample{}, err
+	}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return sample{}, fmt.Errorf("%v: %w", argv, err)
 	}
 	memory := watchPeak(cmd.Process.Pid)
-	err := cmd.Wait()
+	failed := cmd.Wait()
 	s := sample{wall: time.Since(start), memory: memory(), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
+	after, err := readProcessors()
 	if err != nil {
+		return s, err
+	}
+	s.busy = after.since(before)
+	if failed != nil {
 		tail := output.Bytes()
 		if len(tail) > 4096 {
 			tail = tail[len(tail)-4096:]
 		}
-		return s, fmt.Errorf("%v: %w\n%s", argv, err, tail)
+		return s, fmt.Errorf("%v: %w\n%s", argv, failed, tail)
 	}
 	return s, nil
 }
@@ -113,7 +123,7 @@ func peakOf(pid string) (int64, error) {
 	return kibibytes << 10, nil
 }
 
-// add joins the work of two commands that ran one after the other; what a witness saw it leaves out.
+// add joins the work of two commands that ran one after the other; what a witness and the processors saw it leaves out.
 func (s sample) add(t sample) sample {
 	return sample{wall: s.wall + t.wall, cpu: s.cpu + t.cpu, memory: max(s.memory, t.memory), requests: s.requests + t.requests}
 }

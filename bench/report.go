@@ -126,4 +126,5 @@ func (s spread) format(verb, unit string) string {
 func (s spread) seconds() string   { return s.format("%.2f", " s") }
 func (s spread) ratio() string     { return s.format("%.3f", "") }
 func (s spread) count() string     { return s.format("%.0f", "") }
+func (s spread) percent() string   { return s.format("%.0f", "%") }
 func (s spread) mebibytes() string { return s.format("%.0f", " MiB") }

@@ -24,7 +24,7 @@ type Node struct {
 	ID string
 	// Added: it came by Add.
 	Added bool
-	// Leaving: the engine is removing it.
+	// Leaving: it is being removed, or a Remove that was killed has begun to.
 	Leaving bool
 }
 
@@ -69,9 +69,10 @@ func (l *Lab) present(ctx context.Context) (founds, error) {
 		}
 	}
 	var list founds
-	for _, m := range l.Nodes() {
+	nodes := l.Nodes()
+	for i, m := range append(nodes, l.removed()...) {
 		if f, there := byName[l.container(m.Name)]; there {
-			list = append(list, found{Node{m, f[0], l.isAdded(m.Name), f[2] == "removing"}, f[2]})
+			list = append(list, found{Node{m, f[0], l.isAdded(m.Name), i >= len(nodes) || f[2] == "removing"}, f[2]})
 		}
 	}
 	return list, nil
@@ -171,6 +172,11 @@ func Remove(ctx context.Context, name, id string, progress Progress) error {
 	if err != nil {
 		return err
 	}
+	return l.takeAway(ctx, id, progress)
+}
+
+// takeAway is Remove, by one who has the lock.
+func (l *Lab) takeAway(ctx context.Context, id string, progress Progress) error {
 	if err := l.sweep(ctx); err != nil {
 		return err
 	}
@@ -184,13 +190,26 @@ func Remove(ctx context.Context, name, id string, progress Progress) error {
 	}
 	m := there[i].Machine
 	if m.Role != Worker {
-		return hint.Wrap(fmt.Errorf("lab %s: machine %s is a %s", name, m.Name, m.Role), "only workers come and go; `make lab-down` removes all")
+		return hint.Wrap(fmt.Errorf("lab %s: machine %s is a %s", l.Name(), m.Name, m.Role), "only workers come and go; `make lab-down` removes all")
+	}
+	if err := l.strike(m); err != nil { // an Up would take it for a founder that is missing, and make it anew
+		return err
 	}
 	if err := l.remove(ctx, m.Name); err != nil {
-		return fmt.Errorf("lab %s: remove machine %s: %w", name, m.Name, err)
+		return fmt.Errorf("lab %s: remove machine %s: %w", l.Name(), m.Name, err)
 	}
 	progress.say("machine %s is removed", m.Name)
 	return l.forget(m)
+}
+
+// strike notes of a founder that it is to be no more; of a machine that was added the record says so
+// by what the engine has.
+func (l *Lab) strike(m Machine) error {
+	if l.isAdded(m.Name) || slices.Contains(l.record.Removed, m.Name) {
+		return nil
+	}
+	l.record.Removed = append(l.record.Removed, m.Name)
+	return l.write()
 }
 
 // forget takes a worker without a container out of the record, and what is kept of it. Its name may
@@ -198,11 +217,9 @@ func Remove(ctx context.Context, name, id string, progress Progress) error {
 func (l *Lab) forget(m Machine) error {
 	if l.isAdded(m.Name) {
 		l.record.Added = slices.DeleteFunc(l.record.Added, func(a added) bool { return a.Name == m.Name })
-	} else {
-		l.record.Removed = append(l.record.Removed, m.Name)
-	}
-	if err := l.write(); err != nil {
-		return err
+		if err := l.write(); err != nil {
+			return err
+		}
 	}
 	for _, path := range []string{l.path("hostkeys", m.Name), l.path("hidden", m.Address.String())} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -213,8 +230,13 @@ func (l *Lab) forget(m Machine) error {
 	return err
 }
 
-// sweep removes what an Add or a Remove that was killed has left of added machines.
+// sweep removes what an Add or a Remove that was killed has left.
 func (l *Lab) sweep(ctx context.Context) error {
+	for _, m := range l.removed() {
+		if err := l.finish(ctx, m); err != nil {
+			return fmt.Errorf("lab %s: what is left of machine %s: %w", l.Name(), m.Name, err)
+		}
+	}
 	for _, m := range l.Nodes() {
 		if !l.isAdded(m.Name) {
 			continue
@@ -232,6 +254,18 @@ func (l *Lab) sweep(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// finish removes a founder that was struck, with what is kept of it, as far as that was not done.
+func (l *Lab) finish(ctx context.Context, m Machine) error {
+	state, err := l.state(ctx, m.Name)
+	if err == nil && state != "" && state != "removing" {
+		err = l.remove(ctx, m.Name)
+	}
+	if _, keyErr := os.Stat(l.path("hostkeys", m.Name)); err != nil || errors.Is(keyErr, fs.ErrNotExist) {
+		return err
+	}
+	return l.forget(m)
 }
 
 // Containers returns the names of all containers of the lab that the engine has, machines or not,

@@ -45,7 +45,7 @@ type record struct {
 	Image string `json:"image,omitempty"`
 	Pause string `json:"pause,omitempty"`
 	// Added are the machines that have come, Issued how many ever did; Removed are the names
-	// of those of the beginning that are gone.
+	// of those of the beginning that are gone, or are going.
 	Added   []added  `json:"added,omitempty"`
 	Issued  int      `json:"issued,omitempty"`
 	Removed []string `json:"removed,omitempty"`
@@ -177,6 +177,16 @@ func (l *Lab) Nodes() []Machine {
 
 // founders are the nodes that Up has made, but for those that were removed.
 func (l *Lab) founders() []Machine {
+	return slices.DeleteFunc(l.began(), func(m Machine) bool { return slices.Contains(l.record.Removed, m.Name) })
+}
+
+// removed are those founders that are no more, or are being removed, and whose names nobody has taken since.
+func (l *Lab) removed() []Machine {
+	return slices.DeleteFunc(l.began(), func(m Machine) bool { return !slices.Contains(l.record.Removed, m.Name) || l.isAdded(m.Name) })
+}
+
+// began are the nodes that the lab began with.
+func (l *Lab) began() []Machine {
 	var out []Machine
 	for i := range l.record.Options.ControlPlanes {
 		out = append(out, Machine{fmt.Sprintf("cp%d", i+1), ControlPlane, l.address(firstControlPlane + i)})
@@ -184,7 +194,7 @@ func (l *Lab) founders() []Machine {
 	for i := range l.record.Options.Workers {
 		out = append(out, Machine{fmt.Sprintf("w%d", i+1), Worker, l.address(firstWorker + i)})
 	}
-	return slices.DeleteFunc(out, func(m Machine) bool { return slices.Contains(l.record.Removed, m.Name) })
+	return out
 }
 
 // nodeAddresses are all that a node of the lab may ever have.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -85,7 +86,7 @@ func OutageEvent(run, node string, o probe.Outage) event.Event {
 // of other machines shows itself only in the API server's answers.
 func (u upgrading) awaitEtcd(w *worker) act {
 	return func(ctx context.Context) error {
-		planes := w.spec.Upgrade.controlPlanes()
+		planes := w.etcdPlanes()
 		var topics []topic
 		for _, name := range planes {
 			topics = append(topics, podsTopic(name), nodeTopic(name))
@@ -118,7 +119,7 @@ func (u upgrading) awaitEtcd(w *worker) act {
 func (u upgrading) stepAside(w *worker) act {
 	return func(ctx context.Context) error {
 		node := w.cluster.Seen(w.target.Name)
-		if node == nil || w.spec.Upgrade.ExternalEtcd || len(w.spec.Upgrade.controlPlanes()) < 2 {
+		if node == nil || w.spec.Upgrade.ExternalEtcd || len(w.etcdPlanes()) < 2 {
 			return nil
 		}
 		limited, cancel := context.WithTimeout(ctx, callLimit)
@@ -137,6 +138,17 @@ func (u upgrading) stepAside(w *worker) act {
 		}
 		return nil
 	}
+}
+
+// etcdPlanes returns the names of all nodes that may have a member of etcd, sorted, whether this run works on them or not: of
+// an upgrade that was given up and begun anew some are done already.
+func (w *worker) etcdPlanes() []string {
+	names := w.spec.Upgrade.controlPlanes()
+	for _, node := range w.controlPlane() {
+		names = append(names, node.Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // seenNodes returns those of the nodes that there are.

@@ -38,6 +38,8 @@ type fakeFleet struct {
 	look func(node string) error
 	// members says what is wrong with etcd; nil is nothing.
 	members func() []string
+	// asked are the nodes whose members of etcd were asked for last.
+	asked []string
 	// stepAside hears of each member of etcd that is to lead no more.
 	stepAside func(node string) (to string, err error)
 	// cleans: the machines have something to throw away in the end.
@@ -86,6 +88,12 @@ func (f *fakeFleet) Open(_ context.Context, v Visit) (Procedure, error) {
 }
 
 func (f *fakeFleet) Members(_ context.Context, _ string, nodes []*corev1.Node) ([]string, error) {
+	f.mu.Lock()
+	f.asked = nil
+	for _, node := range nodes {
+		f.asked = append(f.asked, node.Name)
+	}
+	f.mu.Unlock()
 	if f.members == nil {
 		return nil, nil
 	}

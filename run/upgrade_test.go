@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 
+	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
 	"refit.dev/refit/host"
 	"refit.dev/refit/internal/hint"
@@ -407,6 +408,31 @@ func TestUpgradeWaitsForEtcd(t *testing.T) {
 		t.Fatalf("%+v", o)
 	}
 	f.atVersion(t, "a", "b")
+}
+
+// A member that misses counts as well where this run has nothing to do: an upgrade that was given up
+// behind a control plane, and begun anew, has stages for the others alone.
+func TestUpgradeWaitsForAllOfEtcd(t *testing.T) {
+	c := newFakeCluster(t, "a", "b")
+	c.nodes["b"].Labels = map[string]string{cluster.ControlPlaneLabel: ""}
+	c.etcd("b", false)
+	spec := upgradeSpec("a")
+	spec.Timeouts.Ready.Duration = 50 * time.Millisecond
+	tr, f := upgradeTrial(t, c, spec)
+	aside := 0
+	f.stepAside = func(string) (string, error) { aside++; return "", nil }
+	if o := tr.run(deadline(t)); o.Result != event.ResultUnfinished || !contains(o.Status.Nodes["a"].Reason, "etcd is not whole") {
+		t.Fatalf("%+v", o)
+	}
+	if got := after(c.log(), "a"); got != "fetch" {
+		t.Errorf("a: %s", got)
+	}
+	c.etcd("b", true)
+	e := tr.next(t, UnknownStop)
+	e.work = tr.upgrading(f)
+	if o := e.run(deadline(t)); o.Result != event.ResultDone || !slices.Equal(f.asked, []string{"a", "b"}) || aside != 1 {
+		t.Fatalf("%+v; asked %v, stepped aside %d times", o, f.asked, aside)
+	}
 }
 
 // Before a control plane is worked on another member of etcd leads, if there is one; that it

@@ -45,23 +45,6 @@ type Manifest struct {
 	Parts []Part `json:"parts"`
 }
 
-// Cluster tells clusters apart.
-type Cluster struct {
-	// UID is that of the namespace kube-system, "" if there is none.
-	UID string `json:"uid"`
-	// EtcdID is the ID of etcd's cluster, in hex. It changes with a restore.
-	EtcdID string `json:"etcdID"`
-}
-
-// same tells whether it is the same cluster. Where a UID is not known - namespaces may be encrypted in
-// etcd - the ID of etcd's cluster has to do.
-func (c Cluster) same(other Cluster) bool {
-	if c.UID == "" || other.UID == "" {
-		return c.EtcdID == other.EtcdID
-	}
-	return c.UID == other.UID
-}
-
 // Snapshot is what is known of the snapshot's file, from etcd.Status.
 type Snapshot struct {
 	Bytes int64 `json:"bytes"`

@@ -36,6 +36,8 @@ type Pruned struct {
 	Bytes   int64     `json:"bytes"`
 	// Reasons say why it is kept; a set without any is removed.
 	Reasons []string `json:"reasons"`
+	// Untrusted: it is kept because it is not signed by whom is trusted, whatever the rules say.
+	Untrusted bool `json:"untrusted,omitempty"`
 }
 
 // PlanPrune decides what a prune does: it applies the policy to the sets of a store, and
@@ -105,7 +107,7 @@ func (s *Store) PlanPrune(ctx context.Context, policy retention.Policy, trust *V
 func (p *Pruning) keepUnread(ctx context.Context, s *Store, e Entry, bases map[string]string, unread string) string {
 	kept := Pruned{Name: e.Name, Kind: "unknown", Reasons: []string{"cannot be read: " + e.Problem}}
 	if m, _, err := s.manifest(ctx, e.Name, nil); err == nil {
-		kept = Pruned{Name: e.Name, Created: m.Created, Kind: m.Kind(), Bytes: m.Stored(), Reasons: []string{"not trusted: " + e.Problem}}
+		kept = Pruned{Name: e.Name, Created: m.Created, Kind: m.Kind(), Bytes: m.Stored(), Reasons: []string{"not trusted: " + e.Problem}, Untrusted: true}
 		if m.Base != nil {
 			bases[m.Base.Name] = e.Name
 		}

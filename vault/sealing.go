@@ -78,6 +78,9 @@ func (s *Signer) Verifier() *Verifier {
 // Verifier is a public key that somebody trusts.
 type Verifier struct{ key ed25519.PublicKey }
 
+// Equal tells whether it is the same key.
+func (v *Verifier) Equal(other *Verifier) bool { return v.key.Equal(other.key) }
+
 // ReadVerifier reads a public key of ed25519: a line of OpenSSH (KEY.pub), or PEM.
 func ReadVerifier(path string) (*Verifier, error) {
 	text, err := os.ReadFile(path)

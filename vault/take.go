@@ -16,7 +16,6 @@ import (
 
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/host"
-	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/vault/pages"
 )
 
@@ -39,6 +38,9 @@ type Taker struct {
 	FullEvery time.Duration
 	// Scratch is a directory in which the snapshot has place, "" the system's.
 	Scratch string
+	// SameCluster is somebody's word that the sets in the store are of this cluster, where neither they nor the
+	// snapshot can tell.
+	SameCluster bool
 }
 
 // Taken tells of a set that was taken.
@@ -81,7 +83,7 @@ func (t Taker) Take(ctx context.Context) (_ *Taken, err error) {
 	if c.Status, values, err = t.Worker.Look(ctx, c.File, slices.Collect(maps.Keys(inCluster()))...); err != nil {
 		return nil, err
 	}
-	if err := sameCluster(sets, Cluster{UID: c.Status.ClusterUID, EtcdID: c.Saved.ClusterID}); err != nil {
+	if err := sameCluster(sets, c.cluster(), t.SameCluster); err != nil {
 		return nil, fmt.Errorf("%s: %w", t.Store.where, err)
 	}
 	more, kubernetes := fromCluster(values)
@@ -101,22 +103,6 @@ func (t Taker) Take(ctx context.Context) (_ *Taken, err error) {
 		err = t.keepIndex(m, index)
 	}
 	return taken, err
-}
-
-// sameCluster refuses a store with the sets of another cluster: they would be mistaken for each
-// other, and retention would count them together.
-func sameCluster(sets []Entry, here Cluster) error {
-	for _, e := range slices.Backward(sets) {
-		if e.Manifest == nil {
-			continue
-		}
-		if there := e.Manifest.Cluster; !here.same(there) {
-			return hint.Wrap(fmt.Errorf("%w: the UID of kube-system is %q and etcd's cluster ID %s here; %q and %s in set %s", ErrOtherCluster, here.UID, here.EtcdID, there.UID, there.EtcdID, e.Name),
-				"give each cluster a place of its own: another directory, bucket or prefix")
-		}
-		return nil
-	}
-	return nil
 }
 
 func kubeletVersion(ctx context.Context, m host.Machine) string {

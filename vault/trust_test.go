@@ -190,22 +190,27 @@ func TestDatesInTheFuture(t *testing.T) {
 	}
 }
 
-// TestClustersAreTheSame by the UID of kube-system, or by the ID of etcd's cluster where nobody knows that.
+// TestClustersAreTheSame by the UID of kube-system, or else by the keys of service accounts and the ID of etcd's cluster.
 func TestClustersAreTheSame(t *testing.T) {
 	for _, c := range []struct {
 		a, b Cluster
 		want bool
 	}{
-		{Cluster{"u", "1"}, Cluster{"u", "1"}, true},
-		{Cluster{"u", "1"}, Cluster{"u", "2"}, true}, // after a restore
-		{Cluster{"u", "1"}, Cluster{"v", "1"}, false},
-		{Cluster{"", "1"}, Cluster{"", "1"}, true},
-		{Cluster{"", "1"}, Cluster{"", "2"}, false},
-		{Cluster{"u", "1"}, Cluster{"", "1"}, true}, // since namespaces are encrypted
-		{Cluster{"", "1"}, Cluster{"u", "2"}, false},
+		{Cluster{"u", "1", ""}, Cluster{"u", "1", ""}, true},
+		{Cluster{"u", "1", "k"}, Cluster{"u", "2", "l"}, true}, // after a restore
+		{Cluster{"u", "1", "k"}, Cluster{"v", "1", "k"}, false},
+		{Cluster{"", "1", ""}, Cluster{"", "1", ""}, true},
+		{Cluster{"", "1", ""}, Cluster{"", "2", ""}, false},
+		{Cluster{"u", "1", ""}, Cluster{"", "1", ""}, true}, // since namespaces are encrypted
+		{Cluster{"", "1", ""}, Cluster{"u", "2", ""}, false},
+		{Cluster{"", "1", "k"}, Cluster{"", "2", "k"}, true}, // the same after a restore
+		{Cluster{"u", "1", "k"}, Cluster{"", "2", "k"}, true},
+		{Cluster{"", "1", "k"}, Cluster{"", "2", "l"}, false},
+		{Cluster{"", "1", "k"}, Cluster{"", "1", "l"}, true}, // the keys were renewed
+		{Cluster{"", "1", "k"}, Cluster{"", "2", ""}, false},
 	} {
-		if got := c.a.same(c.b); got != c.want {
-			t.Errorf("%v and %v: %t", c.a, c.b, got)
+		if got := c.a.same(c.b); got != c.want || c.b.same(c.a) != got {
+			t.Errorf("%v and %v: %t, and %t", c.a, c.b, got, !got)
 		}
 	}
 }

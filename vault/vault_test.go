@@ -24,6 +24,7 @@ import (
 
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/etcd/etcdtest"
+	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/vault/seal"
 )
 
@@ -319,9 +320,53 @@ func TestOneClusterAStore(t *testing.T) {
 	if _, err := b.taker.Take(t.Context()); !errors.Is(err, ErrOtherCluster) {
 		t.Errorf("a set of another cluster: %v", err)
 	}
+	b.taker.SameCluster = true // nobody's word is better than two UIDs
+	if _, err := b.taker.Take(t.Context()); !errors.Is(err, ErrOtherCluster) {
+		t.Errorf("a set of another cluster, said to be of the same: %v", err)
+	}
 	if after := objects(t, b.dir); !slices.Equal(before, after) {
 		t.Errorf("it left %v", after)
 	}
+}
+
+// TestSavedAfterARestore, which gives etcd's cluster another ID, where nobody can read the UID of kube-system.
+func TestSavedAfterARestore(t *testing.T) {
+	b := newBench(t)
+	restored := func() {
+		t.Helper()
+		b.etcd = etcdtest.Start(t)
+		b.taker.Etcd.Access = b.etcd.Access()
+		b.put(t, 0, 1)
+		_, err := b.etcd.Client.Put(t.Context(), "/registry/namespaces/kube-system", "k8s:enc:secretbox:v1:key1:\x01\x02\x03")
+		must(t, err)
+	}
+	m := machine(t)
+	be := func(publicKey string) {
+		must(t, os.WriteFile(m.dir+"/etc/kubernetes/pki/sa.pub", []byte(publicKey), 0o600))
+	}
+	refused := func(why string) {
+		t.Helper()
+		if _, err := b.taker.Take(t.Context()); !errors.Is(err, ErrOtherCluster) || !strings.Contains(hint.Of(err), "--same-cluster") {
+			t.Errorf("%s: %v (%s)", why, err, hint.Of(err))
+		}
+	}
+	restored()
+	be("one")
+	b.taker.Machine, b.taker.Name = m, "cp1"
+	first := b.take(t)
+	restored()
+	if second := b.take(t); second.Cluster.UID != "" || second.Cluster.EtcdID == first.Cluster.EtcdID {
+		t.Errorf("the clusters %+v and %+v do not show what they are to show", first.Cluster, second.Cluster)
+	}
+	restored()
+	be("two")
+	refused("a machine with other keys")
+	b.taker.Machine = nil
+	refused("no machine at all")
+	b.taker.SameCluster = true
+	b.take(t)
+	b.taker.SameCluster = false
+	b.take(t) // once is enough
 }
 
 // TestManifestsSayWhatEtcdutlSays holds what stands in a manifest against another reader.

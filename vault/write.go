@@ -55,7 +55,7 @@ type Writer struct {
 func (w Writer) Write(ctx context.Context, c Content) (*Manifest, *pages.Index, error) {
 	begun := c.Begun.UTC()
 	m := &Manifest{
-		Format: format, Name: newName(begun), Created: begun, Cluster: Cluster{UID: c.Status.ClusterUID, EtcdID: c.Saved.ClusterID},
+		Format: format, Name: newName(begun), Created: begun, Cluster: c.cluster(),
 		Resources: c.Status.Resources, Members: c.Status.Members, Versions: c.Versions,
 		Source: Source{Endpoint: c.Saved.Endpoint, Member: c.Saved.Member, Machine: c.Machine},
 		Files:  []FileInfo{}, Recipients: slices.Clone(w.To.Names()),

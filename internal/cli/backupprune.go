@@ -83,16 +83,22 @@ func (a *app) prune(ctx context.Context, s *vault.Store, policy retention.Policy
 	if err != nil {
 		return setError(ctx, err)
 	}
-	removed := 0
+	removed, untrusted := 0, 0
 	for _, x := range p.Sets {
 		if len(x.Reasons) == 0 {
 			removed++
+		}
+		if x.Untrusted {
+			untrusted++
 		}
 	}
 	if a.output != "text" {
 		err = report.WriteData(a.Out, a.output, p)
 	} else {
 		err = writePruning(a.Out, p)
+	}
+	if untrusted > 0 {
+		a.say(fmt.Sprintf("warning: %s %s not signed by that key, and left alone, however many they become", phrase.Count(untrusted, "set"), phrase.Plural(untrusted, "is", "are")))
 	}
 	if err != nil || dryRun || removed+len(p.Orphans) == 0 {
 		return err

@@ -72,7 +72,7 @@ func newBackupScheduleCommand(a *app) *cobra.Command {
 }
 
 func (a *app) schedule(ctx context.Context, f *scheduleFlags, save []string) error {
-	where, err := checkSaveFlags(save)
+	where, signs, err := checkSaveFlags(save)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (a *app) schedule(ctx context.Context, f *scheduleFlags, save []string) err
 			f.Prune = append(f.Prune, "--verify-key="+f.trust.verifyKey)
 		}
 	}
-	if err := f.trust.check(len(f.keep.args()) > 0); err != nil {
+	if err := f.trust.check(len(f.keep.args()) > 0, signs); err != nil {
 		return usageError(err)
 	}
 	if f.cron && !f.install {
@@ -130,8 +130,9 @@ func (f *keepFlags) args() []string {
 	return all
 }
 
-// check finds now what would fail at night.
-func (f *trustFlags) check(prunes bool) error {
+// check finds now what would fail at night, or would never remove anything: sets that save does not sign, or signs by
+// another key, are none for a prune that asks for this one. signs is the public half of save's key.
+func (f *trustFlags) check(prunes bool, signs *vault.Verifier) error {
 	switch {
 	case f.verifyKey == "":
 		return nil
@@ -140,12 +141,20 @@ func (f *trustFlags) check(prunes bool) error {
 	case !filepath.IsAbs(f.verifyKey):
 		return fmt.Errorf("%s: want an absolute path: nobody knows the directory in which it will run", f.verifyKey)
 	}
-	_, err := f.read()
-	return err
+	wants, err := f.read()
+	switch {
+	case err != nil:
+		return err
+	case signs == nil:
+		return hint.Wrap(errors.New("save signs nothing, so that with --verify-key its sets would be trusted by no prune, and stay for ever"), "say --sign-key KEY behind the --, with the private half of %s", f.verifyKey)
+	case !wants.Equal(signs):
+		return hint.Wrap(fmt.Errorf("save signs by another key than that of --verify-key %s, so that its sets would be trusted by no prune, and stay for ever", f.verifyKey), "name the two halves of one key")
+	}
+	return nil
 }
 
-// checkSaveFlags finds now what would fail at night.
-func checkSaveFlags(args []string) (vault.Location, error) {
+// checkSaveFlags finds now what would fail at night. It returns where to, and by whose key is signed, nil for nobody's.
+func checkSaveFlags(args []string) (vault.Location, *vault.Verifier, error) {
 	var reach etcdFlags
 	var sets setFlags
 	var output string
@@ -155,25 +164,29 @@ func checkSaveFlags(args []string) (vault.Location, error) {
 	flags.StringVarP(&output, "output", "o", "text", "")
 	flags.SetOutput(io.Discard)
 	if err := flags.Parse(args); err != nil {
-		return vault.Location{}, hint.Wrap(usageError(fmt.Errorf("refit backup save: %w", err)), "refit backup save --help lists the flags; what kubeconfig to use is said by KUBECONFIG in --environment-file")
+		return vault.Location{}, nil, hint.Wrap(usageError(fmt.Errorf("refit backup save: %w", err)), "refit backup save --help lists the flags; what kubeconfig to use is said by KUBECONFIG in --environment-file")
 	}
 	if _, _, secret := strings.Cut(reach.user, ":"); secret || reach.password != "" {
-		return vault.Location{}, usageError(hint.Wrap(errors.New("a password does not belong into a unit or a crontab, which others can read"),
+		return vault.Location{}, nil, usageError(hint.Wrap(errors.New("a password does not belong into a unit or a crontab, which others can read"),
 			"put ETCDCTL_PASSWORD=... into the file of --environment-file"))
 	}
 	if sets.to == "" || flags.NArg() > 0 {
-		return vault.Location{}, usageError(hint.Wrap(fmt.Errorf("refit backup save %s: it does not save to a store", strings.Join(flags.Args(), " ")), "say --to STORE"))
+		return vault.Location{}, nil, usageError(hint.Wrap(fmt.Errorf("refit backup save %s: it does not save to a store", strings.Join(flags.Args(), " ")), "say --to STORE"))
 	}
 	if _, err := sets.write.to(); err != nil {
-		return vault.Location{}, err
+		return vault.Location{}, nil, err
 	}
 	for _, file := range append(append([]string{sets.write.signKey, sets.metricsFile, sets.scratch}, sets.write.files...), sets.read.identities...) {
 		if file != "" && !filepath.IsAbs(file) {
-			return vault.Location{}, usageError(fmt.Errorf("%s: want an absolute path: nobody knows the directory in which it will run", file))
+			return vault.Location{}, nil, usageError(fmt.Errorf("%s: want an absolute path: nobody knows the directory in which it will run", file))
 		}
 	}
+	signer, err := sets.write.signer()
+	if err != nil {
+		return vault.Location{}, nil, err
+	}
 	where, err := vault.ParseStore(sets.to)
-	return where, usageError(err)
+	return where, signer.Verifier(), usageError(err)
 }
 
 // installUnits writes the units and starts the timer.

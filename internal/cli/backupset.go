@@ -74,7 +74,7 @@ func (s setStatus) write(w io.Writer) error {
 		kind = "a delta of " + s.Base.Name
 	}
 	row("kind", "%s; %s stored", kind, size(s.Stored()))
-	row("cluster", "%s", or(oneLine(s.Cluster.UID), "unknown: there is no namespace kube-system"))
+	row("cluster", "%s", or(oneLine(s.Cluster.UID), "unknown: the snapshot has no namespace kube-system that can be read without the cluster's keys"))
 	row("versions", "Kubernetes %s, kubelet %s, etcd %s", or(oneLine(s.Versions.Kubernetes), "unknown"), or(oneLine(s.Versions.Kubelet), "unknown"), oneLine(s.Versions.Etcd))
 	row("from", "member %s (%s)", oneLine(s.Source.Member), oneLine(s.Source.Endpoint))
 	row("SHA-256", "%s", oneLine(s.Snapshot.SHA256))

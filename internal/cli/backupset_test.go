@@ -189,7 +189,7 @@ func TestSignedSets(t *testing.T) {
 		}
 	}
 	out, errw, code := refit(t, "backup", "prune", store, "--keep-last", "1", "--verify-key", public, "--yes")
-	if code != exitDone || strings.Count(out, "not trusted") != 2 || strings.Contains(out, "removed") {
+	if code != exitDone || strings.Count(out, "not trusted") != 2 || !strings.Contains(errw, "2 sets are not signed by that key") || strings.Contains(out, "removed") {
 		t.Errorf("prune: exit %d, stdout %q, stderr %q", code, out, errw)
 	}
 	if _, errw, code := refit(t, "restore", store+"/"+vault.Latest, "--verify-key", public, "--yes"); code != exitBlocked || !strings.Contains(errw, "nobody has signed it") {
@@ -203,10 +203,11 @@ func TestSignedSets(t *testing.T) {
 // TestBackupSchedule prints what systemd and cron are given.
 func TestBackupSchedule(t *testing.T) {
 	public, _ := keyFile(t)
-	_, verify := signKeys(t)
+	sign, verify := signKeys(t)
+	other, _ := signKeys(t)
 	to := "s3://b/p?region=r&endpoint=http://h"
-	out, errw, code := refit(t, "backup", "schedule", "--on-calendar", "*:0/30", "--keep-daily", "7", "--environment-file", "/etc/refit/env", "--verify-key", verify, "--", "--to", to, "--recipient", public)
-	for _, want := range []string{"OnCalendar=*:0/30\n", " backup save --to " + to + " --recipient " + public + "\n", " --yes --keep-daily=7 --verify-key=" + verify + "\n", "EnvironmentFile=/etc/refit/env\n", "Persistent=true"} {
+	out, errw, code := refit(t, "backup", "schedule", "--on-calendar", "*:0/30", "--keep-daily", "7", "--environment-file", "/etc/refit/env", "--verify-key", verify, "--", "--to", to, "--recipient", public, "--sign-key", sign)
+	for _, want := range []string{"OnCalendar=*:0/30\n", " backup save --to " + to + " --recipient " + public + " --sign-key " + sign + "\n", " --yes --keep-daily=7 --verify-key=" + verify + "\n", "EnvironmentFile=/etc/refit/env\n", "Persistent=true"} {
 		if code != exitDone || !strings.Contains(out, want) {
 			t.Errorf("schedule: exit %d, stderr %q, want %q in\n%s", code, errw, want, out)
 		}
@@ -227,6 +228,9 @@ func TestBackupSchedule(t *testing.T) {
 		{"--name a/b -- --to file:///b --plaintext", "want letters"},
 		{"--cron --on-calendar often -- --to file:///b --plaintext", "cron wants five"},
 		{"--verify-key " + verify + " -- --to file:///b --plaintext", "is for pruning"},
+		{"--keep-last 1 --verify-key " + verify + " -- --to file:///b --plaintext", "save signs nothing"},
+		{"--keep-last 1 --verify-key " + verify + " -- --to file:///b --plaintext --sign-key " + other, "signs by another key"},
+		{"-- --to file:///b --plaintext --sign-key " + verify, "the key to sign with"},
 		{"--keep-last 1 --verify-key key.pub -- --to file:///b --plaintext", "want an absolute path"},
 		{"--keep-last -1 -- --to file:///b --plaintext", "fewer than 0"},
 	} {

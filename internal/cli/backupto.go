@@ -29,6 +29,7 @@ type setFlags struct {
 	read        readFlags // for --verify
 	verify      bool
 	full        bool
+	sameCluster bool
 	fullEvery   time.Duration
 	scratch     string
 	metricsFile string
@@ -45,6 +46,7 @@ func (f *setFlags) add(flags *pflag.FlagSet) {
 	f.read.addIdentity(flags)
 	flags.BoolVar(&f.verify, "verify", false, "prove at once that what was saved can be restored; a set that is encrypted takes --identity")
 	flags.BoolVar(&f.full, "full", false, "save a full, never a delta")
+	flags.BoolVar(&f.sameCluster, "same-cluster", false, "the sets in the store are of this cluster, where nothing is known of both that tells: once, after a restore")
 	flags.DurationVar(&f.fullEvery, "full-every", fullEvery, "save a full when the last one is as old")
 	flags.StringVar(&f.scratch, "scratch-dir", "", "put the snapshot here while it is being packed (default the system's for temporary files)")
 	flags.StringVar(&f.metricsFile, "metrics-file", "", "write when the last set was saved and proven to this file, for the textfile collector of node_exporter")
@@ -52,7 +54,7 @@ func (f *setFlags) add(flags *pflag.FlagSet) {
 
 // onlySets are the flags that mean nothing without --to.
 func onlySets() []string {
-	return []string{"recipient", "recipients-file", "plaintext", "sign-key", "full", "full-every", "metrics-file", "stall-timeout", "identity"}
+	return []string{"recipient", "recipients-file", "plaintext", "sign-key", "full", "full-every", "same-cluster", "metrics-file", "stall-timeout", "identity"}
 }
 
 // check says what does not go together.
@@ -81,7 +83,7 @@ func (a *app) taker(ctx context.Context, f *setFlags) (*vault.Taker, error) {
 	if err != nil {
 		return nil, usageError(err)
 	}
-	t := &vault.Taker{Refit: version(), Full: f.full, FullEvery: f.fullEvery, Scratch: f.scratch}
+	t := &vault.Taker{Refit: version(), Full: f.full, FullEvery: f.fullEvery, Scratch: f.scratch, SameCluster: f.sameCluster}
 	if t.To, err = f.write.to(); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ const (
 	askEvery = 50 * time.Millisecond
 	// patience is how long an answer may take: nobody's client waits for ever.
 	patience = 10 * time.Second
+	// balancedPatience is it where a balancer has other servers to ask.
+	balancedPatience = 5 * time.Second
 )
 
 // asking asks for something again and again.
@@ -153,8 +155,8 @@ func (e *statusError) Error() string { return e.status + ": " + e.body }
 
 // api asks the API server of a lab, through the balancer if there is one, with the
 // administrator's certificate: on one connection as long as it lasts, or on a new one
-// for each request.
-func api(t *testing.T, l *lab.Lab, keep bool) *asking {
+// for each request. limit is how long an answer may take.
+func api(t *testing.T, l *lab.Lab, keep bool, limit time.Duration) *asking {
 	t.Helper()
 	config, err := clientcmd.BuildConfigFromFlags("", l.Kubeconfig())
 	if err != nil {
@@ -171,6 +173,8 @@ func api(t *testing.T, l *lab.Lab, keep bool) *asking {
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: trust, DisableKeepAlives: !keep, ForceAttemptHTTP2: keep}}
 	t.Cleanup(client.CloseIdleConnections)
 	return ask(t, what, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
 		return answered(ctx, client, config.Host+"/api/v1/namespaces/kube-system")
 	})
 }

@@ -59,7 +59,7 @@ func restores(t *testing.T, l *lab.Lab) {
 		kubectl(t, l, "wait", "--for=delete", "pod", "--selector=app=till", "--timeout=10m")
 		kubectl(t, l, "create", "configmap", "later")
 	})
-	server := api(t, l, false)
+	server := api(t, l, false, patience)
 	chapter(t, "kill -9 in the middle of the restore, while etcd is away", func(t *testing.T) {
 		run := o.start(t, append([]string{"restore", latest(store), "--identity", key, "--yes"}, o.reach()...)...)
 		inMachine(t, l, "cp1", "etcd is stopped", "while pidof etcd >/dev/null; do sleep 0.05; done", run)

@@ -25,10 +25,10 @@ func TestSeveralControlPlanes(t *testing.T) {
 	l := up(t, lab.Options{Name: "e2e-ha", ControlPlanes: 3, Workers: 2})
 	o := newOperator(t, l)
 	members := watchEtcd(t, l)
-	fresh, kept := api(t, l, false), api(t, l, true)
+	fresh, kept := api(t, l, false, balancedPatience), api(t, l, true, balancedPatience)
 	w1, w2 := service(t, l, "w1"), service(t, l, "w2")
 	t.Run("one command upgrades the cluster", func(t *testing.T) {
-		o.run(t, o.apply()...).want(t, 0, "5 of 5 nodes upgraded")
+		o.run(t, o.apply()...).want(t, 0, "5 of 5 nodes upgraded", "etcd is led by")
 	})
 	t.Run("the API was served through the balancer all the time", func(t *testing.T) {
 		fresh.wantAgain(t, "the API, on a new connection each")
@@ -40,10 +40,14 @@ func TestSeveralControlPlanes(t *testing.T) {
 	})
 	t.Run("etcd was never below its quorum", func(t *testing.T) {
 		members.end()
-		t.Logf("etcd was asked %d times: %d of 3 members answered at least, the slowest answer took %s; %d times fewer than two saw a leader",
-			members.rounds, members.fewest, members.slowest.Round(time.Millisecond), members.leaderless)
+		t.Logf("etcd was asked %d times: %d of 3 members answered at least, the slowest answer took %s; %d times fewer than two saw a leader, %d in a row at most",
+			members.rounds, members.fewest, members.slowest.Round(time.Millisecond), members.leaderless, members.rowMost)
 		if members.rounds == 0 || members.fewest < 2 {
 			t.Errorf("%d of 3 members answered at least: %v", members.fewest, members.last)
+		}
+		// An election takes a second or two.
+		if members.rowMost > 50 {
+			t.Errorf("fewer than two members saw a leader %d times in a row: that is no election", members.rowMost)
 		}
 	})
 	wantUpgraded(t, l)
@@ -60,8 +64,9 @@ type etcdWatch struct {
 	last    error
 	slowest time.Duration
 	// leaderless are the rounds in which fewer than two members could read what a quorum
-	// agrees to: they were electing a leader.
-	leaderless int
+	// agrees to: they were electing a leader. row is how many of the last were such rounds, rowMost the
+	// most one after the other.
+	leaderless, row, rowMost int
 }
 
 func (e *etcdWatch) end() {
@@ -130,6 +135,10 @@ func (e *etcdWatch) round(ctx context.Context, client *http.Client, members []st
 	}
 	if agreed < 2 {
 		e.leaderless++
+		e.row++
+		e.rowMost = max(e.rowMost, e.row)
+	} else {
+		e.row = 0
 	}
 	if there < e.fewest {
 		e.fewest, e.last = there, errors.Join(errs...)

@@ -51,7 +51,7 @@ func TestUpgrade(t *testing.T) {
 	})
 	t.Run("one command upgrades the cluster", func(t *testing.T) {
 		through := map[string]*asking{"w1": service(t, l, "w1"), "w2": service(t, l, "w2")}
-		server := api(t, l, false)
+		server := api(t, l, false, patience)
 		s := o.run(t, o.apply()...)
 		s.want(t, 0, "3 of 3 nodes upgraded", "the API server did not answer for")
 		server.end()
