@@ -196,7 +196,7 @@ func TestSilence(t *testing.T) {
 	}{
 		"somebody, after a slow login":           {far: far{dial: taken}, answers: true},
 		"somebody, after the connection is lost": {far: far{dial: taken, lost: 1}, answers: true},
-		"nobody": {far: far{dial: silent}},
+		"nobody":                                 {far: far{dial: silent}},
 		"the machine is away then": {far: far{dial: func(f *far) (net.Conn, error) {
 			f.gone = true
 			return nil, nil
