@@ -7,10 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -18,6 +21,7 @@ import (
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/manifest"
+	"refit.dev/refit/served"
 )
 
 // Options say how objects are applied.
@@ -162,26 +166,63 @@ func (a *applier) one(ctx context.Context, t *target) error {
 		a.count(unchecked)
 		return nil
 	}
-	made, err := a.send(ctx, t)
+	a.mu.Lock()
+	before, there := a.live[t.key]
+	a.mu.Unlock()
+	var content *unstructured.Unstructured
+	if there && !before.ours { // its version will be another one in any case
+		var err error
+		if content, err = a.read(ctx, t); err != nil {
+			return err
+		}
+	}
+	made, err := a.send(ctx, t, content != nil)
 	if err != nil {
 		return err
 	}
 	a.mu.Lock()
 	if !a.DryRun {
-		a.uids[t.key] = made.UID
+		a.uids[t.key] = made.GetUID()
 	}
-	before, there := a.live[t.key]
 	a.mu.Unlock()
 	did := event.ReasonConfigured
 	switch {
 	case made.created:
 		did = event.ReasonCreated
-	case there && before.uid == made.UID && before.version == made.ResourceVersion:
+	case there && before.uid == made.GetUID() && (before.version == made.GetResourceVersion() || content != nil && sameContent(content, made.Unstructured)):
 		did = event.ReasonUnchanged
 	}
 	a.tell(t, did, "")
 	a.count(did)
 	return nil
+}
+
+// read is an object as it is, nil if it is gone.
+func (a *applier) read(ctx context.Context, t *target) (*unstructured.Unstructured, error) {
+	text, _, err := served.Do(ctx, a.api.Client.Get().AbsPath(t.path()))
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	u, err := decode(text)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", t.key, err)
+	}
+	return u, nil
+}
+
+// sameContent compares all of two objects but their versions, who has set what in them, and the status, which is no import's.
+func sameContent(a, b *unstructured.Unstructured) bool {
+	bare := func(u *unstructured.Unstructured) map[string]any {
+		u = u.DeepCopy()
+		u.SetResourceVersion("")
+		u.SetManagedFields(nil)
+		delete(u.Object, "status")
+		return u.Object
+	}
+	return reflect.DeepEqual(bare(a), bare(b))
 }
 
 // without says what an object needs that could not be made.

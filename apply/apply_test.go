@@ -77,6 +77,32 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// TestTakenOver: an object of which nothing changes but who has set it is unchanged, and one of which something else does is not.
+func TestTakenOver(t *testing.T) {
+	const settings = "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop}, data: {a: b}}"
+	f, api := newFakeAPI(t, "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}", settings)
+	f.notes = true
+	version := func() any { return f.objects[settingsPath]["metadata"].(map[string]any)["resourceVersion"] }
+	for i, c := range []struct {
+		text, did string
+		moves     bool
+	}{
+		{settings, "unchanged", true}, // it is refit's from then on
+		{settings, "unchanged", false},
+		{strings.Replace(settings, "b}", "c}", 1), "configured", true},
+	} {
+		before := version()
+		out := run(t.Context(), t, api, loadObjects(t, c.text), Options{})
+		if out.err != nil || out.counts[c.did] != 1 || (version() != before) != c.moves {
+			t.Errorf("import %d: %+v, version %v after %v", i, out, version(), before)
+		}
+	}
+	delete(f.objects[settingsPath]["metadata"].(map[string]any), "managedFields")
+	if out := run(t.Context(), t, api, loadObjects(t, strings.Replace(settings, "b}", "d}", 1)), Options{}); out.counts["configured"] != 1 {
+		t.Errorf("taken over with another content: %+v", out)
+	}
+}
+
 func conflict(by string) metav1.Status {
 	return status(http.StatusConflict, metav1.StatusReasonConflict, "always",
 		metav1.StatusCause{Type: metav1.CauseTypeFieldManagerConflict, Message: fmt.Sprintf("conflict with %q using apps/v1", by), Field: ".spec.replicas"})

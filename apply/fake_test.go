@@ -67,6 +67,8 @@ type fakeAPI struct {
 	onPatch func(path string)
 	// establishing is how many looks at a definition find it not established.
 	establishing int
+	// notes has it note who has applied an object.
+	notes bool
 }
 
 func newFakeAPI(t *testing.T, objects ...string) (*fakeAPI, *served.API) {
@@ -213,6 +215,9 @@ func (f *fakeAPI) patch(r *http.Request, answer func(int, any)) {
 	var object map[string]any
 	if err := json.NewDecoder(r.Body).Decode(&object); err != nil {
 		f.t.Error(err)
+	}
+	if f.notes {
+		object["metadata"].(map[string]any)["managedFields"] = []any{map[string]any{"manager": q.Get("fieldManager"), "operation": "Apply"}}
 	}
 	before := f.objects[r.URL.Path]
 	created := f.store(r.URL.Path, object)

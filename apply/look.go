@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -38,6 +39,8 @@ type live struct {
 	uid     types.UID
 	version string
 	leaving bool
+	// ours: it was applied by this field manager before.
+	ours bool
 }
 
 // looker finds out what is there.
@@ -50,7 +53,9 @@ type looker struct {
 func (l *looker) note(k manifest.Key, m *metav1.ObjectMeta) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.found[k] = live{uid: m.UID, version: m.ResourceVersion, leaving: m.DeletionTimestamp != nil}
+	l.found[k] = live{uid: m.UID, version: m.ResourceVersion, leaving: m.DeletionTimestamp != nil, ours: slices.ContainsFunc(m.ManagedFields, func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager == fieldManager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
+	})}
 }
 
 // look finds the objects among targets that are there, their namespaces, and owners that are no targets.

@@ -17,6 +17,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"refit.dev/refit/internal/hint"
@@ -29,21 +30,26 @@ const fieldManager = "refit"
 
 // made is what the API server says of an object that was applied.
 type made struct {
-	metav1.ObjectMeta
+	*unstructured.Unstructured
 	created bool
 }
 
-// send applies an object as it is, but for its owners, which are those of this cluster.
-func (a *applier) send(ctx context.Context, t *target) (*made, error) {
-	text, code, err := a.patch(ctx, t, oneMetadata)
+// send applies an object as it is, but for its owners, which are those of this cluster. Unless all of it is wanted,
+// the metadata alone is returned.
+func (a *applier) send(ctx context.Context, t *target, whole bool) (*made, error) {
+	accept := oneMetadata
+	if whole {
+		accept = "application/json"
+	}
+	text, code, err := a.patch(ctx, t, accept)
 	if err != nil {
 		return nil, err
 	}
-	var m metav1.PartialObjectMetadata
-	if err := json.Unmarshal(text, &m); err != nil {
+	u, err := decode(text)
+	if err != nil {
 		return nil, fmt.Errorf("what the API server answered: %w", err)
 	}
-	return &made{ObjectMeta: m.ObjectMeta, created: code == http.StatusCreated}, nil
+	return &made{u, code == http.StatusCreated}, nil
 }
 
 // patch asks for an object by server-side apply, and returns the answer in the form that accept says.

@@ -19,6 +19,25 @@ func ControlPlane(node *corev1.Node) bool {
 	return found
 }
 
+// planeLabels are those of nodes of the control plane, and of nodes that have a member of etcd: beside
+// ControlPlaneLabel what it was called before 1.24, and what k3s and RKE give to nodes of either kind.
+// No cloud gives one of them to a node whose control plane is the cloud's own.
+func planeLabels() []string {
+	return []string{ControlPlaneLabel, "node-role.kubernetes.io/master", "node-role.kubernetes.io/controlplane", "node-role.kubernetes.io/etcd"}
+}
+
+// PlaneLabel is the label that says of a node that it is one of the control plane, or has a member of
+// etcd; "" if none does. It takes in more than ControlPlane: what must not be removed, rather than
+// what kubeadm raises.
+func PlaneLabel(node *corev1.Node) string {
+	for _, label := range planeLabels() {
+		if _, found := node.Labels[label]; found {
+			return label
+		}
+	}
+	return ""
+}
+
 // Ready tells whether the kubelet reports the node as Ready.
 func Ready(node *corev1.Node) bool {
 	for i := range node.Status.Conditions {

@@ -37,7 +37,9 @@ type Candidate struct {
 	Applied uint64
 	// Corrupt says that the alarm CORRUPT was raised for it.
 	Corrupt bool
-	Size    int64 // of the database, in bytes
+	// Full says that the alarm NOSPACE was raised, for any member: nothing can be written.
+	Full bool
+	Size int64 // of the database, in bytes
 }
 
 // choose picks who gives a snapshot: a member that sees a leader, is no learner, is not

@@ -16,11 +16,12 @@ import (
 	"refit.dev/refit/etcd/etcdtest"
 )
 
-// TestStepAside has the leader of three members go, again and again.
-func TestStepAside(t *testing.T) {
+// together starts members of one cluster, by their names.
+func together(t *testing.T, n int) map[string]*etcdtest.Etcd {
+	t.Helper()
 	peers := map[string]string{}
 	var initial []string
-	for i := range 3 {
+	for i := range n {
 		name := fmt.Sprintf("cp-%d", i+1)
 		peers[name] = etcdtest.Loopback(t)
 		initial = append(initial, name+"="+peers[name])
@@ -44,6 +45,12 @@ func TestStepAside(t *testing.T) {
 		e := <-started
 		members[e.Config().Name] = e
 	}
+	return members
+}
+
+// TestStepAside has the leader of three members go, again and again.
+func TestStepAside(t *testing.T) {
+	members := together(t, 3)
 	led := map[string]bool{}
 	for range 4 {
 		leader := leaderOf(t, members)

@@ -64,6 +64,7 @@ func (c *Candidate) ask(ctx context.Context, client *clientv3.Client) error {
 	c.Corrupt = slices.ContainsFunc(status.Errors, func(e string) bool {
 		return strings.Contains(e, etcdserverpb.AlarmType_CORRUPT.String()) && strings.Contains(e, fmt.Sprint(c.ID))
 	})
+	c.Full = slices.ContainsFunc(status.Errors, func(e string) bool { return strings.Contains(e, etcdserverpb.AlarmType_NOSPACE.String()) })
 	if c.Learner {
 		return nil // it would not say who the others are
 	}

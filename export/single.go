@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"refit.dev/refit/internal/hint"
 )
 
 // List is a Cut as one document: a List of apiVersion v1, as kubectl get -o yaml writes it, sorted as the files are.
@@ -36,7 +38,7 @@ func List(cut *Cut) []byte {
 // WriteList writes a text to a file, aside first, and renames it. A file that is there is replaced if replace says so.
 func WriteList(file string, text []byte, secret, replace bool) error {
 	if _, err := os.Lstat(file); err == nil && !replace {
-		return directoryError{fmt.Errorf("%s: %w", file, os.ErrExist)}
+		return directoryError{hint.Wrap(fmt.Errorf("%s: %w", file, os.ErrExist), "name another file, or say --overwrite")}
 	}
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*")
 	if err != nil {

@@ -5,11 +5,13 @@ package provider
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -115,12 +117,16 @@ func ReadConfig(r io.Reader) (*Config, error) {
 		Upgrade    *command `yaml:"upgrade"`
 		Join       string   `yaml:"join"`
 	}
+	var whole yaml.Node
+	if err := yaml.Unmarshal(text, &whole); err == nil && len(whole.Content) > 0 && whole.Content[0].Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("it is no provider: want a file with apiVersion: %s, kind: %s, and commands to create, delete and list", configVersion, configKind)
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
 		return nil, errors.New("it is empty")
 	} else if err != nil {
-		return nil, err
+		return nil, plainly(err)
 	}
 	if document.Kind != configKind || document.APIVersion != configVersion {
 		return nil, fmt.Errorf("it is no provider: want apiVersion: %s and kind: %s, got %q and %q", configVersion, configKind, document.APIVersion, document.Kind)
@@ -156,6 +162,26 @@ func ReadConfig(r io.Reader) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// plainly says what the parser says without the names of types of Go, and without what stands in the file.
+func plainly(err error) error {
+	wrong, ok := errors.AsType[*yaml.TypeError](err)
+	if !ok {
+		return err
+	}
+	kinds := map[string]string{"!!str": "a text", "!!seq": "a list", "!!map": "fields", "!!int": "a number", "!!float": "a number", "!!bool": "true or false", "!!null": "nothing"}
+	var lines []string
+	for _, line := range wrong.Errors {
+		if m := regexp.MustCompile(`^(line \d+): cannot unmarshal (!!\w+)[^\x00]* into (string|\[\]string|)`).FindStringSubmatch(line); m != nil {
+			wants := map[string]string{"string": "a text", "[]string": "a list of words"}
+			line = fmt.Sprintf("%s: %s, where %s should be", m[1], cmp.Or(kinds[m[2]], m[2]), cmp.Or(wants[m[3]], "fields"))
+		} else if at, _, cut := strings.Cut(line, " not found in type "); cut {
+			line = at + " is not known"
+		}
+		lines = append(lines, line)
+	}
+	return errors.New(strings.Join(lines, "; "))
 }
 
 // Check says what is wrong with a configuration.

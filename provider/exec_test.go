@@ -236,7 +236,10 @@ func TestReadConfig(t *testing.T) {
 		"": "empty",
 		"kind: Inventory\napiVersion: refit.dev/v1alpha1\n": "no provider",
 		head + rest:                            "create: it has no command",
-		head + rest + "create: {command: c}\n": "cannot unmarshal",
+		head + rest + "create: {command: c}\n": "line 5: a text, where a list of words should be",
+		head + rest + "create: [c]\n":          "line 5: a list, where fields should be",
+		"ssh-ed25519 AAAA me\n":                "want a file with apiVersion",
+		"[a, b]\n":                             "want a file with apiVersion",
 		head + rest + "create: {command: [c], shell: true}\n":            "shell",
 		head + rest + "create: {command: [c], timeout: -1s}\n":           "timeout",
 		head + rest + "create: {command: [c], timeout: soon}\n":          "soon",
@@ -245,7 +248,7 @@ func TestReadConfig(t *testing.T) {
 		head + rest + "create: {command: [c]}\nupdate: {command: [u]}\n": "update",
 		head + rest + "create: {command: [\"a\\0b\"]}\n":                 "NUL",
 	} {
-		if _, err := ReadConfig(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ReadConfig(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "struct") || strings.Contains(err.Error(), "AAAA") {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}

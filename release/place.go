@@ -29,6 +29,12 @@ func (d directory) local(path string) string {
 	return filepath.Join(string(d), filepath.FromSlash(path))
 }
 
+// toBeRun tells whether a file has the mode of a program. One that is not there has no other.
+func toBeRun(path string) bool {
+	info, err := os.Stat(path)
+	return err != nil || info.Mode().Perm()&0o111 != 0
+}
+
 func (d directory) releases(_ context.Context, _ int) ([]string, error) {
 	entries, err := os.ReadDir(string(d))
 	var names []string
@@ -44,7 +50,7 @@ type remote struct {
 	client *http.Client
 }
 
-// answerLimit is how long a server may take to begin with an answer.
+// answerLimit is how long a server may take to begin with an answer, and then to send more of it.
 const answerLimit = time.Minute
 
 // safe is a client that never leaves https.
@@ -68,22 +74,26 @@ func safe(client *http.Client) *http.Client {
 func (r remote) local(string) string { return "" }
 
 func (r remote) open(ctx context.Context, path string) (io.ReadCloser, error) {
+	ctx, stop := context.WithCancelCause(ctx)
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.base+"/"+path, http.NoBody)
 	if err != nil {
+		stop(nil)
 		return nil, err
 	}
 	response, err := r.client.Do(request)
 	if err != nil {
+		stop(nil)
 		return nil, err
 	}
 	switch response.StatusCode {
 	case http.StatusOK:
-		return response.Body, nil
+		return lively(ctx, response.Body, stop), nil
 	case http.StatusNotFound, http.StatusGone:
 		err = fs.ErrNotExist
 	default:
 		err = fmt.Errorf("the server says %s", response.Status)
 	}
+	stop(nil)
 	return nil, errors.Join(err, response.Body.Close())
 }
 

@@ -76,24 +76,23 @@ func Open(text, cache string, client *http.Client) (*Source, error) {
 		return nil, errors.New("no place is named")
 	case err != nil:
 		return nil, errors.New("it is neither a directory nor a URL")
+	case u.User != nil, u.Scheme == "https" && (u.RawQuery != "" || u.Fragment != ""):
+		return nil, errors.New("a URL with a login or a query would end up in journals: want https://HOST/PATH alone")
 	case u.Scheme == "https" && u.Host != "":
-		if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-			return nil, errors.New("a URL with a login or a query would end up in journals: want https://HOST/PATH alone")
-		}
 		s.text = strings.TrimRight(u.String(), "/")
 		s.place = remote{base: s.text, client: safe(client)}
 		return s, nil
 	case u.Scheme == "file" && (u.Host == "" || u.Host == "localhost") && u.Path != "":
 		text = u.Path
 	case u.Scheme != "":
-		return nil, hint.Wrap(fmt.Errorf("%s: nobody could tell what comes over that", u.Redacted()), "use a directory, or a URL that begins with file:/// or https://")
+		return nil, hint.Wrap(fmt.Errorf("%s: nobody could tell what comes over that", u.Scheme), "use a directory, or a URL that begins with file:/// or https://")
 	}
 	if text, err = filepath.Abs(text); err != nil {
 		return nil, err
 	}
 	info, err := os.Stat(text)
 	if err == nil && !info.IsDir() {
-		err = errors.New("it is no directory")
+		err = fmt.Errorf("%s: it is no directory", text)
 	}
 	if err != nil {
 		return nil, err
@@ -133,8 +132,9 @@ func (s *Source) Has(ctx context.Context, f File) (bool, error) {
 	return len(sums) > 0, err
 }
 
-// Fetch returns a binary whose sums were checked. The error is ErrMissing if the place
-// has none, or no sum of it.
+// Fetch returns a binary whose sums were checked, and that can be run by its mode: one that is
+// not to be run in its directory, as downloads are not, is copied to the cache. The error is
+// ErrMissing if the place has none, or no sum of it.
 func (s *Source) Fetch(ctx context.Context, f File) (Binary, error) {
 	if !plainName.MatchString(f.Name) || !plainName.MatchString(f.Arch) || f.Version.Patch == skew.Unknown {
 		return Binary{}, fmt.Errorf("%q is no binary of a release", f.Path())
@@ -151,7 +151,7 @@ func (s *Source) Fetch(ctx context.Context, f File) (Binary, error) {
 		return Binary{}, err
 	}
 	path := s.place.local(f.Path())
-	if path == "" {
+	if path == "" || !toBeRun(path) {
 		if path, err = s.cached(ctx, f, sums); err != nil {
 			return Binary{}, fmt.Errorf("fetch %s from %s: %w", f.Path(), s, err)
 		}

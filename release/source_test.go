@@ -4,17 +4,21 @@
 package release_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"refit.dev/refit/release"
 	"refit.dev/refit/skew"
@@ -165,7 +169,8 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"": "no place is named", "http://example.com/release": "nobody could tell", "ftp://x/y": "nobody could tell", "https://me:secret@example.com/r": "would end up in journals",
-		"https://example.com/r?token=x": "would end up in journals", file: "it is no directory", "/nonexistent": "no such file",
+		"https://example.com/r?token=x":  "would end up in journals",
+		"http://me:secret@example.com/r": "would end up in journals", "//me:secret@example.com/r": "would end up in journals", "me:secret@example.com/r": "nobody could tell", "ftp://x/y?token=secret": "nobody could tell", file: "it is no directory", "/nonexistent": "no such file",
 	} {
 		if _, err := release.Open(text, t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", text, err, want)
@@ -188,6 +193,55 @@ func TestRedirect(t *testing.T) {
 	if _, err := s.Fetch(t.Context(), kubelet); err == nil || !strings.Contains(err.Error(), "without https") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A directory may have its binaries as downloads are, not to be run: what Fetch gives can be
+// run, and its sums were checked. One that can be run is taken where it is.
+func TestFetchToBeRun(t *testing.T) {
+	const text = "#!/bin/sh\necho a kubelet\n"
+	dir, cache := place(t, map[string]string{"": text, ".sha256": sum256(text)}), t.TempDir()
+	for _, c := range []struct {
+		mode os.FileMode
+		in   string
+	}{{0o644, cache}, {0o755, dir}} {
+		if err := os.Chmod(filepath.Join(dir, kubelet.Path()), c.mode); err != nil {
+			t.Fatal(err)
+		}
+		s, err := release.Open(dir, cache, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := s.Fetch(t.Context(), kubelet)
+		if err != nil || !strings.HasPrefix(b.Path, c.in) || b.SHA256 != sum256(text) {
+			t.Fatalf("of mode %o: %+v, %v, want one in %s", c.mode, b, err, c.in)
+		}
+		if out, err := exec.CommandContext(t.Context(), b.Path).Output(); err != nil || string(out) != "a kubelet\n" {
+			t.Errorf("of mode %o: it says %q, %v", c.mode, out, err)
+		}
+	}
+}
+
+// stalling is a server that sends something, and then nothing more.
+type stalling struct{}
+
+func (stalling) RoundTrip(r *http.Request) (*http.Response, error) {
+	ours, theirs := io.Pipe()
+	go func() { _, _ = theirs.Write([]byte("a kube")) }()
+	context.AfterFunc(r.Context(), func() { _ = theirs.CloseWithError(r.Context().Err()) })
+	return &http.Response{StatusCode: http.StatusOK, Body: ours, Request: r}, nil
+}
+
+// A server that stops in the middle of an answer is not waited for without end.
+func TestFetchStalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := release.Open("https://example.com/release", t.TempDir(), &http.Client{Transport: stalling{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Fetch(t.Context(), kubelet); err == nil || !strings.Contains(err.Error(), "nothing has come for 1m0s") {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 // Names that lead elsewhere are no binaries.

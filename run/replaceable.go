@@ -72,12 +72,15 @@ func (u *Upgrade) replaces(s *cluster.Snapshot, list []provider.Machine) (*Repla
 		r.Nodes = append(r.Nodes, n.Name)
 	}
 	slices.Sort(r.Nodes)
-	var unknown []string
+	var unknown, planes []string
 	for _, stage := range u.Stages {
 		if stage.Role != Workers {
 			continue
 		}
 		for _, name := range stage.Nodes {
+			if n := s.Node(name); n != nil && cluster.PlaneLabel(n.Node) != "" {
+				planes = append(planes, name+" ("+cluster.PlaneLabel(n.Node)+")")
+			}
 			if _, twice := r.Machines[name]; twice {
 				return nil, hint.Wrap(&InputError{errors.New("workers would have to be replaced more than once")},
 					"go there in two upgrades, the first one to a version that the workers may skip from; nothing was changed")
@@ -90,6 +93,11 @@ func (u *Upgrade) replaces(s *cluster.Snapshot, list []provider.Machine) (*Repla
 			m.Deleting = false
 			r.Machines[name] = m
 		}
+	}
+	if len(planes) > 0 {
+		return nil, hint.Wrap(&BlockedError{fmt.Errorf("%s labelled as of the control plane, and such a node is never replaced: %s",
+			phrase.Count(len(planes), "node")+phrase.Plural(len(planes), " is", " are"), phrase.Few(planes, 5))},
+			"make a new plan; if a label is not true, take it off; nothing was changed")
 	}
 	if len(unknown) > 0 {
 		return nil, hint.Wrap(&BlockedError{fmt.Errorf("the provider lists no machine for %s: %s", phrase.Count(len(unknown), "node"), phrase.Few(unknown, 5))},

@@ -47,24 +47,43 @@ func StagesOf(p *upgrade.Plan, gate Gate) (stages []Stage, held map[string][]str
 				stages[len(stages)-1].Pause = "after the control plane"
 			}
 		}
-		var workers, components []string
-		for i := range hop.Workers {
-			components = hop.Workers[i].Components // all of them the same
-			noteHeld(held, &hop.Workers[i])
-			workers = append(workers, hop.Workers[i].Node)
+		workers := hop.Workers
+		for i := range workers {
+			noteHeld(held, &workers[i])
 		}
 		if firstWorker && len(workers) > 0 {
-			stages = append(stages, Stage{
-				Role: Workers, Version: version, Nodes: workers[:1], Components: components, Pause: "after the first worker", Expected: expected(begin, hop.Workers[:1]),
-			})
-			workers, hop.Workers, firstWorker = workers[1:], hop.Workers[1:], false
+			stages = append(stages, workersStage(version, begin, workers[:1]))
+			stages[len(stages)-1].Pause = "after the first worker"
+			workers, firstWorker = workers[1:], false
 		}
-		if len(workers) > 0 {
-			stages = append(stages, Stage{Role: Workers, Version: version, Nodes: slices.Sorted(slices.Values(workers)), Components: components, Expected: expected(begin, hop.Workers)})
+		for _, alike := range byComponents(workers) {
+			stages = append(stages, workersStage(version, begin, alike))
 		}
 		begin += hop.Seconds
 	}
 	return stages, held
+}
+
+// workersStage is the stage of workers that have the same components.
+func workersStage(version string, begin float64, visits []upgrade.NodeSteps) Stage {
+	stage := Stage{Role: Workers, Version: version, Components: visits[0].Components, Expected: expected(begin, visits)}
+	for i := range visits {
+		stage.Nodes = append(stage.Nodes, visits[i].Node)
+	}
+	slices.Sort(stage.Nodes)
+	return stage
+}
+
+// byComponents puts visits together whose components are the same, in the order of the first of each.
+func byComponents(visits []upgrade.NodeSteps) (groups [][]upgrade.NodeSteps) {
+	for i := range visits {
+		of := slices.IndexFunc(groups, func(g []upgrade.NodeSteps) bool { return slices.Equal(g[0].Components, visits[i].Components) })
+		if of < 0 {
+			groups, of = append(groups, nil), len(groups)
+		}
+		groups[of] = append(groups[of], visits[i])
+	}
+	return groups
 }
 
 // visited tells whether a node has one of the visits.

@@ -4,6 +4,7 @@
 package run
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -30,5 +31,28 @@ func TestStagesOf(t *testing.T) {
 	want := []Expected{{"cp-1", 0, 100}, {"b", 100, 90}, {"a", 190, 110}, {"cp-1", 300, 100}, {"b", 400, 90}, {"a", 490, 110}}
 	if len(stages) != 5 || stages[1].Pause == "" || !slices.Equal(got, want) {
 		t.Errorf("got %d stages, %v", len(stages), got)
+	}
+}
+
+// Workers with other components are a stage of their own: not all have a kube-proxy that is a service.
+func TestStagesOfComponents(t *testing.T) {
+	visit := func(node string, components ...string) upgrade.NodeSteps {
+		return upgrade.NodeSteps{Node: node, Role: upgrade.Worker, Components: components}
+	}
+	p := &upgrade.Plan{Hops: []upgrade.Hop{{To: skew.Version{Minor: 37, Patch: 2}, Workers: []upgrade.NodeSteps{
+		visit("d", "kubelet", "kube-proxy"), visit("c", "kubelet"), visit("b", "kubelet", "kube-proxy"), visit("a", "kubelet"),
+	}}}}
+	for gate, want := range map[Gate]string{
+		"":               "[b d] [kubelet kube-proxy]; [a c] [kubelet]; ",
+		AfterFirstWorker: "[d] [kubelet kube-proxy]; [a c] [kubelet]; [b] [kubelet kube-proxy]; ",
+	} {
+		stages, _ := StagesOf(p, gate)
+		got := ""
+		for _, s := range stages {
+			got += fmt.Sprintf("%v %v; ", s.Nodes, s.Components)
+		}
+		if got != want {
+			t.Errorf("gate %q: %s, want %s", gate, got, want)
+		}
 	}
 }

@@ -4,6 +4,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
@@ -88,28 +88,27 @@ func (f *UnitFleet) Fetch(ctx context.Context, v Visit, out host.Output) error {
 		if err != nil {
 			return fmt.Errorf("ask %s %s: %w", component, b.Version, err)
 		}
-		for _, problem := range append(asked.Problems, disorder(u, asked.Version, b.Version)...) {
+		for _, problem := range append(asked.Problems, disorder(u, asked.Version, b)...) {
 			problems = append(problems, component+" "+b.Version+" "+problem)
 		}
 	}
 	if len(problems) > 0 {
-		return hint.Wrap(errors.New(strings.Join(problems, "; ")), "change the units on the machine (systemctl cat shows one), or the binaries, then resume; what runs was not touched")
+		return hint.Wrap(errors.New(strings.Join(problems, "; ")), "change the units on the machine (systemctl cat shows one), then resume; for other binaries, or none of etcd, abort the run and make a new plan; what runs was not touched")
 	}
 	return nil
 }
 
-// disorder says what is wrong with the version that a binary tells.
-func disorder(u units.Unit, says, want string) []string {
-	if u.Component != units.Etcd {
-		if says != want && says != "" {
-			return []string{"says that it is " + says}
+// disorder says what is wrong with the version that a binary tells. One that tells none has been
+// told of.
+func disorder(u units.Unit, says string, b units.Binary) []string {
+	switch {
+	case says == "" || u.SHA256 == b.SHA256:
+	case u.Component == units.Etcd:
+		if why := skew.EtcdStep(cmp.Or(u.Running, u.Version), says); why != "" {
+			return []string{why}
 		}
-		return nil
-	}
-	now, err := skew.Parse(u.Version)
-	next, nextErr := skew.Parse(says)
-	if err == nil && nextErr == nil && next.Compare(now) < 0 {
-		return []string{fmt.Sprintf("is %s, and etcd %s does not go back", says, u.Version)}
+	case says != b.Version:
+		return []string{"says that it is " + says}
 	}
 	return nil
 }
@@ -149,21 +148,27 @@ func (f *UnitFleet) open(ctx context.Context, v Visit) (*unitsProcedure, error) 
 	if err := host.CheckSame(ctx, machine, v.Node); err != nil {
 		return nil, err
 	}
-	p := &unitsProcedure{run: v.Run, again: v.Again, stage: v.Stage, version: version, machine: machine, clock: f.Clock, patience: v.Upgrade.Units.Patience.Duration}
+	p := &unitsProcedure{run: v.Run, again: v.Again, upgrade: v.Upgrade, node: v.Node, stage: v.Stage, version: version, machine: machine, clock: f.Clock, patience: v.Upgrade.Units.Patience.Duration}
 	if p.state, err = units.Observe(ctx, machine); err != nil {
 		return nil, err
 	}
-	p.want, err = binariesOf(v, version, p.state)
+	if p.want, err = binariesOf(v, version, p.state); err != nil {
+		return nil, err
+	}
+	err = p.findMember(ctx)
 	return p, err
 }
 
 // binariesOf are the binaries of a visit. An etcd that the release does not have stays as it is.
+// A component that was planned and is no service any more is an error: the others must not go on
+// without it.
 func binariesOf(v Visit, version skew.Version, s units.State) (map[string]units.Binary, error) {
 	want := map[string]units.Binary{}
 	for _, component := range v.Stage.Components {
 		u, there := s.Get(component)
 		if !there {
-			continue
+			return nil, hint.Wrap(fmt.Errorf("there is no %s.service any more, and it is to be raised", component),
+				"see what systemctl status %s.service says, and mend it, then resume; or abort the run and make a new plan", component)
 		}
 		path := release.File{Version: version, Arch: s.Arch, Name: component}.Path()
 		sum, known := v.Upgrade.Units.Sums[path]
@@ -180,35 +185,6 @@ func binariesOf(v Visit, version skew.Version, s units.State) (map[string]units.
 		want[component] = units.Binary{Version: version.String(), SHA256: sum}
 	}
 	return want, nil
-}
-
-// Members asks all members of etcd at the same time, each from its own machine.
-func (f *UnitFleet) Members(ctx context.Context, run string, nodes []*corev1.Node) (problems []string, err error) {
-	found := make([]string, len(nodes))
-	asking, both := errgroup.WithContext(ctx)
-	for i, node := range nodes {
-		asking.Go(func() error {
-			machine, err := f.Reach(node, run)
-			if err != nil {
-				return fmt.Errorf("reach the machine of node %s: %w", node.Name, err)
-			}
-			answer, _, err := units.Health(both, machine, units.Etcd)
-			if err != nil {
-				return fmt.Errorf("ask etcd on node %s: %w", node.Name, err)
-			}
-			if answer.Problem != "" {
-				found[i] = fmt.Sprintf("its member on node %s: %s", node.Name, answer.Problem)
-			}
-			return nil
-		})
-	}
-	err = asking.Wait()
-	return slices.DeleteFunc(found, func(problem string) bool { return problem == "" }), err
-}
-
-// StepAside asks the member on the machine of a node.
-func (f *UnitFleet) StepAside(ctx context.Context, run string, node *corev1.Node) (to string, err error) {
-	return stepAside(ctx, f.Reach, run, node)
 }
 
 // componentsOf are the components that are raised to a version on a node, in their order.

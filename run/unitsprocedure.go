@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/host"
@@ -22,6 +23,8 @@ import (
 type unitsProcedure struct {
 	run      string
 	again    bool // put what was rolled back into its place once more
+	upgrade  *Upgrade
+	node     *corev1.Node
 	stage    Stage
 	version  skew.Version
 	machine  host.Machine
@@ -29,6 +32,9 @@ type unitsProcedure struct {
 	patience time.Duration
 	state    units.State
 	want     map[string]units.Binary
+	// takesPart says why the member of etcd on the machine does not; nil if it says so itself, or
+	// if nobody can tell.
+	takesPart func(ctx context.Context) (why string, err error)
 }
 
 func (p *unitsProcedure) Serving() []MachineStep { return p.steps(units.Plane()) }
@@ -53,6 +59,9 @@ func (p *unitsProcedure) steps(components []string) []MachineStep {
 		raise := &units.Raise{
 			Machine: p.machine, Clock: p.clock, Component: component, Binary: b, Patience: p.patience, Run: p.run, Again: p.again,
 		}
+		if component == units.Etcd {
+			raise.Healthy = p.takesPart
+		}
 		list = append(list, MachineStep{
 			Name: Step(component), Text: component + " to " + p.stage.Version,
 			Done: raise.Done,
@@ -73,14 +82,27 @@ func (p *unitsProcedure) explained(err error) error {
 	case err == nil:
 		return nil
 	case rolled:
-		advice := fmt.Sprintf("journalctl -u %s.service on the machine says why; nothing new is started", back.Component)
-		return &FinalError{hint.Wrap(err, "%s", advice)}
+		return &FinalError{hint.Wrap(err, "%s", p.afterRollback(back))}
 	case host.Temporary(err):
 		return &OutcomeUnknownError{err}
 	case stranded:
 		return &FinalError{hint.Wrap(err, "%s is still the new binary, and %s the one of before: mv -T %s %s, and systemctl restart %s.service", left.Program, left.Kept, left.Kept, left.Program, left.Component)}
 	}
 	return err
+}
+
+// afterRollback is what to do when a component was rolled back.
+func (p *unitsProcedure) afterRollback(back *units.RolledBackError) string {
+	advice := fmt.Sprintf("journalctl -u %s.service on the machine says why; nothing new is started", back.Component)
+	if back.Still == "" {
+		return advice
+	}
+	u, _ := p.state.Get(back.Component)
+	advice += fmt.Sprintf("; neither binary gets well: %s is the one of before, and the new one waits as %s", u.Program, units.Waiting(units.Unit{Program: u.Program}, p.want[back.Component]))
+	if back.Component == units.Etcd && p.upgrade.Backup != nil {
+		advice += "; the backup that was taken first brings etcd back: refit restore " + p.upgrade.Backup.File
+	}
+	return advice
 }
 
 // Verify looks at everything anew.

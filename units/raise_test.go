@@ -366,3 +366,41 @@ func TestDoneIsCalm(t *testing.T) {
 		}
 	})
 }
+
+// ending is a machine whose processes take their time to end: systemd says that they are about to.
+type ending struct {
+	*unitstest.Machine
+	takes time.Duration
+	until time.Time
+}
+
+func (m *ending) Exec(ctx context.Context, argv []string, opts host.ExecOptions) (host.Result, error) {
+	result, err := m.Machine.Exec(ctx, argv, opts)
+	switch {
+	case argv[0] == "systemctl" && argv[1] == "restart":
+		m.until = time.Now().Add(m.takes)
+	case argv[0] == "systemctl" && argv[1] == "show" && time.Now().Before(m.until):
+		result.Stdout = []byte(strings.NewReplacer("ActiveState=active", "ActiveState=deactivating", "SubState=running", "SubState=stop-sigterm").Replace(string(result.Stdout)))
+	}
+	return result, err
+}
+
+// A process of before that takes its time to end does not count against the new one, within a
+// limit.
+func TestRaiseWaitsForTheEnd(t *testing.T) {
+	for takes, want := range map[time.Duration]string{
+		2*time.Minute + 30*time.Second: "",
+		5 * time.Minute:                "kubelet.service is deactivating (stop-sigterm)",
+	} {
+		t.Run(takes.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m, r := staged(t)
+				r.Machine = &ending{Machine: m, takes: takes}
+				err := r.Do(t.Context())
+				if back, rolled := errors.AsType[*units.RolledBackError](err); rolled != (want != "") || rolled && back.Why != want || !rolled && err != nil {
+					t.Errorf("got %v", err)
+				}
+			})
+		})
+	}
+}

@@ -39,6 +39,7 @@ func (d *decision) check() {
 	d.by.check(d)
 	d.checkBackup()
 	d.checkServers()
+	d.checkReplaced()
 	d.checkAPIs()
 	d.checkWebhooks()
 	d.checkHosts()

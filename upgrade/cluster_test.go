@@ -36,13 +36,17 @@ type town struct {
 //
 //	control-plane NAME VERSION [etcd=TAG] [api=VERSION] [proxy=VERSION] [gates=TEXT] [etcd-down] [cordoned] [not-ready] [pods=N]
 //	worker NAME VERSION [proxy=VERSION] [cordoned] [not-ready] [runtime=NAME] [pods=N]
-//	units NAME VERSION [etcd=VERSION] [proxy=VERSION] [plane] [offers=1.37.2,...] [offers-etcd=VERSION] [refuses=TEXT] [down=COMPONENT] [link=COMPONENT] [wrapper=COMPONENT] [lacks=COMPONENT]
-//	                                                    a machine whose components are services, and what the source has for it
+//	units NAME VERSION [etcd=VERSION] [proxy=VERSION] [plane] [offers=1.37.2,...] [offers-etcd=VERSION] [noproxy] [etcd-unasked] [refuses=TEXT] [down=COMPONENT] [link=COMPONENT] [wrapper=COMPONENT] [lacks=COMPONENT]
+//	                                                    a machine whose components are services, and what the source has for it; with noproxy its
+//	                                                    kube-proxy is the pod of its node
 //	config VERSION [external-etcd] [gate=NAME]          kubeadm's record
 //	host NAME {...}                                     what was found on the machine, as YAML; offers=1.37.2,... is short for packages of them
 //	api RESOURCE GROUP VERSION [REMOVED]                a deprecated API that somebody asks for
 //	backup none | PLACE AGE                             the last that was proven
 //	stored DEFINITION VERSION [served]                  a version of a custom resource
+//	serves ADDRESS                                      where an API server says that it is
+//
+// A worker may have label=KEY, address=ADDRESS, and member: a static pod of etcd.
 func parseTown(text string) (*town, error) {
 	t := &town{state: upgrade.State{Cluster: "uid", Hosts: map[string]upgrade.Host{}}, kubelets: map[string]string{}}
 	t.objects = append(t.objects, &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kube-proxy"}})
@@ -98,6 +102,8 @@ func (t *town) read(words []string, line string) error {
 		}
 	case "stored":
 		t.state.Stored = append(t.state.Stored, upgrade.StoredVersion{Definition: words[1], Version: words[2], Served: served, Deprecated: served})
+	case "serves":
+		t.state.Servers = append(t.state.Servers, words[1])
 	default:
 		return fmt.Errorf("no such thing")
 	}
@@ -145,19 +151,25 @@ func (t *town) addHost(name, text, offers string) error {
 // addUnits puts a machine with services there; its Node is one without pods.
 func (t *town) addUnits(name, version string, flags map[string]string) error {
 	t.state.Method = upgrade.Units
+	_, noProxy := flags["noproxy"]
 	t.objects = slices.DeleteFunc(t.objects, func(o runtime.Object) bool {
 		p, isPod := o.(*corev1.Pod)
-		return isPod && p.Spec.NodeName == name && p.Namespace == metav1.NamespaceSystem
+		return isPod && p.Spec.NodeName == name && p.Namespace == metav1.NamespaceSystem && !(noProxy && p.Spec.Containers[0].Name == "kube-proxy")
 	})
 	h := upgrade.Host{Offers: map[int]upgrade.Offers{}, Binaries: map[string]string{}, Refused: map[string][]string{}}
 	components := []string{"kubelet", "kube-proxy"}
+	if noProxy {
+		components = components[:1]
+	}
 	if _, plane := flags["plane"]; plane {
 		components = append([]string{"kube-apiserver", "kube-controller-manager", "kube-scheduler"}, components...)
 		h.APIServer = &upgrade.Health{}
 	}
 	if flags["etcd"] != "" {
 		components = append([]string{"etcd"}, components...)
-		h.Etcd = &upgrade.EtcdHealth{}
+		if _, unasked := flags["etcd-unasked"]; !unasked {
+			h.Etcd = &upgrade.EtcdHealth{}
+		}
 	}
 	for _, c := range components {
 		has := map[string]string{"etcd": flags["etcd"], "kube-proxy": cmp.Or(flags["proxy"], version)}[c]
@@ -241,6 +253,15 @@ func (t *town) addNode(control bool, name, version string, flags map[string]stri
 		if p := pod("etcd", or("etcd", "3.6.8-0"), true); has("etcd-down") {
 			p.Status.Conditions[0].Status = corev1.ConditionFalse
 		}
+	}
+	if flags["label"] != "" {
+		n.Labels[flags["label"]] = "true"
+	}
+	if flags["address"] != "" {
+		n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: flags["address"]}}
+	}
+	if has("member") {
+		pod("etcd", "3.6.8-0", true)
 	}
 	if flags["pods"] != "" {
 		for i := range len(flags["pods"]) { // one for each character

@@ -22,6 +22,7 @@ const (
 	NotKubeadm        = "control-plane-not-kubeadm"
 	NotManaged        = "control-plane-not-managed"
 	ManagedUnseen     = "control-plane-managed"
+	PlaneReplaced     = "control-plane-replaced"
 	ConfigBehind      = "kubeadm-config-differs"
 	UpgradeUnfinished = "upgrade-unfinished"
 	PatchUnknown      = "patch-unknown"
@@ -33,6 +34,7 @@ const (
 	UnitWrapper    = "unit-program-wrapper"
 	UnitRefused    = "unit-refused"
 	BinaryMissing  = "binary-unavailable"
+	ProxyLeft      = "kube-proxy-not-unit"
 	StrategyMethod = "strategy-not-for-method"
 
 	HostUnseen   = "host-unseen"
@@ -73,6 +75,8 @@ const (
 	EtcdAlarm        = "etcd-alarm"
 	EtcdSize         = "etcd-size"
 	EtcdUnseen       = "etcd-unseen"
+	EtcdUnasked      = "etcd-member-not-asked"
+	EtcdStep         = "etcd-step"
 	ServerUnwell     = "api-server-not-ready"
 	WebhookRefuses   = "webhook-refuses-system"
 	WebhookSeesThese = "webhook-sees-system"
@@ -109,8 +113,10 @@ func Codes() []cluster.Code {
 			Do: "Ask whoever runs the control plane, or say --method units if it runs as services of systemd on machines that are nodes."},
 		{Name: NotUnits, Severity: cluster.Blocker, Meaning: "--method units was said, and no API server was found that is a service of systemd.",
 			Do: "Let refit log in to the machines of the control plane, which have to be nodes; the service is kube-apiserver.service."},
-		{Name: NotManaged, Severity: cluster.Blocker, Meaning: "--method managed was said, and a node runs an API server.",
-			Do: "Leave --method out: refit finds out how the control plane was put together."},
+		{Name: NotManaged, Severity: cluster.Blocker, Meaning: "--method managed was said, and a node is one of the control plane: it runs an API server or a member of etcd, has the label of such nodes, or an address behind the Service default/kubernetes.",
+			Do: "Leave --method out: refit finds out how the control plane was put together. A label that is not true can be taken off."},
+		{Name: PlaneReplaced, Severity: cluster.Blocker, Meaning: "With --strategy replace, a node of the control plane would give way to a new machine: no API server is seen on it, and it has the label of the control plane, or a member of etcd.",
+			Do: "Find out why its API server is not there (kubectl get pods -n kube-system -o wide), and mend it first; a label that is not true can be taken off."},
 		{Name: ManagedUnseen, Severity: cluster.Info, Meaning: "Somebody else runs the control plane: what cannot be seen of it was not looked at, and is not saved.",
 			Do: "Ask its provider about backups, and about what its new version needs."},
 		{Name: UnitDown, Severity: cluster.Blocker, Meaning: "A component that is a service of systemd does not run, or is not well.",
@@ -123,6 +129,8 @@ func Codes() []cluster.Code {
 			Do: "Change the unit, its environment file or its configuration on the machine (systemctl cat), reload systemd and restart the service; then make the plan again."},
 		{Name: BinaryMissing, Severity: cluster.Blocker, Meaning: "The source does not have a binary of the release with a sum, or it could not be read.",
 			Do: "Name a place that has it with --binaries: vX.Y.Z/bin/linux/ARCH/NAME and NAME.sha256 or NAME.sha512."},
+		{Name: ProxyLeft, Severity: cluster.Warning, Meaning: "kube-proxy runs in pods on machines whose other components are services of systemd: it stays as it is.",
+			Do: "Set the image of its DaemonSet when the upgrade is done; kube-proxy may be three minors older than the API servers, and not newer."},
 		{Name: StrategyMethod, Severity: cluster.Blocker, Meaning: "The strategy is not one for a cluster that was put together like this one.",
 			Do: "Use --strategy rolling."},
 		{Name: ConfigBehind, Severity: cluster.Warning, Meaning: "kubeadm's own record of the cluster's version is not what the API servers run: an upgrade was not finished, or was made without kubeadm.",
@@ -137,7 +145,7 @@ func Codes() []cluster.Code {
 		{Name: HostUnseen, Severity: cluster.Warning, Meaning: "Machines were not looked at: their packages, disks, certificates and settings are not known.",
 			Do: "Let refit log in to them."},
 		{Name: HostFailed, Severity: cluster.Blocker, Meaning: "A machine could not be looked at, so that it could not be upgraded either.",
-			Do: "See the message."},
+			Do: "Say how to log in: --ssh-user, --ssh-key, --ssh-config, --inventory. refit upgrade plan --no-hosts plans without a look."},
 		{Name: HostGap, Severity: cluster.Info, Meaning: "Something on a machine could not be looked at.", Do: "See the message."},
 		{Name: RebootNeeded, Severity: cluster.Info, Meaning: "A machine waits for a reboot.",
 			Do: "refit maintain --reboot, before or after the upgrade."},
@@ -198,6 +206,10 @@ func Codes() []cluster.Code {
 			Do: "Compact and defragment it, find out what fills it, or raise --quota-backend-bytes."},
 		{Name: EtcdUnseen, Severity: cluster.Info, Meaning: "Alarms of etcd, the health of its members and the size of its database were not looked at: a machine was not, or its SSH server forwards no connections, or etcd tells them at no plain address.",
 			Do: "etcdctl endpoint status, endpoint health and alarm list on a control plane."},
+		{Name: EtcdUnasked, Severity: cluster.Blocker, Meaning: "There are several members of etcd that are services of systemd, and whether one of them takes part cannot be asked. While another one restarts, the others may be too few.",
+			Do: "Start it with --listen-metrics-urls=http://127.0.0.1:2381, or have the API server on its machine name it in --etcd-servers, by an address of the machine."},
+		{Name: EtcdStep, Severity: cluster.Blocker, Meaning: "The etcd of a release cannot take the place of the one that runs: etcd goes one minor at a time, and not back.",
+			Do: "Put an etcd of the next minor into the source, or take it out: then it stays as it is. Make the plan again."},
 		{Name: ServerUnwell, Severity: cluster.Blocker, Meaning: "An API server says that it is not alive or not ready. While another one restarts, nobody may answer.",
 			Do: "Look at its log (crictl logs), and bring it back first."},
 		{Name: WebhookRefuses, Severity: cluster.Blocker, Meaning: "A fail-closed webhook sees what kubeadm and the control plane write, and has nobody behind it: those writes are refused.",

@@ -160,6 +160,25 @@ func (p *SavedPlan) Stale(s *State) []string {
 	return p.differs(now)
 }
 
+// Unreached says which machines that the plan works on could not be looked at for a State, and why. Stale has them, too,
+// among what has changed: whether these have is not known.
+func (p *SavedPlan) Unreached(s *State) (why []string) {
+	intent := p.Spec
+	intent.Version = p.To
+	now := Decide(s, intent)
+	for _, f := range now.Blockers() {
+		if f.Code == HostFailed {
+			why = append(why, "node "+f.Object.Name+": "+s.Hosts[f.Object.Name].Problem)
+		}
+	}
+	return why
+}
+
+// Looked tells whether the plan was made with a look at machines.
+func (g Ground) Looked() bool {
+	return slices.ContainsFunc(g.Nodes, func(n GroundNode) bool { return len(n.Packages) > 0 })
+}
+
 // differs says where what a plan does first is not what the plan now does: somebody has
 // changed the file, or another refit wrote it.
 func (p *Plan) differs(now *Plan) []string {

@@ -118,7 +118,7 @@ func (d *decision) workers(world *plan.World, hop *Hop, names []string, told map
 	slices.Sort(names)
 	visits := map[string]NodeSteps{}
 	for _, name := range names {
-		visits[name] = d.visit(d.by.worker(name), hop.To)
+		visits[name] = d.visit(d.by.worker(d, name), hop.To)
 	}
 	work := takesInPlace
 	if d.intent.Strategy == Replace {

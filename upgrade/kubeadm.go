@@ -23,7 +23,7 @@ func (kubeadmMethod) foreign(d *decision) *cluster.Finding {
 	return &f
 }
 
-func (kubeadmMethod) see(c skew.Components) skew.Components { return c }
+func (kubeadmMethod) see(_ *decision, c skew.Components) skew.Components { return c }
 
 // begun tells whether kubeadm has to be run although the API servers are there: it was ended
 // between the static pods and its record of the cluster or kube-proxy, which it writes last.
@@ -87,7 +87,9 @@ func (k kubeadmMethod) turns(d *decision, h skew.Hop) (list []turn, proxies bool
 	return list, proxies
 }
 
-func (kubeadmMethod) worker(node string) turn { return turn{node: node, role: Worker, kubelet: true} }
+func (kubeadmMethod) worker(_ *decision, node string) turn {
+	return turn{node: node, role: Worker, kubelet: true}
+}
 
 func notKubelet(c skew.Component) bool { return c != skew.Kubelet }
 

@@ -5,6 +5,7 @@ package upgrade
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/url"
 	"slices"
@@ -31,7 +32,7 @@ func (m Machines) Look(ctx context.Context, node *cluster.Node, minors []int) (H
 		return Host{Problem: err.Error()}, ctx.Err()
 	}
 	if err := host.CheckSame(ctx, machine, node.Node); err != nil {
-		return Host{Problem: err.Error()}, ctx.Err()
+		return Host{Problem: unreached(err)}, ctx.Err()
 	}
 	state, err := kubeadm.Observe(ctx, machine, kubeadm.Query{})
 	if err != nil {
@@ -49,6 +50,15 @@ func (m Machines) Look(ctx context.Context, node *cluster.Node, minors []int) (H
 	}
 	h.LocalAPIServer = localServer(ctx, machine, node.Node)
 	return h, ctx.Err()
+}
+
+// unreached is why a machine was not reached, without what was wanted of it; other errors are told in full.
+func unreached(err error) string {
+	text := err.Error()
+	if _, why, cut := strings.Cut(text, host.ErrNotStarted.Error()+": "); cut && errors.Is(err, host.ErrNotStarted) {
+		return why
+	}
+	return text
 }
 
 // hostOf takes from what a host was found to be what is decided by.

@@ -16,16 +16,17 @@ type managedMethod struct{}
 
 // foreign: a control plane that can be seen is not somebody else's.
 func (managedMethod) foreign(d *decision) *cluster.Finding {
-	i := slices.IndexFunc(d.running, func(r Running) bool { return r.Component == string(skew.APIServer) && r.Node != "" })
-	if i < 0 {
-		return nil
+	for _, n := range d.Snapshot.Nodes {
+		if why := d.plane(n); why != "" {
+			f := d.finding(NotManaged, nodeObject(n.Name), "%s: the control plane is the cluster's own", why)
+			return &f
+		}
 	}
-	f := d.finding(NotManaged, nodeObject(d.running[i].Node), "runs a kube-apiserver: the control plane is the cluster's own")
-	return &f
+	return nil
 }
 
 // see: the provider brings along what belongs to the control plane, and kube-proxy.
-func (managedMethod) see(c skew.Components) skew.Components {
+func (managedMethod) see(_ *decision, c skew.Components) skew.Components {
 	c.KubeProxies, c.ControllerManagers, c.Schedulers, c.CloudControllerManagers = nil, nil, nil, nil
 	return c
 }
@@ -33,7 +34,7 @@ func (managedMethod) see(c skew.Components) skew.Components {
 // seen is what the way is found by. For a goal that names no patch, whatever patch of its minor is there
 // will do: providers choose it, and another one for nodes than for control planes.
 func (d *decision) seen() skew.Components {
-	c := d.by.see(d.now)
+	c := d.by.see(d, d.now)
 	if d.Method != Managed || d.plan.To.Patch != skew.Unknown {
 		return c
 	}
@@ -56,7 +57,9 @@ func (managedMethod) turns(_ *decision, h skew.Hop) (list []turn, proxies bool) 
 	return list, false
 }
 
-func (managedMethod) worker(node string) turn { return turn{node: node, role: Worker, kubelet: true} }
+func (managedMethod) worker(_ *decision, node string) turn {
+	return turn{node: node, role: Worker, kubelet: true}
+}
 
 func (managedMethod) serving(_ *decision, t turn) (steps []Step, programs []string) {
 	if t.role == ManagedControlPlane {

@@ -42,7 +42,7 @@ type method interface {
 	// can be seen; nil if something could.
 	foreign(d *decision) *cluster.Finding
 	// see is what the way is found by, of what runs.
-	see(c skew.Components) skew.Components
+	see(d *decision, c skew.Components) skew.Components
 	// begun tells whether a hop that brings no API server anywhere has to be taken, because
 	// somebody has not finished it.
 	begun(d *decision, h skew.Hop) bool
@@ -50,7 +50,7 @@ type method interface {
 	// kube-proxy comes along with them, on all nodes.
 	turns(d *decision, h skew.Hop) (list []turn, proxies bool)
 	// worker is the visit to a worker in a hop.
-	worker(node string) turn
+	worker(d *decision, node string) turn
 	// serving are the steps of a visit while the node has its pods, empty those when it is
 	// drained; programs are the packages or binaries that each brings. kubectl among them is
 	// left alone where it is not.

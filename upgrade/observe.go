@@ -73,6 +73,11 @@ func (o *Observer) Observe(ctx context.Context, goal skew.Version) (*State, erro
 	if s.Method, err = o.method(ctx, s); err != nil {
 		return nil, err
 	}
+	if s.Method == Managed {
+		if err := o.readServers(ctx, s); err != nil {
+			return nil, err
+		}
+	}
 	return s, o.look(ctx, s, goal)
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -136,5 +137,29 @@ func TestDamagedConfig(t *testing.T) {
 	})
 	if _, err := o.Observe(t.Context(), skew.OfMinor(37)); err == nil || !strings.Contains(err.Error(), "kube-system/kubeadm-config: its ClusterConfiguration is damaged") {
 		t.Error(err)
+	}
+}
+
+// Where API servers say that they are is asked where the control plane is said to be somebody else's.
+func TestObserveServers(t *testing.T) {
+	for _, method := range []upgrade.Method{upgrade.Managed, upgrade.Kubeadm} {
+		o, client := observer(t, answer)
+		o.Method = method
+		own := &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes"}, Endpoints: []discoveryv1.Endpoint{
+			{Addresses: []string{"192.0.2.7"}}, {Addresses: []string{"192.0.2.3"}}}}
+		if err := client.Tracker().Add(own); err != nil {
+			t.Fatal(err)
+		}
+		want := map[upgrade.Method][]string{upgrade.Managed: {"192.0.2.3", "192.0.2.7"}}[method]
+		s, err := o.Observe(t.Context(), skew.OfMinor(37))
+		if err != nil || !slices.Equal(s.Servers, want) || len(s.Unseen) != 0 {
+			t.Errorf("%s: %v, %v, %v", method, s.Servers, s.Unseen, err)
+		}
+	}
+	o, _ := observer(t, answer)
+	o.Method = upgrade.Managed
+	s, err := o.Observe(t.Context(), skew.OfMinor(37))
+	if err != nil || len(s.Unseen) != 1 || s.Unseen[0].Object.Name != "endpointslices default/kubernetes" {
+		t.Errorf("that cannot be read: %v, %v", s.Unseen, err)
 	}
 }

@@ -100,6 +100,11 @@ func TestReadRefuses(t *testing.T) {
 			t.Errorf("want %q: %v", says, err)
 		}
 	}
+	for _, text := range []string{"ssh-ed25519 AAAA me\n", "[a]\n", "3\n"} {
+		if _, err := upgrade.ReadPlan(strings.NewReader(text)); err == nil || err.Error() != "it is no plan: it has no fields apiVersion and kind" {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
 	if _, err := upgrade.ReadPlan(strings.NewReader(" \n")); err == nil || err.Error() != "it is empty" {
 		t.Error(err)
 	}
@@ -127,6 +132,15 @@ func TestStale(t *testing.T) {
 		}
 	}
 	p := saved(t, stateOf(t, small))
+	away := stateOf(t, strings.Replace(small, "host w-2 offers=1.37.2", `host w-2 {problem: "w-2: log in: no"}`, 1))
+	if got := p.Unreached(away); len(got) != 1 || got[0] != "node w-2: w-2: log in: no" || len(p.Unreached(stateOf(t, small))) > 0 {
+		t.Errorf("unreached are %q", got)
+	}
+	blind := stateOf(t, small)
+	blind.Hosts = nil
+	if !p.Ground.Looked() || upgrade.GroundOf(blind).Looked() || len(p.Unreached(blind)) > 0 {
+		t.Error("what was looked at is not told from what was not")
+	}
 	other := stateOf(t, small)
 	other.Cluster = "another"
 	if got := p.Stale(other); len(got) != 1 || got[0] != "it is another cluster" {

@@ -30,6 +30,8 @@ type State struct {
 	Hosts map[string]Host
 	// Backup is what is known of proven backups; nil if nobody has looked.
 	Backup *Backup
+	// Servers are the addresses at which API servers say that they are, sorted; read for Managed alone.
+	Servers []string
 	// Unseen says what could not be read, and what is not known because of that.
 	Unseen []cluster.Finding
 }

@@ -4,20 +4,22 @@
 package upgrade
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"os/exec"
 	"path"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"refit.dev/refit/cluster"
+	"refit.dev/refit/etcd"
 	"refit.dev/refit/host"
 	"refit.dev/refit/release"
 	"refit.dev/refit/skew"
@@ -50,6 +52,15 @@ func (m UnitMachines) Look(ctx context.Context, node *cluster.Node, minors []int
 		return Host{Problem: err.Error()}, ctx.Err()
 	}
 	h := hostOfUnits(state)
+	if _, there := state.Get(units.Etcd); there && h.Etcd == nil {
+		why, asked, err := etcd.AskMember(ctx, machine, node.Node, memberPatience)
+		if err != nil {
+			h.Gaps = append(h.Gaps, "whether its member of etcd takes part: "+err.Error())
+		}
+		if asked {
+			h.Etcd = &EtcdHealth{Health: Health{Problem: why}}
+		}
+	}
 	if len(state.Units) > 0 {
 		if err := disksOf(ctx, machine, state, &h); err != nil {
 			h.Gaps = append(h.Gaps, "its disks: "+err.Error())
@@ -68,11 +79,14 @@ func (m UnitMachines) Look(ctx context.Context, node *cluster.Node, minors []int
 	return h, ctx.Err()
 }
 
+// memberPatience is how long a member of etcd has to answer.
+const memberPatience = 5 * time.Second
+
 // hostOfUnits takes from what a host was found to be what is decided by.
 func hostOfUnits(s units.State) Host {
 	h := Host{Gaps: s.Gaps, Offers: map[int]Offers{}, Binaries: map[string]string{}, Refused: map[string][]string{}}
 	for _, u := range s.Units {
-		h.Packages = append(h.Packages, Package{Name: u.Component, Version: u.Version})
+		h.Packages = append(h.Packages, Package{Name: u.Component, Version: cmp.Or(u.Running, u.Version)})
 		h.Units = append(h.Units, Unit{Component: u.Component, Program: u.Program, Link: u.Link, Wrapper: u.Wrapper, Running: u.Running, Problem: u.Health.Problem})
 		switch {
 		case u.Component == units.Kubelet:
@@ -164,7 +178,10 @@ func (m UnitMachines) offer(ctx context.Context, s units.State, u units.Unit, v 
 		return o, nil // asked on its machine, before anything is touched
 	}
 	asked, err := units.Ask(ctx, here, binary.Path, u)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNotHere): // as on a disk that nothing is run from
+		return o, nil
+	case err != nil:
 		return o, fmt.Errorf("ask %s: %w", binary.Path, err)
 	}
 	if u.Component == units.Etcd {
@@ -178,15 +195,20 @@ func (m UnitMachines) offer(ctx context.Context, s units.State, u units.Unit, v 
 	return o, nil
 }
 
-// here runs a program on this machine, with nothing of this process's environment.
+// errNotHere says that a program cannot be run on this machine.
+var errNotHere = errors.New("this machine cannot run it")
+
+// cannotRun is what env(1) ends with if it may not run a program, or cannot.
+const cannotRun = 126
+
+// here runs a program on this machine as this user, with nothing of this process's environment.
 func here(ctx context.Context, argv []string) (int, string, error) {
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
-	output, err := cmd.CombinedOutput()
-	if exit, ran := errors.AsType[*exec.ExitError](err); ran && ctx.Err() == nil {
-		return exit.ExitCode(), string(output), nil
+	alone := []string{"/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
+	code, output, err := units.On(host.Own(nil))(ctx, append(alone, argv...))
+	if err == nil && code == cannotRun {
+		err = fmt.Errorf("%w: %.300s", errNotHere, strings.TrimSpace(output))
 	}
-	return 0, string(output), err
+	return code, output, err
 }
 
 // binaryChanges says which binaries of a plan are others now.

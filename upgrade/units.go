@@ -26,10 +26,10 @@ func (unitsMethod) foreign(d *decision) *cluster.Finding {
 	return &f
 }
 
-// see: a node's kube-proxy moves with its kubelet. Where one of them is older, both count as
-// that.
-func (unitsMethod) see(c skew.Components) skew.Components {
-	proxies := c.KubeProxies
+// see: a kube-proxy that is a service moves with the kubelet of its node. Where one of them is
+// older, both count as that. One that is a pod is left to whoever has put it there.
+func (unitsMethod) see(d *decision, c skew.Components) skew.Components {
+	proxies := slices.DeleteFunc(slices.Clone(c.KubeProxies), func(p skew.Instance) bool { return !d.serves(p.Name, string(skew.KubeProxy)) })
 	c.KubeProxies, c.Kubelets = nil, slices.Clone(c.Kubelets)
 	for i := range c.Kubelets {
 		for _, p := range proxies {
@@ -58,7 +58,7 @@ func (m unitsMethod) turns(d *decision, h skew.Hop) (list []turn, proxies bool) 
 		for _, c := range move.Components {
 			t.components = append(t.components, string(c))
 		}
-		if t.kubelet {
+		if t.kubelet && d.serves(t.node, string(skew.KubeProxy)) {
 			t.components = append(t.components, string(skew.KubeProxy))
 		}
 		list = append(list, t)
@@ -97,8 +97,16 @@ func (unitsMethod) members(d *decision, to skew.Version) []string {
 	return nodes
 }
 
-func (unitsMethod) worker(node string) turn {
-	return turn{node: node, role: Worker, kubelet: true, components: units.Node()}
+func (unitsMethod) worker(d *decision, node string) turn {
+	components := slices.DeleteFunc(units.Node(), func(c string) bool { return c != units.Kubelet && !d.serves(node, c) })
+	return turn{node: node, role: Worker, kubelet: true, components: components}
+}
+
+// serves tells whether a component is a service on the machine of a node. Of a machine that was
+// not looked at nobody knows better.
+func (d *decision) serves(node, component string) bool {
+	h, looked := d.Hosts[node]
+	return !looked || h.Problem != "" || slices.ContainsFunc(h.Units, func(u Unit) bool { return u.Component == component })
 }
 
 func (unitsMethod) serving(_ *decision, t turn) (steps []Step, programs []string) {
@@ -143,7 +151,7 @@ func (unitsMethod) brought(d *decision, r Running, last string, now skew.Compone
 		}
 		return last
 	case string(skew.Kubelet), string(skew.KubeProxy):
-		if slices.ContainsFunc(h.Moves, func(m skew.Move) bool { return m.Node == r.Node && m.MovesKubelet() }) {
+		if d.serves(r.Node, r.Component) && slices.ContainsFunc(h.Moves, func(m skew.Move) bool { return m.Node == r.Node && m.MovesKubelet() }) {
 			return h.To.String()
 		}
 		return last

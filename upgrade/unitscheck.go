@@ -5,6 +5,7 @@ package upgrade
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,10 +18,12 @@ func (m unitsMethod) check(d *decision) {
 	if d.intent.Strategy == Replace {
 		d.add(StrategyMethod, self(), "new machines would have to be made with all of the services that workers have here, which refit does not do")
 	}
+	d.checkProxies()
 	if !slices.ContainsFunc(d.plan.Hops, func(h Hop) bool { return len(h.ControlPlane) > 0 }) {
 		return
 	}
-	var members []string
+	m.checkSteps(d)
+	var members, unasked []string
 	alarms := map[string]bool{}
 	for _, n := range d.Snapshot.Nodes {
 		h := d.Hosts[n.Name]
@@ -30,7 +33,7 @@ func (m unitsMethod) check(d *decision) {
 		members = append(members, n.Name)
 		switch e := h.Etcd; {
 		case e == nil:
-			d.add(EtcdUnseen, self(), "the alarms and the health of etcd were not asked of the member on %s", n.Name)
+			unasked = append(unasked, n.Name)
 		case e.Alarm != "" && !alarms[e.Alarm]: // each member tells of the whole cluster's
 			alarms[e.Alarm] = true
 			d.add(EtcdAlarm, self(), "etcd has raised the alarm %s", e.Alarm)
@@ -38,8 +41,54 @@ func (m unitsMethod) check(d *decision) {
 			d.add(EtcdMember, nodeObject(n.Name), "its member of etcd is not well: %s", e.Problem)
 		}
 	}
+	code := EtcdUnseen
+	if len(members) > 1 {
+		code = EtcdUnasked
+	}
+	for _, name := range unasked {
+		d.add(code, self(), "the alarms and the health of etcd were not asked of the member on %s", name)
+	}
 	if len(members) == 1 {
 		d.add(EtcdSingle, nodeObject(members[0]), "has the only member of etcd")
+	}
+}
+
+// checkSteps looks whether each member of etcd can go where a release takes it. Versions of
+// binaries that could not be asked here are looked at on their machines.
+func (unitsMethod) checkSteps(d *decision) {
+	for _, h := range d.plan.Hops {
+		for _, v := range h.ControlPlane {
+			for _, p := range v.Packages {
+				if p.Name != Etcd || p.To == "" {
+					continue
+				}
+				if why := skew.EtcdStep(p.From, p.To); why != "" {
+					d.add(EtcdStep, nodeObject(v.Node), "the etcd of %s %s", h.To, why)
+				}
+			}
+		}
+	}
+}
+
+// proxyBehind is how many minors a kube-proxy may be older than an API server
+// (https://kubernetes.io/releases/version-skew-policy/).
+const proxyBehind = 3
+
+// checkProxies tells of kube-proxies that are left as they are, as they are no services.
+func (d *decision) checkProxies() {
+	left := map[string][]string{}
+	for _, r := range d.running {
+		if r.Component == string(skew.KubeProxy) && !d.serves(r.Node, r.Component) && r.Version != d.plan.To.String() && len(d.plan.Hops) > 0 {
+			left[r.Version] = append(left[r.Version], r.Node)
+		}
+	}
+	for _, version := range slices.Sorted(maps.Keys(left)) {
+		behind := ""
+		if v, err := skew.Parse(version); err == nil && d.plan.To.Minor-v.Minor > proxyBehind {
+			behind = fmt.Sprintf(": %d minors behind then, and the version-skew policy allows %d", d.plan.To.Minor-v.Minor, proxyBehind)
+		}
+		d.add(ProxyLeft, self(), "kube-proxy on %s runs in %s, which refit leaves at %s%s", few(left[version]),
+			phrase.Plural(len(left[version]), "a pod", "pods"), version, behind)
 	}
 }
 

@@ -23,6 +23,8 @@ type Entry struct {
 	Seal     *Seal     `json:"seal,omitempty"`
 	// Proof is nil if it was not proven that the set can be restored.
 	Proof *Proof `json:"proof,omitempty"`
+	// Unbelieved: there is a proof, which is not signed by whom is trusted.
+	Unbelieved bool `json:"unbelieved,omitempty"`
 	// Problem says why the set cannot be restored, or not be relied upon; "" if nothing is known of that.
 	Problem string `json:"problem,omitempty"`
 }
@@ -117,7 +119,14 @@ func (s *Store) read(ctx context.Context, e *Entry, sizes map[string]int64, trus
 		e.Problem = err.Error()
 		return nil
 	}
-	e.Proof, err = s.proof(ctx, m, seal, trust)
+	proof, by, err := s.anyProof(ctx, m, seal)
+	switch {
+	case err != nil || proof == nil:
+	case by.by(trust) != nil:
+		e.Unbelieved = true
+	default:
+		e.Proof = proof
+	}
 	return err
 }
 

@@ -48,6 +48,9 @@ func ParseStore(text string) (Location, error) {
 			"want file:///DIRECTORY, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX")
 	}
 	switch {
+	case u.Scheme == "" && path.IsAbs(u.Path):
+		_, err := wrong("it is a path, and no URL")
+		return Location{}, hint.Wrap(err, "did you mean file://%s?", (&url.URL{Path: path.Clean(u.Path)}).EscapedPath())
 	case !slices.Contains(schemes(), u.Scheme):
 		return wrong("%q is no kind of store", u.Scheme)
 	case u.User != nil:
@@ -80,7 +83,7 @@ func ParseSet(text string) (store Location, name string, err error) {
 	}
 	name = path.Base(l.path)
 	if name != Latest && !isName(name) {
-		return l, "", hint.Wrap(fmt.Errorf("%s: %q is no name of a set", l, name), "put the name, or %s, after the URL of the store: refit backup list shows the names", Latest)
+		return l, "", hint.Wrap(fmt.Errorf("%s: %q is no name of a set", l, name), "did you mean %s, or another set of that store? refit backup list shows the names", l.Set(Latest))
 	}
 	l.path = path.Dir(l.path)
 	if l.path == "." || l.path == "/" && l.scheme != "file" {

@@ -243,7 +243,7 @@ func roomFor(bytes int64, dir string) (path string, remove func() error, err err
 // those of the machine. It is made aside, for this user alone, and renamed.
 func (r Reader) Fetch(ctx context.Context, name, to string) (_ *Manifest, err error) {
 	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.Join(fmt.Errorf("%s: %w", to, fs.ErrExist), err)
+		return nil, hint.Wrap(errors.Join(fmt.Errorf("%s: %w", to, fs.ErrExist), err), "name a directory that is not there yet")
 	}
 	m, _, err := r.Store.Find(ctx, name, r.Trust)
 	if err != nil {

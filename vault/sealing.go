@@ -53,6 +53,9 @@ func ReadSigner(path string) (*Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the key to sign with: %w", err)
 	}
+	if _, err := parsePublic(string(text)); err == nil {
+		return nil, hint.Wrap(fmt.Errorf("the key to sign with, %s: it is the public half", path), "name the private one: the file without .pub")
+	}
 	key, err := ssh.ParseRawPrivateKey(text)
 	if err != nil {
 		return nil, hint.Wrap(fmt.Errorf("the key to sign with, %s: %w", path, err), "want a private key of ed25519 without passphrase: ssh-keygen -t ed25519 -N '' -f KEY")

@@ -14,12 +14,15 @@ import (
 	"strings"
 
 	"refit.dev/refit/host"
+	"refit.dev/refit/internal/hint"
 )
 
 // Service is a service of systemd.
 type Service struct {
 	Name string // with .service
-	// Loaded tells that there is one of the name.
+	// Load is systemd's word for whether it has read it: loaded, not-found, masked, bad-setting,
+	// error. Loaded tells that there is one of the name.
+	Load   string
 	Loaded bool
 	// Active and Sub are systemd's words for how it is: active, running.
 	Active, Sub string
@@ -41,7 +44,7 @@ func (s Service) Runs() bool { return s.Active == "active" && s.Sub == "running"
 const properties = "LoadState,ActiveState,SubState,MainPID,NeedDaemonReload,ExecStart,Environment,EnvironmentFiles"
 
 // Look asks systemd for a service, by its name without ".service". One that there is not is no
-// error: Loaded tells.
+// error: Loaded tells. One that systemd could not read is.
 func Look(ctx context.Context, m host.Machine, name string) (Service, error) {
 	s := Service{Name: name + ".service"}
 	result, err := m.Exec(ctx, []string{"systemctl", "show", "--property=" + properties, "--", s.Name}, host.ExecOptions{})
@@ -49,6 +52,9 @@ func Look(ctx context.Context, m host.Machine, name string) (Service, error) {
 		return s, fmt.Errorf("ask systemd for %s: %w", s.Name, err)
 	}
 	start, environment, files := s.parse(string(result.Stdout))
+	if err := s.readable(); err != nil {
+		return s, err
+	}
 	if !s.Loaded || start == "" {
 		return s, nil
 	}
@@ -79,13 +85,24 @@ func Look(ctx context.Context, m host.Machine, name string) (Service, error) {
 	return s, nil
 }
 
+// readable fails for a service that is there in a way, and of which systemd does not know what
+// it would start. One that is masked and does not run is as good as none.
+func (s Service) readable() error {
+	switch {
+	case s.Load == "", s.Load == "loaded", s.Load == "not-found", s.Load == "masked" && s.PID == 0:
+		return nil
+	}
+	return hint.Wrap(fmt.Errorf("systemd has not read %s: it is %s, and its main process has the ID %d", s.Name, s.Load, s.PID),
+		"see what systemctl status %s says, and mend the unit", s.Name)
+}
+
 // parse reads what systemctl show says, and returns what stands of the command.
 func (s *Service) parse(text string) (start, environment string, files []string) {
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), "=")
 		switch name {
 		case "LoadState":
-			s.Loaded = value == "loaded"
+			s.Load, s.Loaded = value, value == "loaded"
 		case "ActiveState":
 			s.Active = value
 		case "SubState":

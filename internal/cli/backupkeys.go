@@ -118,6 +118,9 @@ func (f *writeFlags) to() (seal.Recipients, error) {
 	to, err := seal.ReadRecipients(f.recipients, f.files)
 	if err == nil && f.plaintext {
 		err = errors.New("--plaintext and --recipient exclude each other")
+		if len(f.recipients) == 0 {
+			err = errors.New("--plaintext and --recipients-file exclude each other")
+		}
 	}
 	return to, usageError(err)
 }

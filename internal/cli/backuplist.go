@@ -84,8 +84,11 @@ func writeSets(w io.Writer, sets []vault.Entry) error {
 			continue
 		}
 		proven := "never"
-		if e.Proof != nil {
+		switch {
+		case e.Proof != nil:
 			proven = e.Proof.Proven.Format(time.DateOnly + " 15:04Z")
+		case e.Unbelieved:
+			proven = "not by that key"
 		}
 		m := e.Manifest
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", m.Name, m.Kind(), m.Snapshot.Revision, m.Snapshot.Keys, size(m.Snapshot.Bytes), size(m.Stored()), proven, oneLine(e.Problem))

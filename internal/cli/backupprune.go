@@ -74,6 +74,7 @@ func newBackupPruneCommand(a *app) *cobra.Command {
 	keep.add(cmd.Flags())
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "show what would be removed, and remove nothing")
 	a.yesFlag(cmd)
+	cmd.Flags().Lookup("yes").Usage = "do not ask before removing sets"
 	a.outputFlag(cmd, "text", "json", "yaml")
 	return cmd
 }

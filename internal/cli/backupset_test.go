@@ -180,6 +180,15 @@ func TestSignedSets(t *testing.T) {
 	if out, errw, code := refit(t, "backup", "list", store, "--verify-key", public); code != exitDone || strings.Contains(out, "never") {
 		t.Errorf("an unsigned proof has taken the place of a signed one: exit %d, stdout %q, stderr %q", code, out, errw)
 	}
+	otherStore := "file://" + t.TempDir()
+	for _, args := range [][]string{{"save", "--to", otherStore, "--plaintext", "--sign-key", private}, {"verify", otherStore + "/" + vault.Latest}} {
+		if _, errw, code := refit(t, append([]string{"backup"}, args...)...); code != exitDone {
+			t.Fatalf("%v: exit %d, stderr %q", args, code, errw)
+		}
+	}
+	if out, errw, code := refit(t, "backup", "list", otherStore, "--verify-key", public); code != exitDone || !strings.Contains(out, "not by that key") || strings.Contains(out, "never") {
+		t.Errorf("a proof that nobody has signed: exit %d, stdout %q, stderr %q", code, out, errw)
+	}
 	if _, errw, code := refit(t, "restore", store+"/"+vault.Latest, "--verify-key", otherPublic, "--yes"); code != exitBlocked || !strings.Contains(errw, "not signed by the key") {
 		t.Errorf("restore: exit %d, stderr %q", code, errw)
 	}
@@ -230,7 +239,7 @@ func TestBackupSchedule(t *testing.T) {
 		{"--verify-key " + verify + " -- --to file:///b --plaintext", "is for pruning"},
 		{"--keep-last 1 --verify-key " + verify + " -- --to file:///b --plaintext", "save signs nothing"},
 		{"--keep-last 1 --verify-key " + verify + " -- --to file:///b --plaintext --sign-key " + other, "signs by another key"},
-		{"-- --to file:///b --plaintext --sign-key " + verify, "the key to sign with"},
+		{"-- --to file:///b --plaintext --sign-key " + verify, "it is the public half"},
 		{"--keep-last 1 --verify-key key.pub -- --to file:///b --plaintext", "want an absolute path"},
 		{"--keep-last -1 -- --to file:///b --plaintext", "fewer than 0"},
 	} {

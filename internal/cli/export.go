@@ -108,11 +108,13 @@ func (f *exportFlags) parse(namespace string) (export.Options, error) {
 			return o, fmt.Errorf("--selector %q: %w", f.selector, err)
 		}
 	}
-	given := len(f.recipients)+len(f.recipientFiles) > 0
 	switch s.Secrets {
 	case export.SecretsOmit, export.SecretsPlain:
-		if given {
+		switch {
+		case len(f.recipients) > 0:
 			return o, errors.New("--recipient goes with --secrets=encrypt")
+		case len(f.recipientFiles) > 0:
+			return o, errors.New("--recipients-file goes with --secrets=encrypt")
 		}
 	case export.SecretsEncrypt:
 		var err error

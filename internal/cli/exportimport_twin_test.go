@@ -46,6 +46,16 @@ func TestExportAndImport(t *testing.T) {
 		t.Fatalf("export again: exit %d, %s, %s", code, out, errw)
 	}
 
+	t.Run("where it is from", func(t *testing.T) {
+		out, errw, code := refit(t, "import", dir, "--yes", "-o", "json", "--kubeconfig", from.Kubeconfig())
+		if s := lastEvent(t, out); code != exitDone || s.Objects["created"]+s.Objects["failed"]+s.Objects["configured"] > 0 || s.Objects["unchanged"] == 0 {
+			t.Errorf("the first import: exit %d, %s, %+v", code, errw, s)
+		}
+		_, errw, code = refit(t, "import", dir, "--yes", "--kubeconfig", from.Kubeconfig())
+		if code != exitDone || strings.Count(errw, "warning: ") != 1 {
+			t.Errorf("a warning twice: exit %d, %s", code, errw)
+		}
+	})
 	t.Run("refused", func(t *testing.T) { importRefuses(t, to) })
 
 	if _, errw, code := refit(t, "import", dir, "--kubeconfig", to.Kubeconfig()); code != exitUsage || !strings.Contains(errw, "--yes") {
@@ -69,7 +79,7 @@ func TestExportAndImport(t *testing.T) {
 		if s := lastEvent(t, out); code != exitDone || s.Objects["created"]+s.Objects["failed"]+s.Objects["configured"] > 0 {
 			t.Errorf("import again: exit %d, %s, %+v", code, errw, s)
 		}
-		if out, errw, code := refit(t, "import", dir, "--diff", "--kubeconfig", to.Kubeconfig()); code != exitDone || out != "" {
+		if out, errw, code := refit(t, "import", dir, "--diff", "--kubeconfig", to.Kubeconfig()); code != exitDone || out != "" || !strings.Contains(errw, "nothing would change") {
 			t.Errorf("diff of nothing: exit %d, %s\n%s", code, errw, out)
 		}
 		second := filepath.Join(t.TempDir(), "again")

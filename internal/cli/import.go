@@ -182,7 +182,9 @@ func (a *app) apply(ctx context.Context, p *apply.Prepared, o apply.Options, dry
 	o.Sink = reporter
 	started := o.Clock.Now()
 	for _, w := range p.Warnings {
-		reporter.Emit(event.Event{Time: started, Type: event.Warning, Message: w})
+		if a.output == "json" || a.output == "yaml" { // a person has read them before the question
+			reporter.Emit(event.Event{Time: started, Type: event.Warning, Message: w})
+		}
 	}
 	counts, err := p.Apply(ctx, o)
 	summary := event.Event{Time: o.Clock.Now(), Type: event.Summary, Result: event.ResultDone, Objects: counts, Seconds: o.Clock.Since(started).Seconds()}
@@ -229,7 +231,7 @@ func importText(counts apply.Counts, seconds float64, dryRun bool) string {
 
 // diff writes what an import would change.
 func (a *app) diff(ctx context.Context, p *apply.Prepared, o apply.Options) error {
-	failed := 0
+	failed, differ := 0, 0
 	err := p.Diff(ctx, o, func(d apply.Difference) error {
 		name := (&event.Object{Group: d.Key.Group, Kind: d.Key.Kind, Namespace: d.Key.Namespace, Name: d.Key.Name}).String()
 		if why := d.Failed; why != nil {
@@ -237,6 +239,7 @@ func (a *app) diff(ctx context.Context, p *apply.Prepared, o apply.Options) erro
 			_, err := fmt.Fprintf(a.ErrOut, "%s cannot be applied: %s\n", oneLine(name), oneLine(why.Error()))
 			return err
 		}
+		differ++
 		does := "changes"
 		if d.New {
 			does = "is new"
@@ -256,6 +259,8 @@ func (a *app) diff(ctx context.Context, p *apply.Prepared, o apply.Options) erro
 		return interrupted(ctx, err)
 	case failed > 0:
 		return exitWith(exitFailed, fmt.Errorf("%s cannot be applied", phrase.Count(failed, "object")))
+	case differ == 0:
+		a.say("nothing would change")
 	}
 	return nil
 }

@@ -108,14 +108,14 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) (err err
 	if err := f.checkBootstrap(file, a.yes); err != nil {
 		return usageError(err)
 	}
-	begun := false
+	begun, what := false, file
 	var set *fetched
 	if vault.IsURL(file) {
 		set, err = a.fetchForRestore(ctx, file, &f.set, f.bootstrap)
 		if err != nil {
 			return err
 		}
-		file = set.file
+		file, what = set.file, "set "+set.manifest.Name
 		defer func() { err = errors.Join(err, a.release(set, begun, err)) }()
 	}
 	if file, err = filepath.Abs(file); err != nil {
@@ -169,7 +169,7 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) (err err
 		if f.bootstrap && f.set.verifyKey == "" {
 			prepared.Warnings = append(prepared.Warnings, "nobody's signature on the set was asked for (--verify-key): whoever may write to the store may have made it")
 		}
-		a.showRestore(prepared)
+		a.showRestore(prepared, what)
 		if err := a.confirm(ctx); err != nil {
 			return run.Outcome{}, err
 		}
@@ -278,8 +278,8 @@ func (a *app) restorer(o *run.Operator, access inventory.Access, tw *twin.Twin) 
 	return r, func() { _ = machines.Close() }, nil
 }
 
-// showRestore tells what is about to happen.
-func (a *app) showRestore(p *restore.Prepared) {
+// showRestore tells what is about to happen; what is the set or the file that is restored.
+func (a *app) showRestore(p *restore.Prepared, what string) {
 	r := p.Spec.Restore
 	var members []string
 	for _, m := range r.Members {
@@ -290,10 +290,10 @@ func (a *app) showRestore(p *restore.Prepared) {
 		members = append(members, fmt.Sprintf("  %s  member %s, %s, %s", m.Node, m.Name, m.Method, where))
 	}
 	if r.Bootstrap != nil {
-		a.showBootstrap(p)
+		a.showBootstrap(p, what)
 		return
 	}
-	lines := []string{fmt.Sprintf("etcd is restored to revision %d of %s on %s:", r.Revision, r.File, phrase.Count(len(members), "machine"))}
+	lines := []string{fmt.Sprintf("etcd will be restored to revision %d of %s on %s:", r.Revision, what, phrase.Count(len(members), "machine"))}
 	lines = append(append(lines, members...), "the API server is away meanwhile, and what was written since the snapshot is lost")
 	for _, l := range lines {
 		a.say(report.Printable(l))
@@ -321,14 +321,7 @@ func (a *app) carryRestore(o *run.Operator, spec *run.Spec, do func(*restore.Ope
 	if err := do(carrier); err != nil {
 		return err
 	}
-	status, err := o.Store.Read(spec.Run)
-	if err != nil {
-		return err
-	}
-	if !status.Closed() { // no error, and not its end either: the next resume, or abort, needs what was fetched
-		return nil
-	}
-	return removeFetched(spec.Restore.File)
+	return releaseRestored(spec.Restore.File)
 }
 
 // twinOf is the twin that a run restores, or nil.

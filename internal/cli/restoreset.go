@@ -94,6 +94,15 @@ func (a *app) release(set *fetched, begun bool, failed error) error {
 	return nil
 }
 
+// releaseRestored removes what was fetched for a restore, unless that has ended badly once more: then whoever resumes or aborts
+// it needs the file.
+func releaseRestored(file string) error {
+	if neededByRun(filepath.Dir(file)) {
+		return nil
+	}
+	return removeFetched(file)
+}
+
 // neededByRun tells whether a run that is not finished restores what is in a directory. Where that
 // cannot be told it may be so.
 func neededByRun(dir string) bool {

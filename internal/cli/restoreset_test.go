@@ -157,6 +157,9 @@ func TestReleased(t *testing.T) {
 		if err := a.release(set, c.begun, c.failed); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+		if err := releaseRestored(set.file); err != nil { // by a resume, which may have failed, too
+			t.Errorf("%s: %v", name, err)
+		}
 		if _, err := os.Stat(made); (err == nil) != c.kept || strings.Contains(said.String(), made) != c.kept {
 			t.Errorf("%s: %v, and it says %q", name, err, said.String())
 		}

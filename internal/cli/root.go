@@ -201,7 +201,8 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 			if none := cobra.NoArgs(cmd, args); none != nil && none.Error() == err.Error() { // it calls them commands
 				err = usageError(fmt.Errorf("%s takes no arguments: %s", cmd.CommandPath(), strings.Join(args, " ")))
 			}
-			return hint.Wrap(err, "%s --help shows how it is used", cmd.CommandPath())
+			use := strings.TrimSpace(strings.TrimPrefix(cmd.Use, cmd.Name()))
+			return hint.Wrap(err, "%s --help tells more; want %s", cmd.CommandPath(), strings.TrimSpace(cmd.CommandPath()+" "+use))
 		}
 		if len(args) == 0 {
 			return err

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"refit.dev/refit/internal/statedir"
 	"refit.dev/refit/twin"
 	"refit.dev/refit/twin/twintest"
@@ -51,6 +53,40 @@ func TestUpgradeOfNoKubeadm(t *testing.T) {
 	out, _, code = refit(t, "upgrade", "plan", "--to", progress.Version.String(), "--no-hosts")
 	if code != exitBlocked || !strings.Contains(out, "kube-system/kubeadm-config: could not be read") {
 		t.Errorf("exit %d, %s", code, out)
+	}
+}
+
+// TestUpgradePlanWithoutALook: of a plan that was made with --no-hosts nothing has changed when machines do not answer later; and where
+// nothing can be done there are no figures.
+func TestUpgradePlanWithoutALook(t *testing.T) {
+	tw := twintest.Start(t, twin.Options{Nodes: 2, Kubernetes: "1.36", StaticPods: true, Wait: true})
+	t.Setenv("KUBECONFIG", tw.Kubeconfig())
+	t.Setenv(statedir.Env, t.TempDir())
+	dir := t.TempDir()
+	nodes, err := twintest.Client(t, tw).CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inventory := "apiVersion: refit.dev/v1alpha1\nkind: Inventory\nnodes:\n"
+	for _, n := range nodes.Items {
+		inventory += "  " + n.Name + ": {address: 127.0.0.1, port: 1}\n" // where nobody listens
+	}
+	where, file := filepath.Join(dir, "inventory.yaml"), filepath.Join(dir, "plan.yaml")
+	if err := os.WriteFile(where, []byte(inventory), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, errw, code := refit(t, "upgrade", "plan", "--to", "v1.37.2", "--no-hosts", "--out", file); code != exitDone {
+		t.Fatalf("exit %d, %s\n%s", code, errw, out)
+	}
+	for _, args := range [][]string{{"plan", "--plan", file}, {"apply", "--plan", file, "--yes"}} {
+		_, errw, code := refit(t, append(append([]string{"upgrade"}, args...), "--inventory", where)...)
+		if code != exitBlocked || !strings.Contains(errw, "made without a look at its machines") || strings.Contains(errw, "has changed") || strings.Contains(errw, "boot ID") {
+			t.Errorf("%v: exit %d, %s", args, code, errw)
+		}
+	}
+	out, errw, code := refit(t, "upgrade", "plan", "--to", "v1.37.2", "--strategy", "all", "--inventory", where)
+	if code != exitBlocked || strings.Contains(out, "0s") || strings.Contains(out, "budget") || !strings.Contains(out, "refit upgrade plan --to v1.37.2 --strategy rolling\n") {
+		t.Errorf("exit %d, %s\n%s", code, errw, out)
 	}
 }
 

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type applyFlags struct {
 	reach                           sshFlags
 	request                         run.UpgradeRequest
 	makes                           *provider.Config // of machines, with --strategy replace
+	saved                           *upgrade.SavedPlan
 }
 
 func newUpgradeApplyCommand(a *app) *cobra.Command {
@@ -74,7 +76,7 @@ func newUpgradeApplyCommand(a *app) *cobra.Command {
 			"  refit upgrade apply --to v1.37.2 --max-unavailable 2 --after-node './alerts-quiet.sh \"$REFIT_NODE\"'",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := f.completeApply(cmd); err != nil {
+			if err := f.completeApply(cmd, a.In); err != nil {
 				return usageError(err)
 			}
 			return a.upgradeApply(cmd.Context(), f)
@@ -121,8 +123,8 @@ func (f *applyFlags) addApply(flags *pflag.FlagSet) {
 // inPlan are the flags that a saved plan says.
 var inPlan = [...]string{"to", "worker-hops", "max-unavailable", "no-backup", "method", "binaries", "force", "delete-emptydir-data", "allow-unsupported", "allow-removed-apis"}
 
-// completeApply puts into the request what flags of other types say.
-func (f *applyFlags) completeApply(cmd *cobra.Command) error {
+// completeApply reads the plan if one was saved, from in if it is -, and puts into the request what flags of other types say.
+func (f *applyFlags) completeApply(cmd *cobra.Command, in io.Reader) error {
 	flags := cmd.Flags()
 	if flags.Changed("plan") {
 		var said []string
@@ -136,6 +138,9 @@ func (f *applyFlags) completeApply(cmd *cobra.Command) error {
 		}
 		if flags.Changed("out") {
 			return hint.Wrap(errors.New("--plan excludes --out: it is saved already"), "--dry-run looks whether it still holds, and shows it")
+		}
+		if err := f.read(cmd, in); err != nil {
+			return err
 		}
 	} else if err := f.complete(); err != nil {
 		return err
@@ -172,6 +177,22 @@ func (f *applyFlags) completeApply(cmd *cobra.Command) error {
 	return nil
 }
 
+// read reads the saved plan, which says the way where no flag does.
+func (f *applyFlags) read(cmd *cobra.Command, in io.Reader) (err error) {
+	if f.saved, err = readPlanFile(cmd.Context(), in, f.plan, upgrade.ReadPlan, "refit upgrade plan"); err != nil {
+		return err
+	}
+	spec := f.saved.Spec
+	if !cmd.Flags().Changed("strategy") {
+		f.strategy = string(cmp.Or(spec.Strategy, upgrade.Rolling))
+	}
+	if !cmd.Flags().Changed("surge") {
+		f.surge = max(1, spec.Surge)
+	}
+	f.intent.Method = f.saved.Method
+	return nil
+}
+
 // completeWay sees to it that all that a strategy needs was said.
 func (f *applyFlags) completeWay(flags *pflag.FlagSet) (err error) {
 	if err := f.completeStrategy(); err != nil { // a saved plan may say another
@@ -189,7 +210,7 @@ func (f *applyFlags) completeWay(flags *pflag.FlagSet) (err error) {
 			return hint.Wrap(errors.New("--strategy replace needs to know who makes and removes machines"), "name the file with the commands: --provider FILE")
 		}
 		if f.makes, err = provider.LoadConfig(f.provider); err != nil {
-			return fmt.Errorf("--provider: %w", err)
+			return hint.Wrap(fmt.Errorf("--provider: %w", err), "%s", cmp.Or(hint.Of(err), "docs/how-to/replace-nodes.md says what stands in such a file"))
 		}
 		if f.intent.Method == upgrade.Managed && f.makes.Upgrade == nil {
 			return hint.Wrap(fmt.Errorf("--provider %s: it names no command that raises the control plane", f.provider), "add one: upgrade: {command: [...]}")
@@ -320,8 +341,8 @@ func (a *app) planToApply(ctx context.Context, f *applyFlags) (*upgrade.Plan, *u
 		f.intent.IgnorePreflight = f.request.Upgrade.IgnorePreflight
 		return upgrade.Decide(state, f.intent), state, nil
 	}
-	saved, err := readPlanFile(ctx, a.In, f.plan, upgrade.ReadPlan, "refit upgrade plan")
-	if err != nil {
+	saved := f.saved
+	if err := f.sameWay(saved); err != nil {
 		return nil, nil, err
 	}
 	state, err := a.observeUpgrade(ctx, saved.Again(), &f.request.Access)
@@ -329,9 +350,6 @@ func (a *app) planToApply(ctx context.Context, f *applyFlags) (*upgrade.Plan, *u
 		return nil, nil, err
 	}
 	if err := stillHolds(saved, state, f.plan); err != nil {
-		return nil, nil, err
-	}
-	if err := f.sameWay(saved); err != nil {
 		return nil, nil, err
 	}
 	if f.backupDirSaid && saved.Spec.NoBackup {
@@ -345,10 +363,7 @@ func (a *app) planToApply(ctx context.Context, f *applyFlags) (*upgrade.Plan, *u
 
 // sameWay fails if a saved plan is for another strategy than was asked for.
 func (f *applyFlags) sameWay(saved *upgrade.SavedPlan) error {
-	was := saved.Spec.Strategy
-	if was == "" {
-		was = upgrade.Rolling
-	}
+	was := cmp.Or(saved.Spec.Strategy, upgrade.Rolling)
 	if was == f.intent.Strategy && saved.Spec.Surge == f.intent.Surge {
 		return nil
 	}

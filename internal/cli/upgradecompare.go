@@ -35,7 +35,7 @@ func (a *app) upgradeCompare(ctx context.Context, f upgradeFlags, access *invent
 			Strategies []upgrade.Forecast `json:"strategies"`
 		}{upgrade.Decide(state, f.intent).To, all})
 	} else {
-		err = a.writeForecasts(all)
+		err = a.writeForecasts(all, f.to)
 	}
 	if err != nil {
 		return err
@@ -48,7 +48,8 @@ func (a *app) upgradeCompare(ctx context.Context, f upgradeFlags, access *invent
 	return exitWith(exitBlocked, nil)
 }
 
-func (a *app) writeForecasts(all []upgrade.Forecast) error {
+// writeForecasts is for a person, who wants to go to a version. What is blocked has no figures: there would be nothing but zeros.
+func (a *app) writeForecasts(all []upgrade.Forecast, to string) error {
 	canvas, err := report.CanvasOf(a.Out, a.color, os.Getenv)
 	if err != nil {
 		return usageError(err)
@@ -57,6 +58,10 @@ func (a *app) writeForecasts(all []upgrade.Forecast) error {
 		row("STRATEGY", "TIME", "WORKERS TAKE", "PODS EVICTED", "PODS EXPOSED", "WORKERS OUT", "MORE MACHINES", "BLOCKERS")
 		for i := range all {
 			x := &all[i]
+			if n := len(x.Blockers); n > 0 {
+				row(x.Strategy, "-", "-", "-", "-", "-", "-", n)
+				continue
+			}
 			row(x.Strategy, rounded(x.Seconds), rounded(x.WorkerSeconds), x.Evicted, x.Exposed, x.Out, x.Machines, len(x.Blockers))
 		}
 	})
@@ -67,11 +72,12 @@ func (a *app) writeForecasts(all []upgrade.Forecast) error {
 	for i := range all {
 		x := &all[i]
 		fmt.Fprintf(&b, "\n%s\n", x.Strategy)
+		if n := len(x.Blockers); n > 0 {
+			fmt.Fprintf(&b, "  %s in the way: refit upgrade plan --to %s --strategy %s\n", phrase.Count(n, "blocker"), shellWord(to), x.Strategy)
+			continue
+		}
 		for _, risk := range x.Risks {
 			b.WriteString(canvas.Fold("  "+risk, "    "))
-		}
-		if len(x.Blockers) > 0 {
-			b.WriteString(canvas.Fold(fmt.Sprintf("  %s in the way: refit upgrade plan --strategy %s tells them", phrase.Count(len(x.Blockers), "blocker"), x.Strategy), "    "))
 		}
 	}
 	_, err = a.Out.Write([]byte(b.String()))

@@ -33,10 +33,12 @@ type upgradeFlags struct {
 	surge                       int
 	intent                      upgrade.Intent
 	share                       run.Share
+	compares                    bool // a strategy may be all
 }
 
 // add adds the flags; also is what else a strategy may be.
 func (f *upgradeFlags) add(flags *pflag.FlagSet, also string) {
+	f.compares = also != ""
 	flags.StringVar(&f.to, "to", "", "the version to go to: v1.37.2, 1.37.2, or 1.37 for the newest patch that every host can install")
 	flags.StringVar(&f.workers, "worker-hops", string(skew.FewestHops), "on a way of several minors, move workers as seldom as the version-skew policy allows (fewest), or at each hop (each)")
 	flags.StringVar(&f.maxUnavailable, "max-unavailable", "10%", "how many nodes of the cluster may be out at once while workers move: a number, or a percentage of all nodes (one at least)")
@@ -84,7 +86,7 @@ func (f *upgradeFlags) completeMethod() (err error) {
 	}
 	source, err := release.OpenCached(f.intent.Source)
 	if err != nil {
-		return fmt.Errorf("--binaries %s: %w", f.intent.Source, err)
+		return fmt.Errorf("--binaries: %w", err) // which names the place, unless that has a login
 	}
 	f.intent.Source = source.String()
 	return nil
@@ -95,6 +97,9 @@ func (f *upgradeFlags) completeStrategy() error {
 	switch f.intent.Strategy = upgrade.Strategy(f.strategy); f.intent.Strategy {
 	case upgrade.Rolling, upgrade.AllAtOnce, upgrade.Replace:
 	default:
+		if f.compares {
+			return fmt.Errorf("--strategy %q: want %s, %s, %s or %s", f.strategy, upgrade.Rolling, upgrade.AllAtOnce, upgrade.Replace, allStrategies)
+		}
 		return fmt.Errorf("--strategy %q: want %s, %s or %s", f.strategy, upgrade.Rolling, upgrade.AllAtOnce, upgrade.Replace)
 	}
 	if f.surge < 1 {
@@ -198,7 +203,7 @@ func (a *app) observeUpgrade(ctx context.Context, in upgrade.Intent, access *inv
 		byUnits := upgrade.UnitMachines{Reach: reach, Goal: in.Version}
 		if in.Source != "" {
 			if byUnits.Source, err = release.OpenCached(in.Source); err != nil {
-				return nil, usageError(fmt.Errorf("the source of the binaries, %s: %w", in.Source, err))
+				return nil, usageError(fmt.Errorf("the source of the binaries: %w", err))
 			}
 		}
 		o.Hosts, o.Units = upgrade.Machines{Reach: reach}, byUnits
@@ -294,6 +299,14 @@ func stillHolds(saved *upgrade.SavedPlan, state *upgrade.State, file string) err
 	if saved.Cluster != state.Cluster {
 		return hint.Wrap(usageError(fmt.Errorf("--plan %s: the plan was made for another cluster", file)),
 			"choose that cluster with --context or --kubeconfig")
+	}
+	if why := saved.Unreached(state); len(why) > 0 {
+		made := "the plan was made with a look at its machines"
+		if !saved.Ground.Looked() {
+			made = "the plan was made without a look at its machines (--no-hosts)"
+		}
+		return exitWith(exitBlocked, hint.Wrap(fmt.Errorf("%s, and %s cannot be reached now:\n  %s", made, phrase.Count(len(why), "machine"), strings.Join(why, "\n  ")),
+			"--ssh-user, --ssh-key, --ssh-config and --inventory say how to log in; nothing was changed"))
 	}
 	if changes := saved.Stale(state); len(changes) > 0 {
 		return exitWith(exitBlocked, hint.Wrap(fmt.Errorf("the cluster has changed since the plan was made:\n  %s", strings.Join(changes, "\n  ")),

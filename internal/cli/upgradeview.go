@@ -65,6 +65,8 @@ func headOf(p *upgrade.Plan) string {
 		from = p.From.String()
 	}
 	switch {
+	case len(p.Hops) == 0 && len(p.Blockers()) > 0 && p.From == p.To:
+		return fmt.Sprintf("the API server is at %s already; what else is left cannot be told, or not be done", p.To)
 	case len(p.Hops) == 0 && len(p.Blockers()) > 0:
 		return fmt.Sprintf("no way from %s to %s", from, p.To)
 	case len(p.Hops) == 0:

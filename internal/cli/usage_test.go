@@ -39,6 +39,13 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"eviction-timeout", "set", "1m", "--cluster", "--patches", "a"}, "want an absolute path"},
 		{[]string{"eviction-timeout", "set", "1m", "--cluster", "--ssh-key", "/nowhere"}, "--ssh-key"},
 		{[]string{"restore"}, "accepts 1 arg"},
+		{[]string{"restore"}, "want refit restore "},
+		{[]string{"backup", "list", "/tmp/a b"}, "did you mean file:///tmp/a%20b?"},
+		{[]string{"backup", "save", "--to", "/tmp/x", "--plaintext"}, "did you mean file:///tmp/x?"},
+		{[]string{"backup", "verify", "file:///b/prod"}, "did you mean file:///b/prod/latest"},
+		{[]string{"backup", "save", "--to", "file:///b", "--recipients-file", "usage_test.go", "--plaintext"}, "usage_test.go:1"},
+		{[]string{"export", "d", "--recipients-file", "x"}, "--recipients-file goes with --secrets=encrypt"},
+		{[]string{"upgrade", "plan", "--to", "1.37.2", "--strategy", "fast"}, "want rolling, all-at-once, replace or all"},
 		{[]string{"restore", "/nowhere.db"}, "no such file"},
 		{[]string{"restore", "/dev/null", "--data-dir", "etcd"}, "want an absolute path"},
 		{[]string{"restore", "/dev/null", "--data-dir", "/"}, "want an absolute path"},
@@ -136,6 +143,9 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"upgrade", "plan", "--plan", "usage_test.go"}, "--plan usage_test.go: it is neither YAML nor JSON"},
 		{[]string{"upgrade", "plan", "--plan", "testdata/drain.yaml"}, "--plan testdata/drain.yaml: it is "},
 		{[]string{"upgrade", "plan", "--to", "1.37", "-o", "xml"}, "want one of"},
+		{[]string{"upgrade", "plan", "--to", "1.37", "--binaries", "https://me:hunter2@example.com/r"}, "--binaries: a URL with a login"},
+		{[]string{"upgrade", "apply", "--to", "1.37", "--binaries", "https://example.com/r?token=hunter2", "--yes"}, "--binaries: a URL with a login or a query"},
+		{[]string{"upgrade", "plan", "--to", "1.37", "--binaries", "/nowhere"}, "--binaries: stat /nowhere: no such file"},
 		{[]string{"upgrade", "plan", "--to", "1.37", "--inventory", "/nowhere/inventory"}, "/nowhere/inventory"},
 		{[]string{"upgrade", "status", "x"}, "refit upgrade status takes no arguments"},
 		{[]string{"upgrade", "nonsense"}, "unknown command"},
@@ -147,6 +157,9 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"help", "runs", "nonsense"}, `unknown command "nonsense" for "refit runs"`},
 	} {
 		out, errw, code := refit(t, tc.args...)
+		if strings.Contains(out+errw, "hunter2") {
+			t.Errorf("%q: a login is told: %q, %q", tc.args, out, errw)
+		}
 		if code != exitUsage || out != "" || !strings.Contains(errw, tc.says) {
 			t.Errorf("%q: exit %d, stdout %q, stderr %q; want exit %d and %q", tc.args, code, out, errw, exitUsage, tc.says)
 		}

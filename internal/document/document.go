@@ -41,10 +41,17 @@ func Read(r io.Reader, version, kind string, into Document) error {
 	damage := yaml.UnmarshalStrict(text, into) // it may be large: it is parsed once if it is what it should be
 	found := into.Type()
 	if damage != nil { // or it is something else
-		found = metav1.TypeMeta{}
-		if err := yaml.Unmarshal(text, &found); err != nil {
+		var whole any
+		if err := yaml.Unmarshal(text, &whole); err != nil {
 			return fmt.Errorf("it is neither YAML nor JSON: %w", err)
 		}
+		fields, ok := whole.(map[string]any)
+		if !ok {
+			return fmt.Errorf("it is no plan: it has no fields apiVersion and kind")
+		}
+		found = metav1.TypeMeta{}
+		found.Kind, _ = fields["kind"].(string)
+		found.APIVersion, _ = fields["apiVersion"].(string)
 	}
 	if found.Kind != kind {
 		return fmt.Errorf("it is no plan: its kind is %q, not %s", found.Kind, kind)

@@ -15,6 +15,12 @@ import (
 // ErrNoKey says that none of the identities can read what is sealed.
 var ErrNoKey = errors.New("it is encrypted to others than the identities given")
 
+// noneGiven is ErrNoKey where there is no identity at all.
+type noneGiven struct{}
+
+func (noneGiven) Error() string        { return "it is encrypted, and no identity was given" }
+func (noneGiven) Is(target error) bool { return target == ErrNoKey }
+
 // maxWindow is how far back a stream may refer, in bytes: what Writer asks for is below it.
 const maxWindow = 64 << 20
 
@@ -58,7 +64,7 @@ func Reader(r io.Reader, encrypted bool, by Identities) (io.ReadCloser, error) {
 	if encrypted {
 		var err error
 		if by.None() {
-			return nil, ErrNoKey
+			return nil, noneGiven{}
 		}
 		if r, err = age.Decrypt(r, by.keys...); err != nil {
 			if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {

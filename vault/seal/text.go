@@ -36,7 +36,7 @@ func (r Recipients) Encrypt(text []byte) ([]byte, error) {
 // if none of the identities fits.
 func (i Identities) Decrypt(text []byte) ([]byte, error) {
 	if i.None() {
-		return nil, hint.Wrap(ErrNoKey, "name the file of a key that can decrypt it: --identity FILE")
+		return nil, hint.Wrap(noneGiven{}, "name the file of a key that can decrypt it: --identity FILE")
 	}
 	var from io.Reader = bytes.NewReader(text)
 	if bytes.HasPrefix(bytes.TrimSpace(text), []byte(armor.Header)) {
@@ -44,7 +44,7 @@ func (i Identities) Decrypt(text []byte) ([]byte, error) {
 	}
 	r, err := age.Decrypt(from, i.keys...)
 	if _, none := errors.AsType[*age.NoIdentityMatchError](err); none {
-		return nil, ErrNoKey
+		return nil, hint.Wrap(ErrNoKey, "give the private key of one of its recipients: --identity FILE")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("decrypt: %w", err)
