@@ -43,7 +43,7 @@ func Locate(ctx context.Context, m host.Machine, patience time.Duration) (Access
 	case lookErr != nil || !unit.Loaded: // or the machine has no systemd
 		return Access{}, err
 	}
-	flags := flagsOf(unit.Argv)
+	flags := service.Values(service.Flags(unit.Argv))
 	if flags["etcd-servers"] == "" {
 		return Access{}, hint.Wrap(fmt.Errorf("find etcd: %s has no --etcd-servers", unit.Name), "name etcd with --endpoints, --cacert, --cert and --key")
 	}
@@ -107,23 +107,7 @@ func APIServerFlags(manifest []byte) (map[string]string, error) {
 	}
 	flags := map[string]string{}
 	for _, c := range pod.Spec.Containers {
-		maps.Copy(flags, flagsOf(append(c.Command, c.Args...)))
+		maps.Copy(flags, service.Values(service.Flags(append(c.Command, c.Args...))))
 	}
 	return flags, nil
-}
-
-// flagsOf reads "--name=value", and "--name value" where the value is no flag.
-func flagsOf(words []string) map[string]string {
-	flags := map[string]string{}
-	for i, word := range words {
-		name, value, given := strings.Cut(word, "=")
-		name, dashed := strings.CutPrefix(name, "--")
-		if !given && i+1 < len(words) && !strings.HasPrefix(words[i+1], "-") {
-			value, given = words[i+1], true
-		}
-		if given && dashed {
-			flags[name] = value
-		}
-	}
-	return flags
 }

@@ -4,6 +4,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,9 +58,9 @@ func AskMember(ctx context.Context, m host.Machine, node *corev1.Node, patience 
 	for _, a := range node.Status.Addresses {
 		addresses = append(addresses, a.Address)
 	}
-	flags := flagsOf(unit.Argv)
+	flags := service.Values(service.Flags(unit.Argv))
 	for _, name := range []string{"advertise-client-urls", "listen-client-urls"} {
-		urls = append(urls, strings.Split(flags[name], ",")...)
+		urls = append(urls, strings.Split(cmp.Or(flags[name], unit.Environment[service.Variable("etcd", name)]), ",")...)
 	}
 	own, found := access.Own(addresses, urls)
 	if !found {

@@ -58,16 +58,21 @@ func TestAskMember(t *testing.T) {
 	unit := func(servers string) string {
 		return "LoadState=loaded\nActiveState=active\nMainPID=7\nExecStart={ path=/k ; argv[]=/k --etcd-servers=" + servers + " ; ignore_errors=no ; pid=7 }\n"
 	}
+	named := strings.Replace(e.Endpoint, "127.0.0.1", "LocalHost", 1) // a name like any other
+	const member = "LoadState=loaded\nActiveState=active\nMainPID=8\nExecStart={ path=/e ; argv[]=/e %s ; ignore_errors=no ; pid=8 }\nEnvironment=%s\n"
 	for name, c := range map[string]struct {
-		servers, why string
-		asked        bool
+		servers, member, why string
+		asked                bool
 	}{
-		"well":           {"http://10.255.0.1:2379," + e.Endpoint, "", true},
-		"gone":           {etcdtest.Loopback(t), "does not answer", true},
-		"another's":      {"http://10.255.0.1:2379", "", false},
-		"no API servers": {"", "", false},
+		"well":                   {servers: "http://10.255.0.1:2379," + e.Endpoint, asked: true},
+		"gone":                   {servers: etcdtest.Loopback(t), why: "does not answer", asked: true},
+		"another's":              {servers: "http://10.255.0.1:2379"},
+		"no API servers":         {},
+		"a name":                 {servers: named},
+		"a name in a flag":       {servers: named, member: fmt.Sprintf(member, "-advertise-client-urls "+named, ""), asked: true},
+		"a name in the variable": {servers: named, member: fmt.Sprintf(member, "", "ETCD_ADVERTISE_CLIENT_URLS="+named), asked: true},
 	} {
-		m := controlPlane{Machine: host.Own(nil)}
+		m := controlPlane{Machine: host.Own(nil), member: c.member}
 		if c.servers != "" {
 			m.unit = unit(c.servers)
 		}

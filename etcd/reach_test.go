@@ -31,12 +31,16 @@ type controlPlane struct {
 	files map[string]string
 	// unit is what systemd says of kube-apiserver.service; "" if there is none.
 	unit string
+	// member is that of etcd.service.
+	member string
 }
 
 func (c controlPlane) Exec(ctx context.Context, argv []string, opts host.ExecOptions) (host.Result, error) {
 	switch {
 	case argv[0] != "systemctl":
 		return c.Machine.Exec(ctx, argv, opts)
+	case c.member != "" && argv[len(argv)-1] == "etcd.service":
+		return host.Result{Stdout: []byte(c.member)}, nil
 	case c.unit == "" || argv[len(argv)-1] != "kube-apiserver.service":
 		return host.Result{Stdout: []byte("LoadState=not-found\n")}, nil
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"refit.dev/refit/host"
+	"refit.dev/refit/host/service"
 )
 
 // Runner runs a program that ends by itself, and returns its exit status and what it wrote.
@@ -82,7 +83,7 @@ func Ask(ctx context.Context, run Runner, program string, u Unit) (Asked, error)
 }
 
 // asked are the flags that stand in the unit itself.
-func (u *Unit) asked() []string { return flagsOf(u.Service.Argv[1:]) }
+func (u *Unit) asked() []string { return service.Flags(u.Service.Argv[1:]) }
 
 // refused says what a binary has against flags, and which are left to ask for; nil if that
 // cannot be told.

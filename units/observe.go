@@ -146,7 +146,7 @@ func (r *reader) unit(ctx context.Context, component string) (u Unit, there bool
 	if len(u.Service.Argv) == 0 {
 		return u, false, fmt.Errorf("%s starts nothing", u.Service.Name)
 	}
-	u.Program, u.Flags = u.Service.Argv[0], flagsOf(u.Service.Argv[1:])
+	u.Program, u.Flags = u.Service.Argv[0], service.Flags(u.Service.Argv[1:])
 	if !checkPath(u.Program) {
 		return u, false, fmt.Errorf("%s starts %q: want the absolute path of a binary", u.Service.Name, u.Program)
 	}
@@ -199,7 +199,7 @@ func (r *reader) compare(ctx context.Context, u *Unit) error {
 		return nil
 	}
 	u.Service.Argv = append(u.Service.Argv[:1:1], words[1:]...)
-	u.Flags = flagsOf(words[1:])
+	u.Flags = service.Flags(words[1:])
 	return nil
 }
 
@@ -250,21 +250,6 @@ func parseVersion(text string) string {
 	return ""
 }
 
-// flagsOf makes "--name value" and "-name=value" into "--name=value".
-func flagsOf(words []string) []string {
-	var flags []string
-	for _, word := range words {
-		last := len(flags) - 1
-		switch {
-		case strings.HasPrefix(word, "-"):
-			flags = append(flags, "--"+strings.TrimLeft(word, "-"))
-		case last >= 0 && !strings.Contains(flags[last], "="):
-			flags[last] += "=" + word
-		}
-	}
-	return flags
-}
-
 // flag returns the last value of a flag; otherwise if it is not set.
 func (u *Unit) flag(name, otherwise string) string {
 	for _, flag := range u.Flags {
@@ -278,5 +263,5 @@ func (u *Unit) flag(name, otherwise string) string {
 // setting is flag for etcd, which is set by variables too: ETCD_NAME, where no flag says
 // otherwise (https://etcd.io/docs/v3.6/op-guide/configuration/).
 func (u *Unit) setting(name string) string {
-	return u.flag(name, u.Service.Environment["ETCD_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))])
+	return u.flag(name, u.Service.Environment[service.Variable(Etcd, name)])
 }

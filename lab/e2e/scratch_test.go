@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,7 +52,9 @@ func TestScratch(t *testing.T) {
 		source := copyReleases(t, l)
 		breakBinary(t, inRelease(source, "kubelet"))
 		through := map[string]*asking{"w1": service(t, l, "w1"), "w2": service(t, l, "w2")}
-		o.run(t, o.byUnits(source, "--component-timeout", "1m")...).want(t, 1,
+		broken := o.run(t, o.byUnits(source, "--component-timeout", "1m")...)
+		broken.show(t, "the API server ", "not well", "restarting ", "uncordon")
+		broken.want(t, 1,
 			"kubelet "+next+" was not well in time", "was rolled back to the binary of before, which runs and is well", "journalctl -u kubelet.service")
 		for name, a := range through {
 			a.wantAll(t, "the Service through "+name+" while a kubelet was rolled back")
@@ -70,7 +73,9 @@ func TestScratch(t *testing.T) {
 		inMachine(t, l, "w1", "the new kubelet is in its place", "until [ -e /usr/local/bin/kubelet.before-"+next+" ]; do sleep 0.05; done", run)
 		run.alive(t)
 		run.kill()
-		o.run(t, "runs", "resume").want(t, 0, "3 of 3 nodes upgraded")
+		resumed := o.run(t, "runs", "resume")
+		resumed.show(t, "the API server ", "did not answer", "restarting ")
+		resumed.want(t, 0, "3 of 3 nodes upgraded")
 		for name, a := range through {
 			a.wantAll(t, "the Service through "+name+" during the upgrade")
 		}
@@ -126,6 +131,16 @@ func restoresElsewhere(t *testing.T, l *lab.Lab, o operator) {
 		kubectl(t, l, "--namespace", "shop", "create", "deployment", "cart", "--image=refit.dev/lab/answer:1")
 		kubectl(t, l, "--namespace", "shop", "rollout", "status", "deployment/cart", "--timeout=10m")
 	})
+}
+
+// show logs the lines on standard error that have one of the words.
+func (s said) show(t *testing.T, words ...string) {
+	t.Helper()
+	for line := range strings.Lines(s.err) {
+		if slices.ContainsFunc(words, func(w string) bool { return strings.Contains(line, w) }) {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
 }
 
 // whatRuns is what runs on all machines: "NAME COMPONENT VERSION", a line each.
