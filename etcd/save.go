@@ -63,7 +63,7 @@ func (s Saver) Save(ctx context.Context, file string) (saved *Saved, err error) 
 	if s.disk == nil {
 		s.disk = localDisk{}
 	}
-	aside, err := s.disk.Create(filepath.Dir(file), "."+filepath.Base(file)+".refit-")
+	aside, err := s.disk.Create(filepath.Dir(file), asidePrefix(file))
 	if err != nil {
 		return nil, fmt.Errorf("save a snapshot to %s: %w", file, noRoom(err))
 	}
@@ -97,6 +97,9 @@ func (s Saver) Save(ctx context.Context, file string) (saved *Saved, err error) 
 	saved.Seconds = saved.Took.Seconds()
 	return saved, nil
 }
+
+// asidePrefix is what the names begin with under which a file comes to be.
+func asidePrefix(file string) string { return "." + filepath.Base(file) + ".refit-" }
 
 // stream fills the file.
 func (s Saver) stream(ctx context.Context, from Candidate, saved *Saved, to output) error {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/host"
+	"refit.dev/refit/internal/aside"
 	"refit.dev/refit/internal/hint"
 )
 
@@ -48,12 +49,17 @@ type Taken struct {
 // in the directory of the file, which is made if it is not there. The file's name is the
 // caller's own: what an earlier Take has left under it stays until its successor is proven, which
 // takes its place. A file that cannot be proven gets the ending .unproven. The error is ErrUnproven or
-// ErrDamaged then, as Verify's.
-func (t Taker) Take(ctx context.Context, sources []Source, file string) (*Taken, error) {
-	fresh := file + ".new"
+// ErrDamaged then, as Verify's. After any other one nothing is left that was not there.
+func (t Taker) Take(ctx context.Context, sources []Source, file string) (_ *Taken, err error) {
+	fresh := freshOf(file)
 	if err := makeRoom(file, fresh); err != nil {
 		return nil, fmt.Errorf("make room for the snapshot: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, removeFresh(fresh))
+		}
+	}()
 	access, by, err := t.locate(ctx, sources)
 	if err != nil {
 		return nil, err
@@ -92,10 +98,26 @@ func makeRoom(file, fresh string) error {
 			return err
 		}
 	}
+	return removeFresh(fresh)
+}
+
+// freshOf is the name that a snapshot has until it is proven.
+func freshOf(file string) string { return file + ".new" }
+
+func removeFresh(fresh string) error {
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return fmt.Errorf("remove a snapshot that is not proven, with all the Secrets in it: %w", err)
 	}
 	return nil
+}
+
+// Forsake removes what Takes of a file have left that were killed: a snapshot that is not proven, or half of one, and what was
+// restored of it. What was proven stays, and what was found not to be fit. No Take of the file may be under way.
+func Forsake(file string) error {
+	fresh, dir := freshOf(file), filepath.Dir(file)
+	aside.Sweep(dir, asidePrefix(fresh), nil)
+	aside.Sweep(dir, scratchPrefix, nil)
+	return removeFresh(fresh)
 }
 
 // locate finds etcd by the first source that leads to it.

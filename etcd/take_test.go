@@ -123,3 +123,43 @@ func want(t *testing.T, dir string, names ...string) {
 		t.Errorf("there are %v, want %v", got, names)
 	}
 }
+
+// TestTakeLeavesNothing: a snapshot that nobody came to prove does not stay, with every Secret in it, neither after an error nor
+// once the run that took it is given up.
+func TestTakeLeavesNothing(t *testing.T) {
+	e := etcdtest.Start(t)
+	put(t, e, "/registry/namespaces/kube-system", stored(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system", UID: "1234"}}))
+	plain := strings.NewReplacer("    - --etcd-cafile=/pki/ca.crt\n", "", "    - --etcd-certfile=/pki/client.crt\n", "", "    - --etcd-keyfile=/pki/client.key\n", "")
+	sources := []etcd.Source{sourceOf("cp-1", map[string]string{etcd.APIServerManifest: plain.Replace(fmt.Sprintf(manifest, e.Endpoint))}, nil)}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "etcd.db")
+	taker := etcd.Taker{Worker: etcdtest.Worker(t), Clock: clock.RealClock{}, Patience: 5 * time.Second}
+	if _, err := taker.Take(t.Context(), sources, file); err != nil {
+		t.Fatal(err)
+	}
+	// The first worker reads the revision, and the second is to prove it.
+	once := filepath.Join(t.TempDir(), "once")
+	const script = `if [ -e "$0" ]; then echo '{"error":"no memory"}'; else : >"$0"; exec "$@"; fi`
+	taker.Worker.Argv = append([]string{"/bin/sh", "-c", script, once}, taker.Worker.Argv...)
+	if _, err := taker.Take(t.Context(), sources, file); err == nil || !strings.Contains(err.Error(), "no memory") {
+		t.Errorf("%v", err)
+	}
+	want(t, dir, "etcd.db")
+
+	// What processes leave that were killed, at any moment of it.
+	for _, name := range []string{"etcd.db.new", ".etcd.db.new.refit-1", "refit-verify-1/member", "etcd.db.unproven", "other.db.new", ".other.db.new.refit-1"} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte("all Secrets"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := etcd.Forsake(file); err != nil {
+			t.Fatal(err)
+		}
+		want(t, dir, ".other.db.new.refit-1", "etcd.db", "etcd.db.unproven", "other.db.new")
+	}
+	if err := etcd.Forsake(filepath.Join(dir, "no", "etcd.db")); err != nil {
+		t.Errorf("where no snapshot was ever taken: %v", err)
+	}
+}

@@ -51,10 +51,12 @@ type Served struct {
 	Encrypted int `json:"encrypted,omitempty"`
 }
 
+const scratchPrefix = "refit-verify-"
+
 // Scratch makes a directory in which a snapshot is restored to be looked at. remove has to
 // be called in the end; what a process has left that was killed before, the next one removes.
 func Scratch(dir string) (path string, remove func() error, err error) {
-	path, remove, err = aside.Dir(dir, "refit-verify-")
+	path, remove, err = aside.Dir(dir, scratchPrefix)
 	if err != nil {
 		err = fmt.Errorf("make a directory in %s: %w", dir, err)
 	}

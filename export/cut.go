@@ -43,6 +43,8 @@ type Cut struct {
 	Cluster string
 	// Namespaces are the UIDs of those that the Selection names and that may be read, by name.
 	Namespaces map[string]string
+	// Server is where the cluster was asked, see served.API: of two with another one nobody can tell whether they are of the same cluster.
+	Server string
 	// Objects are sorted by path.
 	Objects []Object
 	// LeftOut counts the objects that were left out, by reason.

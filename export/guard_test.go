@@ -60,26 +60,32 @@ func TestClusterByNamespace(t *testing.T) {
 	type seen struct {
 		cluster    string
 		namespaces map[string]string
+		server     string
 	}
 	one, other := map[string]string{"shop": "1"}, map[string]string{"shop": "2"}
 	for name, c := range map[string]struct {
 		first, second seen
 		refused       string
 	}{
-		"the same namespace":                     {seen{"", one}, seen{"", one}, ""},
-		"another of the name":                    {seen{"", one}, seen{"", other}, "of another cluster"},
-		"one who sees all, and one who does not": {seen{"a", one}, seen{"", one}, ""},
-		"one who sees all of another cluster":    {seen{"", one}, seen{"b", other}, "of another cluster"},
-		"made anew in the same cluster":          {seen{"a", one}, seen{"a", other}, ""},
-		"not there":                              {seen{"", one}, seen{"", nil}, "nobody can tell"},
-		"nothing in common":                      {seen{"a", nil}, seen{"", one}, "nobody can tell"},
-		"one of two made anew":                   {seen{"", map[string]string{"shop": "1", "web": "5"}}, seen{"", map[string]string{"shop": "1", "web": "6"}}, ""},
-		"nothing known yet":                      {seen{}, seen{"", one}, ""},
+		"the same namespace":                     {seen{"", one, ""}, seen{"", one, ""}, ""},
+		"another of the name":                    {seen{"", one, ""}, seen{"", other, ""}, "of another cluster"},
+		"one who sees all, and one who does not": {seen{"a", one, ""}, seen{"", one, ""}, ""},
+		"one who sees all of another cluster":    {seen{"", one, ""}, seen{"b", other, ""}, "of another cluster"},
+		"made anew in the same cluster":          {seen{"a", one, ""}, seen{"a", other, ""}, ""},
+		"not there":                              {seen{"", one, ""}, seen{"", nil, ""}, "nobody can tell"},
+		"nothing in common":                      {seen{"a", nil, ""}, seen{"", one, ""}, "nobody can tell"},
+		"one of two made anew":                   {seen{"", map[string]string{"shop": "1", "web": "5"}, ""}, seen{"", map[string]string{"shop": "1", "web": "6"}, ""}, ""},
+		"nothing known yet":                      {seen{}, seen{"", one, "x"}, ""},
+		"no namespace, and the same server":      {seen{"", nil, "x"}, seen{"", nil, "x"}, ""},
+		"no namespace, and another server":       {seen{"", nil, "x"}, seen{"", nil, "y"}, "at another address"},
+		"one who sees more, there":               {seen{"", nil, "x"}, seen{"a", one, "x"}, ""},
+		"one who sees more, somewhere else":      {seen{"", nil, "x"}, seen{"a", one, "y"}, "at another address"},
+		"the same namespace, from elsewhere":     {seen{"", one, "x"}, seen{"", one, "y"}, ""},
 	} {
 		dir := t.TempDir()
 		write := func(s seen, objects int) error {
 			cut := cutOf(0)
-			cut.Cluster, cut.Namespaces, cut.Objects = s.cluster, s.namespaces, cut.Objects[:objects]
+			cut.Cluster, cut.Namespaces, cut.Server, cut.Objects = s.cluster, s.namespaces, s.server, cut.Objects[:objects]
 			_, err := Write(dir, cut, Options{})
 			return err
 		}

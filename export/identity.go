@@ -20,13 +20,19 @@ const (
 	nobodyKnows identity = iota
 	sameCluster
 	otherCluster
+	// otherServer: nothing told the cluster then but where it was asked, and that is somewhere else now.
+	otherServer
 )
 
 // sameCluster compares UIDs, of which no two clusters have the same: that of kube-system, where it is known of both,
 // and otherwise those of the namespaces that were selected. One that is the same is enough, since others may have been
-// made anew. An export of which nothing is known, as older ones are, is taken for one of this cluster.
+// made anew. Who may read no namespace is told by where the server was asked. An export of which nothing is known, as older ones
+// are, is taken for one of this cluster.
 func (x *index) sameCluster(last *index) identity {
-	if last.cluster == "" && len(last.namespaces) == 0 {
+	if last.anonymous() {
+		if last.server != "" && last.server != x.server {
+			return otherServer
+		}
 		return sameCluster
 	}
 	if x.cluster != "" && last.cluster != "" {
@@ -47,6 +53,9 @@ func (x *index) sameCluster(last *index) identity {
 	}
 	return result
 }
+
+// anonymous: no UID tells the cluster.
+func (x *index) anonymous() bool { return x.cluster == "" && len(x.namespaces) == 0 }
 
 // uids shows what is known of the cluster.
 func (x *index) uids() string {

@@ -33,6 +33,7 @@ const (
 	selectionWord = "selection "
 	clusterWord   = "cluster "
 	namespaceWord = "namespace "
+	serverWord    = "server "
 	lacksWord     = "lacks "
 )
 
@@ -43,6 +44,8 @@ type index struct {
 	cluster string
 	// namespaces is Cut.Namespaces.
 	namespaces map[string]string
+	// server is Cut.Server. It is written down only where nothing better is known: colleagues may reach one cluster in two ways.
+	server string
 	// lacks are the resources that the last export could not read.
 	lacks []string
 	// unfinished: files of two exports are mixed.
@@ -93,6 +96,8 @@ func parseIndex(text []byte) (*index, error) {
 		case strings.HasPrefix(line, namespaceWord) && len(strings.Fields(value)) == 2:
 			name, uid, _ := strings.Cut(value, " ")
 			x.namespaces[name] = strings.TrimSpace(uid)
+		case strings.HasPrefix(line, serverWord) && x.server == "" && !strings.Contains(value, " "):
+			x.server = value
 		case strings.HasPrefix(line, lacksWord):
 			x.lacks = append(x.lacks, value)
 		case (line == stateWhole || line == stateMoving) && state == "":
@@ -126,6 +131,9 @@ func (x *index) text() []byte {
 	}
 	for _, name := range slices.Sorted(maps.Keys(x.namespaces)) {
 		fmt.Fprintf(&b, "%s%s %s\n", namespaceWord, name, x.namespaces[name])
+	}
+	if x.anonymous() && x.server != "" {
+		fmt.Fprintf(&b, "%s%s\n", serverWord, x.server)
 	}
 	for _, resource := range x.lacks {
 		fmt.Fprintf(&b, "%s%s\n", lacksWord, resource)

@@ -65,7 +65,7 @@ func readOnce(ctx context.Context, api *served.API, s Selection, resources []wan
 	if err := l.fix(ctx, resources); err != nil {
 		return nil, err
 	}
-	cut := &Cut{ResourceVersion: l.version, LeftOut: map[manifest.Reason]int{}}
+	cut := &Cut{ResourceVersion: l.version, Server: api.Server, LeftOut: map[manifest.Reason]int{}}
 	var err error
 	if cut.Cluster, err = l.cluster(ctx); err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ func Write(dir string, cut *Cut, o Options) (*Written, error) {
 		return nil, err
 	}
 	defer unlock()
-	t := &tree{root: root, options: o, next: &index{selection: o.Selection.String(), cluster: cut.Cluster, namespaces: cut.Namespaces, lacks: cut.lacking(), stamps: map[string]string{}}}
+	t := &tree{root: root, options: o, next: &index{selection: o.Selection.String(), cluster: cut.Cluster, namespaces: cut.Namespaces, server: cut.Server, lacks: cut.lacking(), stamps: map[string]string{}}}
 	if t.last, err = readIndex(root); err != nil {
 		return nil, directoryError{hint.Wrap(fmt.Errorf("%s: %w", dir, err), "export into another directory")}
 	}
@@ -121,6 +121,9 @@ func (t *tree) fits() error {
 	case nobodyKnows:
 		return hint.Wrap(fmt.Errorf("it holds an export of one cluster (there the UIDs of namespaces are %s), and none of these namespaces can be read here, so that nobody can tell whether this cluster is the same", t.last.uids()),
 			advice+"; who may read the namespace kube-system is told more")
+	case otherServer:
+		return hint.Wrap(errors.New("it holds an export of a cluster of which no namespace could be read, and that was asked at another address, or by another authority; nobody can tell whether this one is the same"),
+			advice+", if only the address or the authority has changed; who may get a namespace of the selection, or kube-system, is told more")
 	case sameCluster:
 		t.next.cluster = cmp.Or(t.next.cluster, t.last.cluster)
 	}

@@ -53,31 +53,60 @@ func (m *machine) alone(ctx context.Context, b *run.Bootstrap) error {
 }
 
 // answers tells whether somebody takes connections at an address. With talk it has to be more than a load balancer that has
-// nobody behind it, which closes at once.
+// nobody behind it, which closes at once. Silence, or an end, may be that of the way to the machine: it counts once the machine
+// has answered before it and after it, twice, since the way may have come back meanwhile, and a login take longer than answerLimit.
 func (m *machine) answers(ctx context.Context, address string, talk bool) (bool, error) {
+	reached := func() error {
+		_, err := m.exists(ctx, "/")
+		return aboutAsking(address, err)
+	}
+	for range 2 {
+		if err := reached(); err != nil {
+			return false, err
+		}
+		answers, sure, err := m.dialled(ctx, address, talk)
+		if err != nil || sure {
+			return answers, aboutAsking(address, err)
+		}
+	}
+	return false, reached()
+}
+
+func aboutAsking(address string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("ask from the machine whether somebody is at %s: %w", address, err)
+}
+
+// dialled asks once. It is not sure that nobody is there unless the machine was told so.
+func (m *machine) dialled(ctx context.Context, address string, talk bool) (answers, sure bool, err error) {
 	limited, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
 	conn, err := m.m.Dial(limited, address)
+	if err == nil {
+		defer conn.Close()
+	}
 	switch {
 	case ctx.Err() != nil:
-		return false, context.Cause(ctx)
+		return false, false, context.Cause(ctx)
+	case err == nil && !talk:
+		return true, true, nil
 	case err == nil:
-	case limited.Err() == nil && (errors.Is(err, host.ErrNoForwarding) || host.Temporary(err)):
-		return false, fmt.Errorf("ask from the machine whether somebody is at %s: %w", address, err)
+	case limited.Err() != nil:
+		return false, false, nil
+	case errors.Is(err, host.ErrNoForwarding) || host.Temporary(err):
+		return false, false, err
 	default:
-		return false, nil
-	}
-	defer conn.Close()
-	if !talk {
-		return true, nil
+		return false, true, nil
 	}
 	// Who it is does not matter, so no certificate is checked, and nothing is sent.
 	err = tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}).HandshakeContext(limited) //nolint:gosec // see above
 	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
+		return false, false, context.Cause(ctx)
 	}
 	closed := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
-	return !closed, nil
+	return !closed, !closed, nil
 }
 
 // others are where the other members of etcd were when the snapshot was taken.

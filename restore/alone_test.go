@@ -4,16 +4,22 @@
 package restore
 
 import (
+	"context"
 	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"refit.dev/refit/etcd"
 	"refit.dev/refit/event"
+	"refit.dev/refit/host"
+	"refit.dev/refit/run"
 )
 
 // somebody takes connections, and does with them what do does.
@@ -75,43 +81,140 @@ func TestAlone(t *testing.T) {
 	}
 }
 
-// TestAloneWhenResumed: a member that is back by the time the machine is touched, or etcd is about to be exchanged, stops a run
-// that can be given up then.
+// TestAloneWhenResumed: a member that is back by the time the machine is touched, or etcd is about to be exchanged or started, stops a
+// run that can be given up then; so does who cannot be asked.
 func TestAloneWhenResumed(t *testing.T) {
-	for _, n := range []int{0, 60} {
-		l := newLost(t)
-		before := l.tree()
-		free, err := net.Listen("tcp", "127.0.77.1:0") // an address that nobody else takes a free port of
-		if err != nil {
-			t.Fatal(err)
+	for i, words := range []string{"putting the files", "exchanging the data", "starting etcd"} {
+		for says, answer := range map[string]func() (net.Conn, error){
+			"cp2 answers": func() (net.Conn, error) {
+				here, there := net.Pipe()
+				t.Cleanup(func() { there.Close() })
+				return here, nil
+			},
+			"does not forward": func() (net.Conn, error) { return nil, host.ErrNoForwarding },
+		} {
+			l := newLost(t)
+			before := l.tree()
+			asked := 0
+			l.machine.dial = func(context.Context, string) (net.Conn, error) {
+				if asked++; asked > i+1 { // the first time it was looked at
+					return answer()
+				}
+				return nil, syscall.ECONNREFUSED
+			}
+			l.request.Snapshot.Members = append(l.request.Snapshot.Members, etcd.Member{Name: "cp2", ClientURLs: []string{"https://10.0.0.8:2379"}})
+			p, err := l.operator().PrepareBootstrap(t.Context(), l.request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stopped := func(when string, o run.Outcome, err error) {
+				if err != nil || o.Result != event.ResultFailed || !strings.Contains(o.Reason, words) || !strings.Contains(o.Reason, says) || !strings.Contains(o.Hint, "refit runs abort "+p.Spec.Run) {
+					t.Fatalf("%s, %s: %+v, %v", words, when, o, err)
+				}
+			}
+			o, err := l.operator().Begin(t.Context(), p.Spec)
+			stopped("begun", o, err)
+			o, err = l.operator().Resume(t.Context(), p.Spec.Run)
+			stopped("resumed", o, err)
+			if err := l.operator().Abort(t.Context(), p.Spec.Run); err != nil {
+				t.Fatalf("%s, %s: %v", words, says, err)
+			}
+			if there := l.tree(); !maps.Equal(there, before) || !l.kubelet {
+				t.Errorf("%s, %s, and given up: there is %v, and was %v", words, says, there, before)
+			}
 		}
-		at := free.Addr().String()
-		free.Close()
-		l.request.Snapshot.Members = append(l.request.Snapshot.Members, etcd.Member{Name: "cp2", ClientURLs: []string{"https://" + at}})
-		p, err := l.operator().PrepareBootstrap(t.Context(), l.request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		*l.machine.left = n
-		if _, err := l.operator().Begin(t.Context(), p.Spec); err != nil {
-			t.Fatal(err)
-		}
-		*l.machine.left = unlimited
-		back, err := net.Listen("tcp", at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o, err := l.operator().Resume(t.Context(), p.Spec.Run)
-		back.Close()
-		if err != nil || o.Result != event.ResultFailed || !strings.Contains(o.Reason, "cp2 answers") {
-			t.Fatalf("after %d commands: %+v, %v", n, o, err)
-		}
-		if err := l.operator().Abort(t.Context(), p.Spec.Run); err != nil {
-			t.Fatal(err)
-		}
-		if there := l.tree(); !maps.Equal(there, before) || !l.kubelet {
-			t.Errorf("after %d commands, and given up: there is %v, and was %v", n, there, before)
-		}
+	}
+}
+
+// far is a machine where a login takes longer than somebody has to answer, and some connections are lost.
+type far struct {
+	host.Machine
+	up   bool
+	lost int // so many, each after a command
+	gone bool
+	dial func(*far) (net.Conn, error) // nil, nil: nothing comes back
+}
+
+func (f *far) login(ctx context.Context) error {
+	if f.up {
+		return nil
+	}
+	select {
+	case <-time.After(4 * answerLimit):
+		f.up = true
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (f *far) Exec(ctx context.Context, _ []string, _ host.ExecOptions) (host.Result, error) {
+	if f.gone {
+		return host.Result{}, errKilled
+	}
+	if err := f.login(ctx); err != nil {
+		return host.Result{}, err
+	}
+	if f.lost > 0 {
+		f.lost, f.up = f.lost-1, false
+	}
+	return host.Result{}, nil
+}
+
+func (f *far) Dial(ctx context.Context, _ string) (net.Conn, error) {
+	if err := f.login(ctx); err != nil {
+		return nil, err
+	}
+	conn, err := f.dial(f)
+	if conn == nil && err == nil {
+		<-ctx.Done()
+		err = context.Cause(ctx)
+	}
+	return conn, err
+}
+
+// TestSilence: that nothing comes back from an address says nothing while nothing comes back from the machine either.
+func TestSilence(t *testing.T) {
+	silent := func(*far) (net.Conn, error) { return nil, nil }
+	taken := func(*far) (net.Conn, error) {
+		here, _ := net.Pipe()
+		return here, nil
+	}
+	closed := func(*far) (net.Conn, error) {
+		here, there := net.Pipe()
+		go func() {
+			_, _ = there.Read(make([]byte, 1<<16)) // who would speak first
+			_ = there.Close()
+		}()
+		return here, nil
+	}
+	for name, c := range map[string]struct {
+		far     far
+		talk    bool
+		answers bool
+		fails   bool
+	}{
+		"somebody, after a slow login":           {far: far{dial: taken}, answers: true},
+		"somebody, after the connection is lost": {far: far{dial: taken, lost: 1}, answers: true},
+		"nobody":                                 {far: far{dial: silent}},
+		"the machine is away then": {far: far{dial: func(f *far) (net.Conn, error) {
+			f.gone = true
+			return nil, nil
+		}}, fails: true},
+		"the connection ends in the middle": {talk: true, answers: true, far: far{dial: func(f *far) (net.Conn, error) {
+			f.dial = taken
+			return closed(f)
+		}}},
+		"a balancer alone": {talk: true, far: far{dial: closed}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				answers, err := (&machine{files: files{&c.far}}).answers(t.Context(), "10.0.0.8:2379", c.talk)
+				if answers != c.answers || (err != nil) != c.fails {
+					t.Errorf("somebody answers: %t, %v", answers, err)
+				}
+			})
+		})
 	}
 }
 

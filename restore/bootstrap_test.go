@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"maps"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +39,14 @@ type blank struct {
 	host.Machine
 	root, name, address, kubelet string
 	left                         *int // commands until the operator dies
+	dial                         func(ctx context.Context, address string) (net.Conn, error)
+}
+
+func (b blank) Dial(ctx context.Context, address string) (net.Conn, error) {
+	if b.dial == nil {
+		return b.Machine.Dial(ctx, address)
+	}
+	return b.dial(ctx, address)
 }
 
 func (b blank) die() error {

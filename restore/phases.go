@@ -19,6 +19,8 @@ import (
 type phase struct {
 	step  run.Step
 	words string
+	// before is done on every machine before the phase is recorded as begun: what it refuses was not begun. It changes nothing.
+	before func(ctx context.Context, m *machine) error
 	// each is done on every machine, all at once or, with turns, one after the other;
 	// then once. Both can be done again.
 	each  func(ctx context.Context, m *machine) error

@@ -20,29 +20,23 @@ func (r *restoring) bootstrapPhases() []phase {
 	all := r.restorePhases()
 	skip := func(p phase) bool { return p.step == stepStopAPI || p.step == stepStopEtcd || p.step == stepKubelets }
 	all = slices.DeleteFunc(all, skip)
+	files := phase{step: stepFiles, words: "putting the files of the control plane on the machine", each: r.place}
+	all = append([]phase{files}, all...)
 	for i, p := range all {
-		if p.step == stepExchange || p.step == stepStartEtcd { // before the last that can be taken back, and the one that cannot
-			all[i].each = func(ctx context.Context, m *machine) error {
-				if err := m.alone(ctx, r.spec.Restore.Bootstrap); err != nil {
-					return err
-				}
-				return p.each(ctx, m)
-			}
+		switch p.step { // the first, the last that can be taken back, and the one that cannot
+		case stepFiles, stepExchange, stepStartEtcd:
+			all[i].before = func(ctx context.Context, m *machine) error { return m.alone(ctx, r.spec.Restore.Bootstrap) }
 		}
 	}
-	files := phase{step: stepFiles, words: "putting the files of the control plane on the machine", each: r.place}
-	return append([]phase{files}, all...)
+	return all
 }
 
 // place puts the files on the machine while its kubelet is stopped. Each appears whole; one that is there is left
-// alone if it is the same. It may be long since the machine was looked at: somebody may have made something of it, or
-// of the cluster, and then nothing is touched.
+// alone if it is the same. It may be long since the machine was looked at: somebody may have made something of it, and
+// then nothing is touched.
 func (r *restoring) place(ctx context.Context, m *machine) error {
 	files, err := readFiles(r.spec.Restore.Bootstrap)
 	if err != nil {
-		return err
-	}
-	if err := m.alone(ctx, r.spec.Restore.Bootstrap); err != nil {
 		return err
 	}
 	holder, err := m.claimed(ctx)

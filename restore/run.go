@@ -155,6 +155,11 @@ func (r *restoring) all(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if p.before != nil {
+			if err := r.do(ctx, phase{each: p.before}); err != nil {
+				return fmt.Errorf("%s: %w", p.words, err)
+			}
+		}
 		if err := r.held.Record(run.Record{Kind: run.KindStage, Stage: i + 1, Step: p.step, State: run.Intent}); err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/drain"
+	"refit.dev/refit/etcd"
 	"refit.dev/refit/event"
 	"refit.dev/refit/internal/phrase"
 	"refit.dev/refit/provider"
@@ -21,7 +22,7 @@ import (
 
 // Abort gives a run up: it uncordons the nodes that carry the run's mark (one
 // that somebody else had cordoned before stays cordoned), removes its soft taints, releases the lock if
-// the run still has it, and closes the journal. It returns the nodes that were
+// the run still has it, removes a snapshot that it had not come to prove, and closes the journal. It returns the nodes that were
 // uncordoned. What was done to machines is not undone, and those that the run has made stay.
 func (o *Operator) Abort(ctx context.Context, run string) (uncordoned []string, err error) {
 	uncordoned, _, err = o.abort(ctx, run, nil)
@@ -69,6 +70,11 @@ func (o *Operator) abort(ctx context.Context, run string, agreed []Debt) (uncord
 	if to := status.mayBeRaised(); to != "" {
 		o.Sink.Emit(event.Event{Time: o.Clock.Now(), Type: event.Warning, Run: run,
 			Message: "the provider was asked to raise the control plane to " + to + ", and may still do so; another upgrade waits for its command"})
+	}
+	if u := status.Spec.Upgrade; u != nil && u.Backup != nil {
+		if err := etcd.Forsake(u.Backup.File); err != nil { // nobody else would ever remove it
+			return uncordoned, removed, err
+		}
 	}
 	reason := phrase.Count(len(uncordoned), "node") + " uncordoned"
 	if len(removed) > 0 {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/utils/clock"
 
 	"refit.dev/refit/cluster"
 	"refit.dev/refit/event"
@@ -205,5 +207,42 @@ func TestOldBackupStays(t *testing.T) {
 	}
 	if text, err := os.ReadFile(file); err != nil || string(text) != "etcd" {
 		t.Errorf("the older one: %q, %v", text, err)
+	}
+}
+
+// TestAbortRemovesUnproven: a snapshot that nobody has come to prove, with every Secret in it, goes with the run that took it; a proven
+// one, and what is another run's, stays.
+func TestAbortRemovesUnproven(t *testing.T) {
+	dir := t.TempDir()
+	spec := upgradeSpec("a", "b")
+	spec.Upgrade.Backup = &Backup{File: filepath.Join(dir, "etcd-"+spec.Run+".db")}
+	name := filepath.Base(spec.Upgrade.Backup.File)
+	o := &Operator{
+		Client: fake.NewClientset(), Server: spec.Cluster.Server, Sink: event.Discard, Clock: clock.RealClock{},
+		Store: NewStore(t.TempDir(), clock.RealClock{}),
+	}
+	spec.Cluster.UID = "" // nobody may read kube-system there
+	held, err := o.Store.Begin(t.Context(), spec)
+	if err == nil {
+		err = held.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{name, name + ".new", "." + name + ".new.refit-1", "etcd-another.db.new"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("all Secrets"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := o.Abort(t.Context(), spec.Run); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	if want := []string{name, "etcd-another.db.new"}; err != nil || !slices.Equal(left, slices.Sorted(slices.Values(want))) {
+		t.Errorf("there is %v, %v; want %v", left, err, want)
 	}
 }

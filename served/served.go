@@ -77,6 +77,8 @@ type API struct {
 	Missing []Missing
 	// Client sends requests.
 	Client rest.Interface
+	// Server tells where it was asked, and nothing else: it is the same for the same address and authority of a kubeconfig.
+	Server string
 }
 
 // Read asks an API server what it serves. Errors carry a hint.
@@ -93,7 +95,11 @@ func Read(ctx context.Context, config *rest.Config) (*API, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", cluster.ServerName(config.Host), err)
 	}
-	api := &API{Client: client}
+	server, err := serverOf(config)
+	if err != nil {
+		return nil, err
+	}
+	api := &API{Client: client, Server: server}
 	groups, lists, err := disco.ServerGroupsAndResourcesWithContext(ctx)
 	if failed, some := errors.AsType[*discovery.ErrGroupDiscoveryFailed](err); some {
 		for _, gv := range slices.SortedFunc(maps.Keys(failed.Groups), func(a, b schema.GroupVersion) int { return strings.Compare(a.String(), b.String()) }) {

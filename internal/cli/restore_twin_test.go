@@ -4,16 +4,21 @@
 package cli
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 
 	"refit.dev/refit/internal/statedir"
+	"refit.dev/refit/run"
 	"refit.dev/refit/twin"
 	"refit.dev/refit/twin/twintest"
 )
@@ -64,5 +69,70 @@ func TestRestoreTwin(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(tw.RestoreDir()); err == nil {
 		t.Errorf("left %v", entries)
+	}
+	create("lost-again")
+	resumeFetched(t, file)
+	if n, err := namespaces.Get(t.Context(), "lost-again", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("it was written after the snapshot, and the run was resumed: %v, %v", n, err)
+	}
+}
+
+// resumeFetched resumes a restore of what was fetched, as a killed process leaves it, once in vain and once to its end: until
+// then nothing of it is removed. The last run of the store is what it restores again.
+func resumeFetched(t *testing.T, file string) {
+	t.Helper()
+	runs, err := run.DefaultStore(clock.RealClock{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := runs.Newest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := runs.Read(last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := fetchedRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(root, fetchedPrefix+"111")
+	snapshot, keys, away := filepath.Join(dir, "x.db"), filepath.Join(dir, "files.json"), filepath.Join(t.TempDir(), "x.db")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(away, text, 0o600), os.WriteFile(keys, []byte("all keys"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	spec := *status.Spec
+	restored := *spec.Restore
+	spec.Run, spec.Restore = run.NewID(time.Now()), &restored
+	restored.File = snapshot
+	restored.BumpRevision *= 2
+	held, err := runs.Begin(t.Context(), &spec)
+	if err == nil {
+		err = held.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, errw, code := refit(t, "runs", "resume"); code != exitFailed || !strings.Contains(errw, snapshot) {
+			t.Fatalf("resume without the snapshot: exit %d, stderr %q", code, errw)
+		}
+		if _, err := os.Stat(keys); err != nil {
+			t.Fatalf("it is not at its end, and what was fetched is gone: %v", err)
+		}
+	}
+	if err := os.Rename(away, snapshot); err != nil {
+		t.Fatal(err)
+	}
+	if _, errw, code := refit(t, "runs", "resume"); code != exitDone {
+		t.Fatalf("resume: exit %d, stderr %q", code, errw)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is at its end, and what was fetched is there: %v", err)
 	}
 }
