@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"refit.dev/refit/host"
+	"refit.dev/refit/host/service"
 	"refit.dev/refit/skew"
 )
 
@@ -187,7 +188,7 @@ func (r *reader) process(ctx context.Context, k *Kubelet) error {
 		return err
 	}
 	if words := strings.Split(strings.TrimRight(line, "\x00"), "\x00"); len(words) > 1 {
-		k.Flags = joinFlags(words[1:])
+		k.Flags = service.Flags(words[1:])
 	}
 	return nil
 }
@@ -217,21 +218,6 @@ func (k *Kubelet) parseShow(text string) {
 	}
 }
 
-// joinFlags makes "--name value" into "--name=value".
-func joinFlags(words []string) []string {
-	var flags []string
-	for _, word := range words {
-		last := len(flags) - 1
-		switch {
-		case strings.HasPrefix(word, "-"):
-			flags = append(flags, "--"+strings.TrimLeft(word, "-"))
-		case last >= 0 && !strings.Contains(flags[last], "="):
-			flags[last] += "=" + word
-		}
-	}
-	return flags
-}
-
 // parseEnvFlags reads the flags in the variables of an environment file, such as
 // KUBELET_KUBEADM_ARGS="--node-ip=10.0.0.1".
 func parseEnvFlags(text string) []string {
@@ -241,7 +227,7 @@ func parseEnvFlags(text string) []string {
 		if !found || strings.HasPrefix(line, "#") || !strings.HasPrefix(name, "KUBELET_") {
 			continue
 		}
-		flags = append(flags, joinFlags(strings.Fields(strings.Trim(value, `"'`)))...)
+		flags = append(flags, service.Flags(strings.Fields(strings.Trim(value, `"'`)))...)
 	}
 	return flags
 }
