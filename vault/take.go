@@ -149,24 +149,25 @@ func (t Taker) choose(sets []Entry, c *Content) (why string) {
 	if err != nil {
 		return "this machine has no page hashes of the last full"
 	}
-	changed, err := changedPages(c.File, index)
+	added, err := addedTo(index, c.File)
 	if err != nil {
 		return "the page hashes of the last full cannot be used"
 	}
 	// What is new is taken to compress as well as the rest.
-	next := int64(float64(changed) * float64(base.Stored()) / float64(base.Snapshot.Bytes))
+	next := int64(float64(added) * float64(base.Stored()) / float64(base.Snapshot.Bytes))
 	if pages.FullIsDue(base.Stored(), deltas, next) {
-		return fmt.Sprintf("%d%% of the pages have changed since the last full", 100*changed/max(1, c.Status.TotalSize))
+		return fmt.Sprintf("%d%% of the database is not in the last full", 100*added/max(1, c.Status.TotalSize))
 	}
 	c.Base, c.Index = base, index
 	return ""
 }
 
-func changedPages(file string, index *pages.Index) (int64, error) {
+// addedTo is how many bytes of a file are not in the one of an index.
+func addedTo(index *pages.Index, file string) (int64, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
-	return pages.Changed(f, index)
+	return pages.Added(f, index)
 }

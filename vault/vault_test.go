@@ -213,7 +213,7 @@ func TestWhenDeltasCannotBe(t *testing.T) {
 			b.taker.Full = false
 			b.taker.To = newPair(t).to
 		}},
-		{"all is new", "% of the pages have changed", func() {
+		{"all is new", "% of the database is not in the last full", func() {
 			for range 3 { // etcd keeps what was there before, in pages that do not change
 				b.put(t, 0, 400)
 			}

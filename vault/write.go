@@ -32,7 +32,7 @@ type Content struct {
 	File   string
 	Status *etcd.Status
 	Saved  *etcd.Saved
-	// Base is the full that it becomes a delta of, and Index the index of its pages; both are nil
+	// Base is the full that it becomes a delta of, and Index what tells what of it there is; both are nil
 	// for a full.
 	Base  *Manifest
 	Index *pages.Index
@@ -91,7 +91,7 @@ func (w Writer) Write(ctx context.Context, c Content) (*Manifest, *pages.Index, 
 }
 
 func (w Writer) writeParts(ctx context.Context, m *Manifest, c Content) (*pages.Index, error) {
-	indexer := &pages.Indexer{}
+	indexer := pages.NewIndexer()
 	err := w.part(ctx, m, snapshotPart, func(to io.Writer, alive func()) error { return w.snapshot(to, alive, m, c, indexer) })
 	if err != nil {
 		return nil, err

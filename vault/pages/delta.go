@@ -4,34 +4,26 @@
 package pages
 
 import (
-	"bufio"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 )
 
-const magic = "refit-pages/1\n"
-
-// longest is how many pages are in a run at most, so that a run fits into memory.
-const longest = 256
+const magic = "refit-pages/2\n"
 
 // buffer is how many bytes are read at once.
 const buffer = 64 << 10
 
-// ErrCorrupt says of a delta that nothing can be made of it.
-var ErrCorrupt = errors.New("it is no delta of pages")
-
-// Changed counts the bytes of a file's pages that differ from the base.
-func Changed(file io.Reader, base *Index) (int64, error) {
-	var changed int64
-	err := each(file, func(n int64, page []byte) error {
-		if !base.same(n, page) {
-			changed += int64(len(page))
+// Added counts the bytes of a file that its base has not.
+func Added(file io.Reader, base *Index) (int64, error) {
+	var added int64
+	_, err := compare(file, base, func(bytes []byte, _ int64, there bool) error {
+		if !there {
+			added += int64(len(bytes))
 		}
 		return nil
 	})
-	return changed, err
+	return added, err
 }
 
 // Write writes the delta between a file of size bytes and its base.
@@ -41,123 +33,96 @@ func Write(w io.Writer, file io.Reader, size int64, base *Index) error {
 	if _, err := w.Write(head); err != nil {
 		return err
 	}
-	var run []byte
-	var first, read int64
-	flush := func() error {
-		if len(run) == 0 {
-			return nil
-		}
-		head := binary.BigEndian.AppendUint64(nil, uint64(first))                  //nolint:gosec // no page is below 0
-		head = binary.BigEndian.AppendUint64(head, uint64(count(int64(len(run))))) //nolint:gosec // likewise
-		if _, err := w.Write(head); err != nil {
-			return err
-		}
-		_, err := w.Write(run)
-		run = run[:0]
-		return err
-	}
-	err := each(file, func(n int64, page []byte) error {
-		read += int64(len(page))
-		if base.same(n, page) {
-			return flush()
-		}
-		if len(run) == longest*Size {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-		if len(run) == 0 {
-			first = n
-		}
-		run = append(run, page...)
-		return nil
-	})
+	d := &deltaWriter{w: w}
+	read, err := compare(file, base, d.add)
 	if err != nil {
 		return err
 	}
 	if read != size {
 		return fmt.Errorf("the file has %d bytes, not %d: it was changed meanwhile", read, size)
 	}
-	if err := flush(); err != nil {
+	if err := d.flush(); err != nil {
 		return err
 	}
-	_, err = w.Write(make([]byte, 16))
+	_, err = w.Write([]byte{0})
 	return err
 }
 
-// each reads a file page by page; page is good until the next one.
-func each(file io.Reader, do func(n int64, page []byte) error) error {
-	r := bufio.NewReaderSize(file, buffer)
-	page := make([]byte, Size)
-	for n := int64(0); ; n++ {
-		got, err := io.ReadFull(r, page)
-		if got > 0 {
-			if err := do(n, page[:got]); err != nil {
-				return err
-			}
-		}
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("read the pages: %w", err)
-		}
+// compare calls do for each part of a file, in their order, with how far from its place in the file
+// the base has it, if that is there. It returns the size of the file.
+func compare(file io.Reader, base *Index, do func(bytes []byte, moved int64, there bool) error) (int64, error) {
+	l := &leaves{do: func(at int64, leaf []byte) error { return compareLeaf(at, leaf, base, do) }}
+	read, err := io.CopyBuffer(l, struct{ io.Reader }{file}, make([]byte, buffer))
+	if err != nil {
+		return read, fmt.Errorf("compare pages: %w", err)
 	}
+	return read, l.Close()
 }
 
-// Apply makes the file of size bytes out of its base, of baseSize bytes, and the delta. The
-// error is ErrCorrupt if the delta is of other files, or damaged.
-func Apply(w io.Writer, size int64, base io.ReaderAt, baseSize int64, delta io.Reader) error {
-	d := bufio.NewReaderSize(delta, buffer)
-	head := make([]byte, len(magic)+16)
-	if _, err := io.ReadFull(d, head); err != nil {
-		return corrupt("it ends before its head", err)
+func compareLeaf(at int64, leaf []byte, base *Index, do func(bytes []byte, moved int64, there bool) error) (err error) {
+	same, all := make([]bool, 0, len(leaf)/Size+1), true
+	for from := 0; from < len(leaf); from += Size {
+		is := base.same((at+int64(from))/Size, leaf[from:min(len(leaf), from+Size)])
+		same, all = append(same, is), all && is
 	}
-	if string(head[:len(magic)]) != magic {
-		return corrupt("it begins otherwise", nil)
+	if all {
+		return do(leaf, 0, true)
 	}
-	if got, of := number(head[len(magic):]), number(head[len(magic)+8:]); got != size || of != baseSize || size < 0 {
-		return corrupt(fmt.Sprintf("it is between files of %d and %d bytes, not %d and %d", of, got, baseSize, size), nil)
-	}
-	var at int64 // up to here the file is made
-	for {
-		if _, err := io.ReadFull(d, head[:16]); err != nil {
-			return corrupt("it ends in the middle", err)
+	cut(leaf, func(from, to int) {
+		if err != nil {
+			return
 		}
-		first, pages := number(head), number(head[8:])
-		if pages == 0 {
-			if _, err := d.ReadByte(); first != 0 || !errors.Is(err, io.EOF) {
-				return corrupt("something comes after its end", err)
+		place, there := base.find(leaf[from:to])
+		moved := place - at - int64(from)
+		for from < to && err == nil {
+			page := from / Size
+			end := min(to, (page+1)*Size)
+			if same[page] {
+				err = do(leaf[from:end], 0, true)
+			} else {
+				err = do(leaf[from:end], moved, there)
 			}
-			return keep(w, base, baseSize, at, size)
+			from = end
 		}
-		if first < at/Size || at%Size != 0 || pages < 0 || pages > longest || first > count(size)-pages {
-			return corrupt(fmt.Sprintf("a run of %d pages at page %d", pages, first), nil)
-		}
-		if err := keep(w, base, baseSize, at, first*Size); err != nil {
+	})
+	return err
+}
+
+// deltaWriter writes parts of a file, neighbours as one.
+type deltaWriter struct {
+	w     io.Writer
+	kept  int64 // bytes of the base that are not written yet
+	moved int64
+	fresh []byte // bytes that are not written yet
+}
+
+func (d *deltaWriter) add(bytes []byte, moved int64, there bool) error {
+	if d.kept > 0 && (!there || moved != d.moved) || len(d.fresh) > 0 && (there || len(d.fresh)+len(bytes) > longest) {
+		if err := d.flush(); err != nil {
 			return err
 		}
-		at = min(size, (first+pages)*Size)
-		if n, err := io.CopyN(w, d, at-first*Size); err != nil {
-			return corrupt(fmt.Sprintf("a run ends after %d bytes", n), err)
-		}
 	}
+	if there {
+		d.kept, d.moved = d.kept+int64(len(bytes)), moved
+	} else {
+		d.fresh = append(d.fresh, bytes...)
+	}
+	return nil
 }
 
-// keep copies what the base has from one place to another, to the same place.
-func keep(w io.Writer, base io.ReaderAt, baseSize, from, to int64) error {
-	if to > baseSize && from < to {
-		return corrupt(fmt.Sprintf("it takes bytes up to %d from a base of %d", to, baseSize), nil)
+func (d *deltaWriter) flush() error {
+	if d.kept > 0 {
+		_, err := d.w.Write(binary.AppendVarint(binary.AppendUvarint(nil, 2*uint64(d.kept)), d.moved)) //nolint:gosec // above 0
+		d.kept = 0
+		return err
 	}
-	_, err := io.CopyBuffer(struct{ io.Writer }{w}, io.NewSectionReader(base, from, to-from), make([]byte, buffer))
+	if len(d.fresh) == 0 {
+		return nil
+	}
+	_, err := d.w.Write(binary.AppendUvarint(nil, 2*uint64(len(d.fresh))+1))
+	if err == nil {
+		_, err = d.w.Write(d.fresh)
+	}
+	d.fresh = d.fresh[:0]
 	return err
-}
-
-func number(b []byte) int64 { return int64(binary.BigEndian.Uint64(b)) } //nolint:gosec // what is below 0 is refused
-
-func corrupt(what string, err error) error {
-	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: %s", ErrCorrupt, what)
-	}
-	return fmt.Errorf("%w: %s: %w", ErrCorrupt, what, err)
 }

@@ -1,22 +1,24 @@
 // Copyright The refit Authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pages tells which pages of a file differ from those of an earlier one, and
-// makes the one out of the other.
+// Package pages tells what of a file is in an earlier one, and makes the one out of the other.
 //
-// A database of bbolt rewrites whole pages at fixed places, so that pages compared by their
-// place find nearly all that did not change; chunks cut by content find less, because
-// what they contain is cut in the middle (designs/vault.md has the figures).
+// A database of bbolt rewrites whole pages, and puts them elsewhere. Most pages are where they
+// were. In those that are not, most elements are as they were: a leaf that loses one of its keys is
+// written anew with all the others. So pages are compared by their place, and where they differ, the
+// leaf is cut into its elements, which may be anywhere in the earlier file (designs/vault.md has the
+// figures). Of a file that is no database, pages alone are compared.
 //
-// An Index is what is kept of the earlier file, the base: a hash of each page. Write makes a delta of
-// a file by the index of its base, Apply makes the file of its base and the delta. A delta is
+// An Index is what is kept of the earlier file, the base: hashes of its pages and of its elements. Write
+// makes a delta of a file by the index of its base, Apply makes the file of its base and the delta. A
+// delta is
 //
-//	"refit-pages/1\n", the size of the file and that of the base (8 bytes each, big-endian),
-//	then runs of pages: the number of the first page, how many (8 bytes each), their content,
-//	and a run of none at the end.
-//
-// Only the last page of a file may be shorter than Size.
+//	"refit-pages/2\n", the size of the file and that of the base (8 bytes each, big-endian),
+//	then what the file consists of, from its begin to its end, as varints of encoding/binary:
+//	  2n, d: n bytes of the base, from d bytes (signed) behind the place they have in the file;
+//	  2n+1:  n bytes that follow;
+//	and 0 at the end.
 package pages
 
-// Size is how many bytes a page has. Pages of bbolt are as large as the machine's, or a multiple of that.
+// Size is how many bytes are compared by their place at once. Pages of bbolt are as large, or a multiple of that.
 const Size = 4096

@@ -5,69 +5,87 @@ package pages
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
+	"sort"
 )
 
-// hashSize is how much is kept of a page's SHA-256: two pages out of 2^32 have the same by
+// hashSize is how much is kept of a SHA-256: among 2^32 pieces two have the same by
 // chance with a probability below 2^-64, and the SHA-256 of the whole file tells in the end.
 const hashSize = 16
 
-// Index has the hash of each page of a file.
+// pieceSize is how much is kept of a piece: its hash, and where it is (8 bytes, big-endian).
+const pieceSize = hashSize + 8
+
+// shortest is how long a piece is at least that is worth looking for: shorter ones take as much in the
+// index as they save.
+const shortest = 128
+
+type hash [hashSize]byte
+
+func hashOf(b []byte) hash {
+	sum := sha256.Sum256(b)
+	return hash(sum[:])
+}
+
+// Index has the hashes of a file's pages and pieces.
 type Index struct {
 	size   int64
-	hashes []byte
-}
-
-// NewIndex reads a file to its end.
-func NewIndex(r io.Reader) (*Index, error) {
-	x := &Index{}
-	err := each(r, func(_ int64, page []byte) error {
-		x.add(page)
-		return nil
-	})
-	return x, err
-}
-
-func (x *Index) add(page []byte) {
-	x.size += int64(len(page))
-	x.hashes = append(x.hashes, hashOf(page)...)
+	pages  []byte // a hash each
+	pieces []byte // sorted
 }
 
 // Indexer makes the index of what is written to it.
 type Indexer struct {
-	index Index
-	begun []byte // of a page
+	leaves leaves
+	index  Index
+	pieces []piece
+}
+
+type piece struct {
+	hash hash
+	at   int64
+}
+
+// NewIndexer has nothing yet.
+func NewIndexer() *Indexer {
+	x := &Indexer{}
+	x.leaves.do = x.leaf
+	return x
 }
 
 // Write takes the next bytes of the file. It never fails.
-func (x *Indexer) Write(p []byte) (int, error) {
-	n := len(p)
-	if len(x.begun) > 0 {
-		take := min(Size-len(x.begun), len(p))
-		x.begun, p = append(x.begun, p[:take]...), p[take:]
-		if len(x.begun) < Size {
-			return n, nil
+func (x *Indexer) Write(p []byte) (int, error) { return x.leaves.Write(p) }
+
+func (x *Indexer) leaf(at int64, leaf []byte) error {
+	for page := range slices.Chunk(leaf, Size) {
+		h := hashOf(page)
+		x.index.pages = append(x.index.pages, h[:]...)
+	}
+	cut(leaf, func(from, to int) {
+		if to-from >= shortest {
+			x.pieces = append(x.pieces, piece{hashOf(leaf[from:to]), at + int64(from)})
 		}
-		x.index.add(x.begun)
-		x.begun = x.begun[:0]
-	}
-	for ; len(p) >= Size; p = p[Size:] {
-		x.index.add(p[:Size])
-	}
-	x.begun = append(x.begun, p...)
-	return n, nil
+	})
+	x.index.size = at + int64(len(leaf))
+	return nil
 }
 
 // Index is that of all that was written. Nothing may be written afterwards.
 func (x *Indexer) Index() *Index {
-	if len(x.begun) > 0 {
-		x.index.add(x.begun)
-		x.begun = nil
+	_ = x.leaves.Close() // leaf never fails
+	slices.SortFunc(x.pieces, func(a, b piece) int {
+		return cmp.Or(bytes.Compare(a.hash[:], b.hash[:]), cmp.Compare(a.at, b.at))
+	})
+	x.pieces = slices.CompactFunc(x.pieces, func(a, b piece) bool { return a.hash == b.hash }) // one place is enough
+	for _, p := range x.pieces {
+		x.index.pieces = binary.BigEndian.AppendUint64(append(x.index.pieces, p.hash[:]...), uint64(p.at)) //nolint:gosec // no place is below 0
 	}
+	x.pieces = nil
 	return &x.index
 }
 
@@ -77,20 +95,32 @@ func (x *Index) Bytes() int64 { return x.size }
 // same tells whether page number n has that content.
 func (x *Index) same(n int64, page []byte) bool {
 	at := n * hashSize
-	return at < int64(len(x.hashes)) && bytes.Equal(x.hashes[at:at+hashSize], hashOf(page))
+	if at >= int64(len(x.pages)) {
+		return false
+	}
+	return hash(x.pages[at:]) == hashOf(page)
 }
 
-func hashOf(page []byte) []byte {
-	sum := sha256.Sum256(page)
-	return sum[:hashSize]
+// find tells where a piece is.
+func (x *Index) find(piece []byte) (at int64, ok bool) {
+	if len(piece) < shortest {
+		return 0, false
+	}
+	h := hashOf(piece)
+	i, ok := sort.Find(len(x.pieces)/pieceSize, func(i int) int { return bytes.Compare(h[:], x.pieces[i*pieceSize:][:hashSize]) })
+	if !ok {
+		return 0, false
+	}
+	at = int64(binary.BigEndian.Uint64(x.pieces[i*pieceSize+hashSize:])) //nolint:gosec // looked at below
+	return at, at >= 0 && at <= x.size-int64(len(piece))
 }
 
-const indexMagic = "refit-index/1\n"
+const indexMagic = "refit-index/2\n"
 
 // MarshalBinary is the index as bytes.
 func (x *Index) MarshalBinary() ([]byte, error) {
 	out := binary.BigEndian.AppendUint64([]byte(indexMagic), uint64(x.size)) //nolint:gosec // no size is below 0
-	return append(out, x.hashes...), nil
+	return append(append(out, x.pages...), x.pieces...), nil
 }
 
 // UnmarshalBinary reads what MarshalBinary made.
@@ -101,18 +131,10 @@ func (x *Index) UnmarshalBinary(data []byte) error {
 	}
 	size := int64(binary.BigEndian.Uint64(rest)) //nolint:gosec // looked at below
 	hashes := rest[8:]
-	if size < 0 || count(size) != int64(len(hashes)/hashSize) || len(hashes)%hashSize != 0 {
+	pages := (size/Size + min(1, size%Size)) * hashSize
+	if size < 0 || pages > int64(len(hashes)) || (int64(len(hashes))-pages)%pieceSize != 0 {
 		return fmt.Errorf("the index has %d bytes of hashes for a file of %d bytes", len(hashes), size)
 	}
-	x.size, x.hashes = size, bytes.Clone(hashes)
+	x.size, x.pages, x.pieces = size, bytes.Clone(hashes[:pages]), bytes.Clone(hashes[pages:])
 	return nil
-}
-
-// count is how many pages a file of so many bytes has.
-func count(size int64) int64 {
-	n := size / Size
-	if size%Size > 0 {
-		n++
-	}
-	return n
 }

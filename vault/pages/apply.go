@@ -1,0 +1,97 @@
+// Copyright The refit Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package pages
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ErrCorrupt says of a delta that nothing can be made of it.
+var ErrCorrupt = errors.New("it is no delta of pages")
+
+// Apply makes the file of size bytes out of its base, of baseSize bytes, and the delta. The
+// error is ErrCorrupt if the delta is of other files, or damaged.
+func Apply(w io.Writer, size int64, base io.ReaderAt, baseSize int64, delta io.Reader) error {
+	d := bufio.NewReaderSize(delta, buffer)
+	head := make([]byte, len(magic)+16)
+	if _, err := io.ReadFull(d, head); err != nil {
+		return corrupt("it ends before its head", err)
+	}
+	if string(head[:len(magic)]) != magic {
+		return corrupt("it begins otherwise", nil)
+	}
+	if got, of := sizeIn(head[len(magic):]), sizeIn(head[len(magic)+8:]); got != size || of != baseSize || size < 0 {
+		return corrupt(fmt.Sprintf("it is between files of %d and %d bytes, not %d and %d", of, got, baseSize, size), nil)
+	}
+	space := make([]byte, buffer)
+	for at := int64(0); ; {
+		op, err := binary.ReadUvarint(d)
+		if err != nil {
+			return corrupt("it ends in the middle", err)
+		}
+		n := int64(op / 2) //nolint:gosec // half of it is not below 0
+		switch {
+		case op == 0:
+			if _, err := d.ReadByte(); !errors.Is(err, io.EOF) {
+				return corrupt("something comes after its end", err)
+			}
+			if at != size {
+				return corrupt(fmt.Sprintf("it ends after %d bytes of %d", at, size), nil)
+			}
+			return nil
+		case n == 0 || n > size-at:
+			return corrupt(fmt.Sprintf("%d bytes at %d of %d", n, at, size), nil)
+		case op%2 == 1:
+			if err := follow(w, d, n, space); err != nil {
+				return err
+			}
+		default:
+			moved, err := binary.ReadVarint(d)
+			if err != nil {
+				return corrupt("it ends in the middle", err)
+			}
+			if err := keep(w, base, baseSize, at, moved, n, space); err != nil {
+				return err
+			}
+		}
+		at += n
+	}
+}
+
+// keep copies n bytes of the base that are moved bytes behind at.
+func keep(w io.Writer, base io.ReaderAt, baseSize, at, moved, n int64, space []byte) error {
+	if moved < -at || moved > baseSize-at || n > baseSize-at-moved {
+		return corrupt(fmt.Sprintf("it takes %d bytes, %d behind %d, from a base of %d", n, moved, at, baseSize), nil)
+	}
+	_, err := io.CopyBuffer(struct{ io.Writer }{w}, io.NewSectionReader(base, at+moved, n), space)
+	return err
+}
+
+// follow copies the next n bytes of the delta.
+func follow(w io.Writer, delta io.Reader, n int64, space []byte) error {
+	for n > 0 {
+		part := space[:min(n, int64(len(space)))]
+		if _, err := io.ReadFull(delta, part); err != nil {
+			return corrupt(fmt.Sprintf("%d bytes more should follow", n), err)
+		}
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+		n -= int64(len(part))
+	}
+	return nil
+}
+
+func sizeIn(b []byte) int64 { return int64(binary.BigEndian.Uint64(b)) } //nolint:gosec // what is below 0 is refused
+
+func corrupt(what string, err error) error {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: %s", ErrCorrupt, what)
+	}
+	return fmt.Errorf("%w: %s: %w", ErrCorrupt, what, err)
+}
