@@ -57,11 +57,21 @@ type plainError struct {
 func (e *plainError) Error() string { return e.text }
 func (e *plainError) Unwrap() error { return e.err }
 
+// answerOfS3 is github.com/aws/smithy-go.APIError.
+type answerOfS3 interface {
+	error
+	ErrorCode() string
+	ErrorMessage() string
+}
+
 // plainly leaves out what SDKs tell beside the cause. They repeat the URL that was asked, and with a
 // shared access signature that URL is a key.
 func plainly(err error) error {
 	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok { // dumps the whole answer
 		return &plainError{fmt.Sprintf("status %d: %s", answer.StatusCode, answer.ErrorCode), err}
+	}
+	if answer, ok := errors.AsType[answerOfS3](err); ok {
+		return &plainError{answer.ErrorCode() + ": " + answer.ErrorMessage(), err}
 	}
 	if request, ok := errors.AsType[*url.Error](err); ok {
 		asked := "the store"

@@ -36,6 +36,10 @@ func onS3(t *testing.T) (*bench, *vaulttest.S3) {
 func TestOnS3(t *testing.T) {
 	b, s3 := onS3(t)
 	b.goesAround(t, s3.URL("clusters"))
+	nowhere := strings.Replace(s3.URL("x"), "//backups/", "//nowhere/", 1)
+	if _, err := open(t, nowhere).List(t.Context(), nil); err == nil || errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), `there is no bucket "nowhere": NoSuchBucket`) {
+		t.Errorf("a bucket that is not there: %v", err)
+	}
 }
 
 // TestOnGCS takes sets to a server that speaks as Google Cloud Storage does.
