@@ -64,13 +64,17 @@ bin/refit-twin: $(TWIN_SOURCES)
 demo: build ## take a simulated 12-node cluster through maintenance and see that no budget breaks
 	@bin/refit demo
 
-# The S3 server that the tests of backup sets run; they build it themselves if it is not there.
+# The stores that the tests of backup sets run; they build them themselves if they are not there.
 bin/versitygw: vault/vaulttest/gateway/go.mod
 	@go -C vault/vaulttest/gateway build -o ../../../$@ github.com/versity/versitygw/cmd/versitygw
 	@touch $@
 
+bin/fake-gcs-server: vault/vaulttest/gcs/go.mod
+	@go -C vault/vaulttest/gcs build -o ../../../$@ github.com/fsouza/fake-gcs-server
+	@touch $@
+
 .PHONY: test
-test: build tools bin/versitygw ## run every test of both modules with -race; the last line says how many there were
+test: build tools bin/versitygw bin/fake-gcs-server ## run every test of both modules with -race; the last line says how many there were
 	@bin/tools/gotestsum --format pkgname-and-test-fails --raw-command -- tools/test -race -timeout $(TEST_TIMEOUT)
 
 .PHONY: check
@@ -134,7 +138,7 @@ e2e-scratch: bin/refit ## upgrade and restore a cluster of binaries and systemd 
 
 .PHONY: tidy
 tidy: ## complain about a go.mod or go.sum that is not tidy
-	@for module in . cmd/refit-twin tools vault/vaulttest/gateway lab/build/*; do \
+	@for module in . cmd/refit-twin tools vault/vaulttest/gateway vault/vaulttest/gcs lab/build/*; do \
 		go -C $$module mod tidy -diff || { echo "$$module/go.mod is not tidy: run go -C $$module mod tidy" >&2; exit 1; }; \
 	done
 

@@ -4,6 +4,7 @@
 package apply
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -94,7 +95,7 @@ func Load(paths []string, stdin io.Reader, identities seal.Identities) (*Loaded,
 	for i, file := range files {
 		if wrong[i] != nil {
 			problems = append(problems, fmt.Sprintf("%s: %v", file, wrong[i]))
-			advice = hint.Of(wrong[i])
+			advice = cmp.Or(advice, hint.Of(wrong[i]))
 		}
 		for _, u := range parsed[i] {
 			key := manifest.KeyOf(u)
@@ -184,6 +185,9 @@ func load(file string, stdin io.Reader, identities seal.Identities) ([]*unstruct
 		}
 	}
 	objects, err := manifest.Parse(text)
+	if name := filepath.Base(file); err != nil && (name == "kustomization.yaml" || name == "kustomization.yml") {
+		err = hint.Wrap(err, "that directory is for kustomize: kubectl kustomize %s | refit import -", filepath.Dir(file))
+	}
 	for _, u := range objects {
 		clean(u)
 	}

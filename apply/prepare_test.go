@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"refit.dev/refit/export"
+	"refit.dev/refit/internal/hint"
 	"refit.dev/refit/manifest"
 	"refit.dev/refit/vault/seal"
 )
@@ -161,10 +162,12 @@ func TestLoad(t *testing.T) {
 	for name, c := range map[string]struct {
 		text string
 		says []string
+		hint string
 	}{
-		"broken.yaml":     {"a: [", []string{"broken.yaml: document 1: it is neither YAML nor JSON"}},
-		"twice.yaml":      {settings, []string{"ConfigMap shop/settings is in ", "twice.yaml"}},
-		"secret.yaml.age": {"not encrypted", []string{"secret.yaml.age: "}},
+		"broken.yaml":        {"a: [", []string{"broken.yaml: document 1: it is neither YAML nor JSON"}, ""},
+		"twice.yaml":         {settings, []string{"ConfigMap shop/settings is in ", "twice.yaml"}, ""},
+		"secret.yaml.age":    {"not encrypted", []string{"secret.yaml.age: "}, "identity"},
+		"kustomization.yaml": {"resources: [shop]", []string{"kustomization.yaml: document 1: it is no object of Kubernetes"}, "kubectl kustomize " + dir + " | refit import -"},
 	} {
 		file := write(name, c.text)
 		_, err := Load([]string{dir}, nil, seal.Identities{})
@@ -172,6 +175,9 @@ func TestLoad(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), says) {
 				t.Errorf("%s: %v", name, err)
 			}
+		}
+		if got := hint.Of(err); !strings.Contains(got, c.hint) {
+			t.Errorf("%s: hint %q", name, got)
 		}
 		if err := os.Remove(file); err != nil {
 			t.Fatal(err)

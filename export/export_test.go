@@ -69,7 +69,7 @@ func TestExport(t *testing.T) {
 		for _, path := range []string{
 			"_cluster/namespace/shop.yaml", "_cluster/customresourcedefinition.apiextensions.k8s.io/things.example.com.yaml",
 			"_cluster/clusterrole.rbac.authorization.k8s.io/shop%3a%41dmin.yaml", "_cluster/clusterrole.rbac.authorization.k8s.io/shop%3aadmin.yaml",
-			"_cluster/apiservice.apiregistration.k8s.io/v1.away.example.com.yaml", "_cluster/validatingwebhookconfiguration.admissionregistration.k8s.io/gate.yaml",
+			"_cluster/apiservice.apiregistration.k8s.io/v1.away.example.com.yaml", "_cluster/apiservice.apiregistration.k8s.io/v1beta1.metrics.k8s.io.yaml", "_cluster/validatingwebhookconfiguration.admissionregistration.k8s.io/gate.yaml",
 			"shop/configmap/settings.yaml", "shop/configmap/%63on.yaml", "shop/deployment.apps/web.yaml", "shop/service/web.yaml",
 			"shop/endpoints/outside.yaml", "shop/cronjob.batch/nightly.yaml", "shop/thing.example.com/one.yaml", "pages/configmap/c-0000.yaml",
 		} {
@@ -116,7 +116,7 @@ metadata:
 		if len(cut.Torn) > 0 {
 			t.Errorf("torn: %v", cut.Torn)
 		}
-		if !slices.Contains(cut.Unfit, "componentstatuses") {
+		if !slices.Contains(cut.Unfit, "componentstatuses") || !slices.Contains(cut.Unfit, "metrics.k8s.io/v1beta1") {
 			t.Errorf("unfit: %v", cut.Unfit)
 		}
 		if cut.LeftOut[manifest.Controlled] < 3 || cut.LeftOut[manifest.Leaving] < 1 || cut.LeftOut[manifest.Machine] < 2 {

@@ -122,6 +122,9 @@ func passable(err error) bool {
 
 // mayMean tells whether a group whose resources are not known might hold some that are meant.
 func (s Selection) mayMean(gv schema.GroupVersion, api *served.API) bool {
+	if computed(gv.Group) {
+		return false
+	}
 	if len(s.Kinds) == 0 {
 		return true
 	}

@@ -124,5 +124,16 @@ func (s Selection) resources(api *served.API) (all []wanted, unfit []string, err
 			all = append(all, wanted{Resource: *r, named: kinds[name]})
 		}
 	}
+	for _, m := range api.Missing {
+		if computed(m.Group.Group) {
+			unfit = append(unfit, m.Group.String())
+		}
+	}
 	return all, unfit, nil
+}
+
+// computed tells of the groups of k8s.io/metrics: whoever serves them, nothing of them can be made, and nothing is
+// lost if their server is away.
+func computed(group string) bool {
+	return group == "metrics.k8s.io" || strings.HasSuffix(group, ".metrics.k8s.io")
 }

@@ -34,7 +34,8 @@ func modules() []module {
 			module{r.Module, "Kubernetes " + r.Version, fmt.Sprintf("-X %[1]s.gitVersion=v%[2]s -X %[1]s.gitMajor=1 -X %[1]s.gitMinor=%[3]s", version, r.Version, minor)},
 			module{r.Etcd, "etcd of Kubernetes " + r.Minor(), ""})
 	}
-	return append(out, module{"coredns", "CoreDNS", ""}, module{"containerd", "containerd", ""})
+	return append(out, module{"coredns", "CoreDNS", ""}, module{"containerd", "containerd", ""},
+		module{criTools, "crictl", "-X sigs.k8s.io/cri-tools/pkg/version.Version=v" + criToolsVersion})
 }
 
 // programs compiles a module and returns the directory with its programs.

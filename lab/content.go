@@ -16,7 +16,7 @@ import (
 // content returns what the store serves: apt/vMINOR/ for each minor version, and
 // images. programs are the directories of the modules' programs by name.
 func (c *cache) content(ctx context.Context, programs map[string]string, base string) (string, error) {
-	parts := []string{text("kubelet.service"), text("10-kubeadm.conf"), revision, filepath.Base(base), "3"}
+	parts := []string{text("kubelet.service"), text("10-kubeadm.conf"), revision, filepath.Base(base), "4"}
 	for _, name := range sortedKeys(programs) {
 		parts = append(parts, filepath.Base(programs[name]))
 	}
@@ -31,7 +31,7 @@ func (c *cache) content(ctx context.Context, programs map[string]string, base st
 			return err
 		}
 		for _, r := range releases() {
-			if err := writePackages(dir, r, programs[r.Module]); err != nil {
+			if err := writePackages(dir, r, programs[r.Module], programs[criTools]); err != nil {
 				return err
 			}
 			if err := s.addRelease(ctx, r, programs, base); err != nil {
@@ -107,31 +107,36 @@ func (s *images) addRelease(ctx context.Context, r release, programs map[string]
 }
 
 // writePackages writes the packages of a version, named and laid out as those of
-// Kubernetes are, but for what they depend on: a machine has the network plugins
-// from Debian.
-func writePackages(dir string, r release, programs string) error {
+// Kubernetes are, but for the network plugins: a machine has those from Debian.
+func writePackages(dir string, r release, programs, criPrograms string) error {
 	dir = filepath.Join(dir, "apt", "v"+r.Minor(), runtime.GOARCH)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	version := r.Version + "-" + revision
+	of := func(d deb) deb { // of the release
+		d.version, d.files = r.Version, map[string]string{"./usr/bin/" + d.name: filepath.Join(programs, d.name)}
+		return d
+	}
 	for _, d := range []deb{
-		{name: "kubectl", about: "Command-line utility for interacting with a Kubernetes cluster"},
-		{
+		of(deb{name: "kubectl", about: "Command-line utility for interacting with a Kubernetes cluster"}),
+		of(deb{
 			name: "kubelet", about: "Node agent for Kubernetes clusters",
 			depends: "iptables (>= 1.4.21), containernetworking-plugins, mount, util-linux",
 			texts:   map[string]string{"./usr/lib/systemd/system/kubelet.service": text("kubelet.service")},
 			scripts: map[string]string{"postinst": "#!/bin/sh\nset -e\nsystemctl daemon-reload\nif [ \"$1\" = configure ] && [ -z \"$2\" ]; then systemctl enable kubelet.service; fi\n"},
-		},
-		{
+		}),
+		of(deb{
 			name: "kubeadm", about: "Command-line utility for administering a Kubernetes cluster",
-			depends: "kubelet (>= 1.19.0)",
+			depends: "kubelet (>= 1.19.0), cri-tools (>= 1.30.0)",
 			texts:   map[string]string{"./usr/lib/systemd/system/kubelet.service.d/10-kubeadm.conf": text("10-kubeadm.conf")},
 			scripts: map[string]string{"postinst": "#!/bin/sh\nset -e\nsystemctl daemon-reload\n"},
+		}),
+		{
+			name: criTools, about: "Command-line utility for the Kubernetes CRI", version: criToolsVersion,
+			files: map[string]string{"./usr/bin/crictl": filepath.Join(criPrograms, "crictl")},
 		},
 	} {
-		d.version = version
-		d.files = map[string]string{"./usr/bin/" + d.name: filepath.Join(programs, d.name)}
+		d.version += "-" + revision
 		if err := d.write(dir); err != nil {
 			return err
 		}

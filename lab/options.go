@@ -52,6 +52,13 @@ func releases() []release {
 // revision is what the packages have after the version of Kubernetes.
 const revision = "1.1"
 
+// What every kubeadm depends on for crictl: a module below lab/build and a package, whose
+// version is the module's.
+const (
+	criTools        = "cri-tools"
+	criToolsVersion = "1.36.0"
+)
+
 // Minor returns the minor version as repositories name it: 1.36.
 func (r release) Minor() string { return r.Version[:strings.LastIndex(r.Version, ".")] }
 

@@ -17,13 +17,16 @@ import (
 // proofLimit is how long a cluster may take to become what it is to be.
 const proofLimit = 10 * time.Minute
 
+// staticPods selects those of kubeadm's control planes.
+const staticPods = "tier=control-plane"
+
 // kubectl runs kubectl as the cluster's administrator.
 func (l *Lab) kubectl(ctx context.Context, stdin io.Reader, args ...string) (string, error) {
 	return command{Argv: append([]string{l.Kubectl(), "--kubeconfig", l.Kubeconfig()}, args...), Stdin: stdin}.run(ctx)
 }
 
-// prove returns when the cluster works: every node is Ready, the cluster's DNS
-// and proxies run, and through each worker a Service answers from all workers
+// prove returns when the cluster works: every node is Ready, the control plane is too,
+// the cluster's DNS and proxies run, and through each worker a Service answers from all workers
 // that take pods, by its name too.
 func (l *Lab) prove(ctx context.Context, progress Progress) error {
 	progress.say("waiting until its nodes are Ready and a Service answers")
@@ -37,14 +40,16 @@ func (l *Lab) prove(ctx context.Context, progress Progress) error {
 		stdin string
 		args  []string
 	}{
+		// The kubelet says a while after a component has started that it is Ready.
+		{"wait until the control plane is Ready", "", []string{"--namespace", "kube-system", "wait", "--for=condition=Ready", "pods", "--selector", staticPods, limit}},
 		{"wait until every node is Ready", "", []string{"wait", "--for=condition=Ready", "nodes", "--all", limit}},
 		{"apply the manifests of the proof", manifest, []string{"apply", "--filename", "-"}},
 		{"wait for the cluster's DNS", "", []string{"--namespace", "kube-system", "rollout", "status", "deployment/coredns", limit}},
 		{"wait for the proxies", "", []string{"--namespace", "kube-system", "rollout", "status", "daemonset/kube-proxy", limit}},
 		{"wait for the answering pods", "", []string{"--namespace", "refit-lab", "rollout", "status", "deployment/answer", limit}},
 	} {
-		if l.record.Options.Flavour == Scratch && slices.Contains(step.args, "daemonset/kube-proxy") {
-			continue // a service there
+		if l.record.Options.Flavour == Scratch && (slices.Contains(step.args, "daemonset/kube-proxy") || slices.Contains(step.args, staticPods)) {
+			continue // services there
 		}
 		if _, err := l.kubectl(ctx, strings.NewReader(step.stdin), step.args...); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)

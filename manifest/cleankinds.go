@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
@@ -130,8 +131,8 @@ func cleanJob(o map[string]any, _ fields) {
 	}
 }
 
-// cleanPod removes the node that the scheduler has chosen, the priority that follows from the class, and the token that admission
-// has added.
+// cleanPod removes the node that the scheduler has chosen, the labels that tell where that is (KEP-4742), the
+// priority that follows from the class, and the token that admission has added.
 func cleanPod(o map[string]any, owned fields) {
 	spec, ok := nestedMap(o, "spec")
 	if !ok {
@@ -139,6 +140,16 @@ func cleanPod(o map[string]any, owned fields) {
 	}
 	if !owned.under("spec").has("nodeName") {
 		delete(spec, "nodeName")
+	}
+	if labels, ok := nestedMap(o, "metadata", "labels"); ok {
+		for _, label := range []string{corev1.LabelTopologyRegion, corev1.LabelTopologyZone} {
+			if !owned.under("metadata", "labels").has(label) {
+				delete(labels, label)
+			}
+		}
+		if len(labels) == 0 {
+			unstructured.RemoveNestedField(o, "metadata", "labels")
+		}
 	}
 	delete(spec, "priority")
 	delete(spec, "ephemeralContainers") // a pod cannot be made with them

@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,6 +84,10 @@ func (r remote) open(ctx context.Context, path string) (io.ReadCloser, error) {
 	response, err := r.client.Do(request)
 	if err != nil {
 		stop(nil)
+		// Where a redirect leads to may be signed, which makes a key of its URL.
+		if asked, ok := errors.AsType[*url.Error](err); ok {
+			err = fmt.Errorf("%s: %w", request.URL.Host, asked.Err)
+		}
 		return nil, err
 	}
 	switch response.StatusCode {

@@ -180,17 +180,17 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// A server that leads away from https is not followed.
+// A server that leads away from https is not followed, and nobody is told the whole URL that it leads to.
 func TestRedirect(t *testing.T) {
 	plain := httptest.NewServer(http.FileServer(http.Dir(place(t, map[string]string{".sha256": sum256("x")}))))
 	defer plain.Close()
-	server := httptest.NewTLSServer(http.RedirectHandler(plain.URL+"/"+kubelet.Path()+".sha256", http.StatusFound))
+	server := httptest.NewTLSServer(http.RedirectHandler(plain.URL+"/"+kubelet.Path()+".sha256?signature=c2VjcmV0", http.StatusFound))
 	defer server.Close()
 	s, err := release.Open(server.URL, t.TempDir(), server.Client())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Fetch(t.Context(), kubelet); err == nil || !strings.Contains(err.Error(), "without https") {
+	if _, err := s.Fetch(t.Context(), kubelet); err == nil || !strings.Contains(err.Error(), "without https") || strings.Contains(err.Error(), "c2VjcmV0") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -54,7 +54,7 @@ func (o *Operator) PrepareBootstrap(ctx context.Context, r BootstrapRequest) (*P
 	spec := &run.Spec{
 		Run: run.NewID(now), Created: now.UTC(), Access: &r.Access, Nodes: []run.Target{{Name: node}},
 		Restore: &run.Restore{
-			File: r.File, SHA256: r.Snapshot.SHA256, Revision: r.Snapshot.Revision, Token: "refit-" + rand.Text(), BumpRevision: bump(0, r.Snapshot.Revision, now),
+			File: r.File, Set: r.Set, SHA256: r.Snapshot.SHA256, Revision: r.Snapshot.Revision, Token: "refit-" + rand.Text(), BumpRevision: bump(0, r.Snapshot.Revision, now),
 			Members: []run.Member{member},
 		},
 	}

@@ -35,9 +35,11 @@ const etcdManifest = "/etc/kubernetes/manifests/etcd.yaml"
 
 // Request is what a restore is asked for.
 type Request struct {
-	// File is the snapshot, an absolute path, and Snapshot what is in it.
+	// File is the snapshot, an absolute path, Snapshot what is in it, and Set the name of the backup set that it was
+	// fetched from, if it was.
 	File     string
 	Snapshot *etcd.Status
+	Set      string
 	// Nodes are the machines of all members of etcd.
 	Nodes []string
 	// DataDir is where the new data directories are to be; "" exchanges them for the old ones.
@@ -57,6 +59,9 @@ type Request struct {
 	// Broken says that etcd may run and not answer.
 	Broken bool
 }
+
+// Source is what is to be restored, for people.
+func (r *Request) Source() string { return (&run.Restore{File: r.File, Set: r.Set}).Source() }
 
 // Prepared is a restore that can begin. Nothing was changed.
 type Prepared struct {
@@ -78,7 +83,7 @@ func (o *Operator) Prepare(ctx context.Context, r Request) (*Prepared, error) {
 	spec := &run.Spec{
 		Run: run.NewID(now), Created: now.UTC(), Access: &r.Access,
 		Restore: &run.Restore{
-			File: r.File, SHA256: r.Snapshot.SHA256, Revision: r.Snapshot.Revision, Token: "refit-" + rand.Text(), DataDir: r.DataDir, Others: r.Others,
+			File: r.File, Set: r.Set, SHA256: r.Snapshot.SHA256, Revision: r.Snapshot.Revision, Token: "refit-" + rand.Text(), DataDir: r.DataDir, Others: r.Others,
 		},
 	}
 	spec.Cluster.UID, spec.Cluster.Server = types.UID(cmp.Or(r.ClusterUID, r.Snapshot.ClusterUID)), r.Server

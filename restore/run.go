@@ -262,7 +262,7 @@ func (r *restoring) summary() string {
 	for _, o := range r.outages {
 		sum += o
 	}
-	text := fmt.Sprintf("etcd is restored to revision %d of %s", r.spec.Restore.Revision, r.spec.Restore.File)
+	text := fmt.Sprintf("etcd is restored to revision %d of %s", r.spec.Restore.Revision, r.spec.Restore.Source())
 	if sum > 0 {
 		text += fmt.Sprintf("; the API server did not answer for %s", sum.Round(100*time.Millisecond))
 	}

@@ -88,6 +88,7 @@ func TestBackupBeforeUpgrade(t *testing.T) {
 func TestNoBackupNoUpgrade(t *testing.T) {
 	broken := hint.Wrap(errors.New("no room"), "make some")
 	tr, f, u := backupTrial(t, func() error { return broken })
+	tr.cluster.busy = 1 // as long as nobody asks for a soft taint
 	o := tr.run(deadline(t))
 	if o.Result != event.ResultBlocked || !contains(o.Reason, "no proven backup: no room") ||
 		!contains(o.Hint, "make some; then refit runs resume") || !contains(o.Hint, "--no-backup") {
@@ -97,6 +98,9 @@ func TestNoBackupNoUpgrade(t *testing.T) {
 		if !strings.HasPrefix(l, "backup") {
 			t.Errorf("%s was done", l)
 		}
+	}
+	if tr.cluster.busy != 1 {
+		t.Error("a node was to be tainted")
 	}
 	broken = nil
 	e := tr.next(t, UnknownStop)

@@ -73,7 +73,7 @@ func (e *engine) run(ctx context.Context) Outcome {
 
 	steering := e.steer(watching)
 	probed := e.probeServices(watching)
-	reason := e.schedule(ctx)
+	reason := e.schedule(ctx, steering.begin)
 	e.served = probed()
 	untidy := e.unsteer(ctx, steering)
 	if e.spec.Upgrade != nil && reason == "" && e.left() == 0 {
@@ -98,8 +98,8 @@ func (e *engine) guardRun(ctx context.Context) {
 
 // schedule starts nodes as slots get free and waits for them. It returns when
 // none is at work and no further one can be started: with the reason, if that
-// is not because all are finished.
-func (e *engine) schedule(ctx context.Context) (reason string) {
+// is not because all are finished. It calls begin before it starts nodes.
+func (e *engine) schedule(ctx context.Context, begin func()) (reason string) {
 	active := map[string]bool{}
 	finished := make(chan string)
 	stopping := false
@@ -122,6 +122,9 @@ func (e *engine) schedule(ctx context.Context) (reason string) {
 			d = Next(e.picture.view(), e.spec, e.progress(active))
 			for _, gone := range d.Gone {
 				e.skip(ctx, gone)
+			}
+			if len(d.Start) > 0 {
+				begin()
 			}
 			for _, name := range d.Start {
 				active[name] = true

@@ -19,6 +19,8 @@ type Restore struct {
 	File     string `json:"file"`
 	SHA256   string `json:"sha256"`
 	Revision int64  `json:"revision"`
+	// Set is the name of the backup set that the file was fetched from; "" if it was not fetched.
+	Set string `json:"set,omitempty"`
 	// Token is that of the new cluster of members, BumpRevision what is added to the
 	// revision.
 	Token        string `json:"token"`
@@ -31,6 +33,14 @@ type Restore struct {
 	Others []string `json:"others,omitempty"`
 	// Bootstrap is what the machine gets before that has nothing of a control plane; nil: it has one.
 	Bootstrap *Bootstrap `json:"bootstrap,omitempty"`
+}
+
+// Source is what is restored, for people.
+func (r *Restore) Source() string {
+	if r.Set != "" {
+		return "set " + r.Set
+	}
+	return r.File
 }
 
 // Bootstrap is what an empty machine gets. The run has one machine then.

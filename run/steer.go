@@ -30,29 +30,35 @@ const (
 	interruptedLimit = 10 * time.Second
 )
 
-// steering is the tainting of the nodes that wait.
+// steering is the tainting of the nodes that wait, in the background.
 type steering struct {
-	stop context.CancelFunc
-	done chan struct{}
+	begin func() // called with the first node that is started: a run that stops before has changed nothing
+	end   func() // returns when nothing is tainted any more
 
 	mu      sync.Mutex
 	tainted map[string]bool // as far as this process has done it
 }
 
-// steer taints the nodes that wait, in the background. Of one node nothing is to
+// steer returns how the nodes that wait are tainted. Of one node nothing is to
 // be gained, and a node that cannot be tainted is only less well placed.
 func (e *engine) steer(ctx context.Context) *steering {
 	ctx, stop := context.WithCancel(ctx)
-	s := &steering{stop: stop, done: make(chan struct{}), tainted: map[string]bool{}}
-	go func() {
-		defer close(s.done)
-		if err := e.taintAll(ctx, s); err != nil && ctx.Err() == nil {
-			e.emit(event.Event{
-				Type: event.Warning, Message: fmt.Sprintf("pods may move more than once: %v", err),
-				Hint: "the run needs the permission to patch nodes",
-			})
-		}
-	}()
+	s := &steering{tainted: map[string]bool{}}
+	var work sync.WaitGroup
+	s.begin = sync.OnceFunc(func() {
+		work.Go(func() {
+			if err := e.taintAll(ctx, s); err != nil && ctx.Err() == nil {
+				e.emit(event.Event{
+					Type: event.Warning, Message: fmt.Sprintf("pods may move more than once: %v", err),
+					Hint: "the run needs the permission to patch nodes",
+				})
+			}
+		})
+	})
+	s.end = func() {
+		stop()
+		work.Wait()
+	}
 	return s
 }
 
@@ -77,7 +83,8 @@ func (e *engine) taintAll(ctx context.Context, s *steering) error {
 			s.mu.Lock()
 			s.tainted[target.Name] = true // perhaps: an answer may be lost
 			s.mu.Unlock()
-			err := e.insist(ctx, func(call context.Context) error {
+			// Not cut off at the end: a request that is given up may be carried out after the taint was looked for.
+			err := retry(ctx, e.clock, e.spec.Timeouts.Stall.Duration, func(call context.Context) error {
 				return e.cluster.Taint(call, node, e.spec.Run, func() bool { return e.waits(target.Name) })
 			})
 			if errors.Is(err, drain.ErrNodeDeleted) || errors.Is(err, drain.ErrNodeReplaced) {
@@ -99,8 +106,7 @@ func (e *engine) waits(name string) bool {
 // unsteer removes what taints of the run are left, also those of an earlier
 // process of it, whatever the end of the run was.
 func (e *engine) unsteer(ctx context.Context, s *steering) error {
-	s.stop()
-	<-s.done
+	s.end()
 	limit := unsteerLimit
 	if ctx.Err() != nil {
 		limit = interruptedLimit
@@ -131,8 +137,8 @@ func (e *engine) untaint(ctx context.Context, names []string) error {
 	return work.Wait()
 }
 
-// insist is retry, but requests are cut off when ctx ends: a taint may be set or
-// removed once more.
+// insist is retry, but requests are cut off when ctx ends: a taint may be removed
+// once more.
 func (e *engine) insist(ctx context.Context, f func(context.Context) error) error {
 	return retry(ctx, e.clock, e.spec.Timeouts.Stall.Duration, func(call context.Context) error {
 		call, cancel := context.WithCancelCause(call)

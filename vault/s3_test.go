@@ -32,14 +32,36 @@ func onS3(t *testing.T) (*bench, *vaulttest.S3) {
 	return b, s3
 }
 
-// TestOnS3 takes sets to a real S3 server, several parts each, reads them again and prunes them.
+// TestOnS3 takes sets to a real S3 server, several parts each.
 func TestOnS3(t *testing.T) {
 	b, s3 := onS3(t)
+	b.goesAround(t, s3.URL("clusters"))
+	nowhere := strings.Replace(s3.URL("x"), "//backups/", "//nowhere/", 1)
+	if _, err := open(t, nowhere).List(t.Context(), nil); err == nil || errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), `there is no bucket "nowhere": NoSuchBucket`) {
+		t.Errorf("a bucket that is not there: %v", err)
+	}
+}
+
+// TestOnGCS takes sets to a server that speaks as Google Cloud Storage does.
+func TestOnGCS(t *testing.T) {
+	bucket := vaulttest.StartGCS(t)
+	b := newBench(t)
+	b.store = open(t, "gs://"+bucket+"/clusters/prod")
+	b.taker.Store = b.store
+	b.goesAround(t, "gs://"+bucket+"/clusters")
+	if _, err := open(t, "gs://nowhere/x").List(t.Context(), nil); err == nil || errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), `there is no bucket "nowhere"`) {
+		t.Errorf("a bucket that is not there: %v", err)
+	}
+}
+
+// goesAround takes sets, reads them again and prunes them. above is the store's URL with a shorter prefix.
+func (b *bench) goesAround(t *testing.T, above string) {
+	t.Helper()
 	b.noise = 60_000
 	b.put(t, 400, 650) // 15 MB, so that an upload has parts
 	full := b.take(t)
 	if full.Stored() < 2*5<<20 {
-		t.Fatalf("the full takes %d bytes, which S3 gets in one piece", full.Stored())
+		t.Fatalf("the full takes %d bytes, which is no two parts of S3's", full.Stored())
 	}
 	b.put(t, 0, 5)
 	delta := b.take(t)
@@ -52,7 +74,7 @@ func TestOnS3(t *testing.T) {
 		}
 	}
 	// Under another prefix there is nothing.
-	if sets, err := open(t, s3.URL("clusters")).List(t.Context(), nil); err != nil || len(sets) != 0 {
+	if sets, err := open(t, above).List(t.Context(), nil); err != nil || len(sets) != 0 {
 		t.Errorf("under another prefix are %d sets, %v", len(sets), err)
 	}
 	p, err := b.store.PlanPrune(t.Context(), retention.Policy{Last: 1}, nil)
@@ -151,7 +173,7 @@ func TestFaultsOfS3(t *testing.T) {
 	}
 }
 
-// TestServersThatAreNotThere are told so, without waiting.
+// TestServersThatAreNotThere says so, without waiting.
 func TestServersThatAreNotThere(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "a")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "b")

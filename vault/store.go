@@ -18,7 +18,6 @@ import (
 	"gocloud.dev/blob/fileblob"
 	_ "gocloud.dev/blob/gcsblob" // gs:
 	_ "gocloud.dev/blob/s3blob"  // s3:
-	"gocloud.dev/gcerrors"
 	"k8s.io/utils/clock"
 
 	"refit.dev/refit/internal/hint"
@@ -56,23 +55,36 @@ func Open(ctx context.Context, where Location, c clock.Clock, patience time.Dura
 		// No side files, and what is written aside lies where it is renamed to.
 		s.bucket, err = fileblob.OpenBucket(where.path, &fileblob.Options{CreateDir: create, DirFileMode: 0o700, NoTempDir: true, Metadata: fileblob.MetadataDontWrite})
 	} else {
-		root := where
-		root.path = ""
-		if s.bucket, err = blob.OpenBucket(ctx, root.String()); err == nil && where.path != "" {
-			s.bucket = blob.PrefixedBucket(s.bucket, where.path+"/")
+		s.bucket, err = openBucket(ctx, where)
+	}
+	if err == nil {
+		return s, nil
+	}
+	err = fmt.Errorf("open the store %s: %w", where, plainly(err))
+	if hint.Of(err) != "" {
+		return nil, err
+	}
+	return nil, hint.Wrap(err, "see that it is there, and that its credentials are where its own tools look for them")
+}
+
+// openBucket opens a bucket, or what begins with the prefix in it.
+func openBucket(ctx context.Context, where Location) (*blob.Bucket, error) {
+	if where.scheme == "gs" {
+		if err := knowsGoogle(ctx, where); err != nil {
+			return nil, err
 		}
 	}
-	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("open the store %s: %w", where, err), "see that it is there, and that its credentials are where its own tools look for them")
+	root := where
+	root.path = ""
+	bucket, err := blob.OpenBucket(ctx, root.String())
+	if err == nil && where.path != "" {
+		bucket = blob.PrefixedBucket(bucket, where.path+"/")
 	}
-	return s, nil
+	return bucket, err
 }
 
 // Where is the store's URL.
 func (s *Store) Where() Location { return s.where }
-
-// Location is where the store is.
-func (s *Store) Location() Location { return s.where }
 
 // Close gives the store up.
 func (s *Store) Close() error { return s.bucket.Close() }
@@ -241,7 +253,7 @@ func (s *Store) remove(ctx context.Context, key string) error {
 	}
 	ctx, _, done := s.watched(ctx)
 	defer done()
-	if err := s.bucket.Delete(ctx, key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+	if err := s.bucket.Delete(ctx, key); err != nil && !isNotFound(err) {
 		return s.failed(ctx, "remove", key, err)
 	}
 	if s.dir == "" {
@@ -253,19 +265,6 @@ func (s *Store) remove(ctx context.Context, key string) error {
 		dir = filepath.Dir(dir)
 	}
 	return syncPath(dir)
-}
-
-// failed says what was being done when something failed.
-func (s *Store) failed(ctx context.Context, what, key string, err error) error {
-	if ctx.Err() != nil {
-		if cause := context.Cause(ctx); !errors.Is(err, cause) && !errors.Is(cause, context.Canceled) {
-			err = cause
-		}
-	}
-	if gcerrors.Code(err) == gcerrors.NotFound {
-		return fmt.Errorf("%s %s of %s: %w", what, key, s.where, errors.Join(ErrNotFound, err))
-	}
-	return fmt.Errorf("%s %s of %s: %w", what, key, s.where, err)
 }
 
 // syncDirs makes the name of a file that was written outlive a loss of power.

@@ -134,7 +134,7 @@ func (a *app) verifySet(ctx context.Context, f *verifyFlags, set string) error {
 	if err != nil {
 		return setError(ctx, err)
 	}
-	a.noteSet(r.Store.Location().Set(m.Name), m, proof)
+	a.noteSet(r.Store.Where().Set(m.Name), m, proof)
 	if f.metricsFile != "" {
 		if err := r.Store.WriteMetrics(ctx, f.metricsFile); err != nil {
 			return setError(ctx, err)

@@ -108,14 +108,14 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) (err err
 	if err := f.checkBootstrap(file, a.yes); err != nil {
 		return usageError(err)
 	}
-	begun, what := false, file
+	begun, name := false, ""
 	var set *fetched
 	if vault.IsURL(file) {
 		set, err = a.fetchForRestore(ctx, file, &f.set, f.bootstrap)
 		if err != nil {
 			return err
 		}
-		file, what = set.file, "set "+set.manifest.Name
+		file, name = set.file, set.manifest.Name
 		defer func() { err = errors.Join(err, a.release(set, begun, err)) }()
 	}
 	if file, err = filepath.Abs(file); err != nil {
@@ -136,7 +136,7 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) (err err
 		if tw != nil && (len(f.machines) > 0 || f.dataDir != "") {
 			return run.Outcome{}, usageError(fmt.Errorf("the kubeconfig leads to the twin %s: --machines and --data-dir are for other clusters", tw.Name()))
 		}
-		request := restore.Request{File: file, DataDir: f.dataDir, OtherCluster: f.otherCluster, Broken: f.broken, Server: operator.Server, Access: *access}
+		request := restore.Request{File: file, Set: name, DataDir: f.dataDir, OtherCluster: f.otherCluster, Broken: f.broken, Server: operator.Server, Access: *access}
 		if tw != nil {
 			request.Nodes = []string{tw.Name()}
 		}
@@ -149,7 +149,7 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) (err err
 		if err != nil {
 			return run.Outcome{}, err
 		}
-		if request.Snapshot, err = a.proveSnapshot(ctx, file); err != nil {
+		if request.Snapshot, err = a.proveSnapshot(ctx, &request); err != nil {
 			return run.Outcome{}, err
 		}
 		carrier, closing, err := a.restorer(operator, *access, tw)
@@ -169,7 +169,7 @@ func (a *app) restore(ctx context.Context, file string, f restoreFlags) (err err
 		if f.bootstrap && f.set.verifyKey == "" {
 			prepared.Warnings = append(prepared.Warnings, "nobody's signature on the set was asked for (--verify-key): whoever may write to the store may have made it")
 		}
-		a.showRestore(prepared, what)
+		a.showRestore(prepared)
 		if err := a.confirm(ctx); err != nil {
 			return run.Outcome{}, err
 		}
@@ -239,14 +239,14 @@ func (a *app) lookAtCluster(ctx context.Context, o *run.Operator) (nodes []corev
 	return list.Items, string(namespace.UID), nil
 }
 
-// proveSnapshot restores the file here, and says what is in it.
-func (a *app) proveSnapshot(ctx context.Context, file string) (*etcd.Status, error) {
-	a.say("proving that " + report.Printable(file) + " can be restored")
+// proveSnapshot restores the snapshot here, and says what is in it.
+func (a *app) proveSnapshot(ctx context.Context, r *restore.Request) (*etcd.Status, error) {
+	a.say("proving that " + report.Printable(r.Source()) + " can be restored")
 	w, err := worker()
 	if err != nil {
 		return nil, err
 	}
-	proof, err := w.Verify(ctx, file, "")
+	proof, err := w.Verify(ctx, r.File, "")
 	switch {
 	case errors.Is(err, etcd.ErrDamaged), errors.Is(err, etcd.ErrUnproven):
 		return nil, exitWith(exitBlocked, hint.Wrap(err, "nothing was changed; take another snapshot"))
@@ -278,8 +278,8 @@ func (a *app) restorer(o *run.Operator, access inventory.Access, tw *twin.Twin) 
 	return r, func() { _ = machines.Close() }, nil
 }
 
-// showRestore tells what is about to happen; what is the set or the file that is restored.
-func (a *app) showRestore(p *restore.Prepared, what string) {
+// showRestore tells what is about to happen.
+func (a *app) showRestore(p *restore.Prepared) {
 	r := p.Spec.Restore
 	var members []string
 	for _, m := range r.Members {
@@ -290,10 +290,10 @@ func (a *app) showRestore(p *restore.Prepared, what string) {
 		members = append(members, fmt.Sprintf("  %s  member %s, %s, %s", m.Node, m.Name, m.Method, where))
 	}
 	if r.Bootstrap != nil {
-		a.showBootstrap(p, what)
+		a.showBootstrap(p)
 		return
 	}
-	lines := []string{fmt.Sprintf("etcd will be restored to revision %d of %s on %s:", r.Revision, what, phrase.Count(len(members), "machine"))}
+	lines := []string{fmt.Sprintf("etcd will be restored to revision %d of %s on %s:", r.Revision, r.Source(), phrase.Count(len(members), "machine"))}
 	lines = append(append(lines, members...), "the API server is away meanwhile, and what was written since the snapshot is lost")
 	for _, l := range lines {
 		a.say(report.Printable(l))

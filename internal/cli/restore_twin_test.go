@@ -5,6 +5,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -109,7 +110,7 @@ func resumeFetched(t *testing.T, file string) {
 	spec := *status.Spec
 	restored := *spec.Restore
 	spec.Run, spec.Restore = run.NewID(time.Now()), &restored
-	restored.File = snapshot
+	restored.File, restored.Set = snapshot, "20261124T041421.443Z-atmbzb"
 	restored.BumpRevision *= 2
 	held, err := runs.Begin(t.Context(), &spec)
 	if err == nil {
@@ -129,8 +130,8 @@ func resumeFetched(t *testing.T, file string) {
 	if err := os.Rename(away, snapshot); err != nil {
 		t.Fatal(err)
 	}
-	if _, errw, code := refit(t, "runs", "resume"); code != exitDone {
-		t.Fatalf("resume: exit %d, stderr %q", code, errw)
+	if out, errw, code := refit(t, "runs", "resume"); code != exitDone || !strings.Contains(out+errw, fmt.Sprintf("restored to revision %d of set %s", restored.Revision, restored.Set)) {
+		t.Fatalf("resume: exit %d, stdout %q, stderr %q", code, out, errw)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it is at its end, and what was fetched is there: %v", err)

@@ -111,14 +111,14 @@ func outside(paths []string) []string {
 }
 
 // showBootstrap tells what is about to happen.
-func (a *app) showBootstrap(p *restore.Prepared, what string) {
+func (a *app) showBootstrap(p *restore.Prepared) {
 	r := p.Spec.Restore
 	m := r.Members[0]
 	for _, line := range []string{
 		fmt.Sprintf("machine %s becomes the control plane that was lost:", m.Node),
 		fmt.Sprintf("  it gets %s: keys, configuration, and manifests of what runs as root, from the set; and its kubelet a new certificate", phrase.Count(len(p.Files), "file")),
 		"  outside of /etc/kubernetes: " + cmp.Or(phrase.Few(outside(p.Files), 10), "none"),
-		fmt.Sprintf("  etcd will be restored to revision %d of %s in %s, as its only member %s", r.Revision, what, m.DataDir, m.Name),
+		fmt.Sprintf("  etcd will be restored to revision %d of %s in %s, as its only member %s", r.Revision, r.Source(), m.DataDir, m.Name),
 		"  kubelet, etcd and then the API server are started",
 		"what was written since the snapshot is lost",
 	} {

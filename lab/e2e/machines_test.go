@@ -25,6 +25,10 @@ import (
 // has nothing else to do.
 const deadline = 15 * time.Minute
 
+// withoutCRICtl makes a machine one that has its kubeadm from elsewhere than the packages:
+// they bring crictl, and where it is not there, containerd itself is asked.
+const withoutCRICtl = "rm /usr/bin/crictl"
+
 // up brings up a lab of its own for a test, which goes when the test ends.
 func up(t *testing.T, opts lab.Options) *lab.Lab {
 	t.Helper()

@@ -24,6 +24,7 @@ import (
 func TestSeveralControlPlanes(t *testing.T) {
 	l := up(t, lab.Options{Name: "e2e-ha", ControlPlanes: 3, Workers: 2})
 	o := newOperator(t, l)
+	inMachine(t, l, "cp3", "there is no crictl", withoutCRICtl, nil)
 	members := watchEtcd(t, l)
 	// What is kept stays with its API server until the balancer has noticed.
 	fresh, kept := api(t, l, false, balancedPatience), api(t, l, true, patience)

@@ -27,6 +27,7 @@ func TestUpgradeThroughFaults(t *testing.T) {
 	l := up(t, lab.Options{Name: "e2e-faults"})
 	o := newOperator(t, l)
 	kubectl(t, l, "cordon", "w2") // somebody else, before
+	inMachine(t, l, "w2", "there is no crictl", withoutCRICtl, nil)
 	run := o.start(t, o.apply("--ready-timeout", "2m")...)
 	again := func() { run = o.start(t, "runs", "resume") }
 	chapter(t, "kill -9 while etcd is saved before anything is touched", func(t *testing.T) {
