@@ -22,7 +22,7 @@ func headOf(magic string, size, baseSize int) []byte {
 func TestOtherFormats(t *testing.T) {
 	for begin, want := range map[string]error{
 		"refit-pages/1\n": ErrFormat, "refit-pages/3\n": ErrFormat, "refit-pages/10\n": ErrFormat,
-		"refit-pages/\n": ErrCorrupt, "refit-pages/02\n": ErrCorrupt, "refit-pages/2 ": ErrCorrupt, "refit-pages/-1\n": ErrCorrupt, "refit-page\x00\x00\x00\x00": ErrCorrupt,
+		"refit-pages/\n": ErrCorrupt, "refit-pages/02\n": ErrCorrupt, "refit-pages/2\t": ErrCorrupt, "refit-pages/-1\n": ErrCorrupt, "refit-page\x00\x00\x00\x00": ErrCorrupt,
 	} {
 		_, err := apply([]byte("base"), 4, append(headOf(begin, 4, 4), 8, 0, 0))
 		if !errors.Is(err, want) || errors.Is(err, ErrCorrupt) && errors.Is(err, ErrFormat) {
