@@ -32,14 +32,14 @@ func (t Taker) index(m *Manifest) (*pages.Index, error) {
 	}
 	at := len(text) - 2*sha256.Size
 	if at < 0 || sumOf(text[:at]) != string(text[at:]) {
-		return nil, errors.New("the page hashes are damaged")
+		return nil, errors.New("they are damaged")
 	}
 	x := &pages.Index{}
 	if err := x.UnmarshalBinary(text[:at]); err != nil {
 		return nil, err
 	}
 	if x.Bytes() != m.Snapshot.Bytes {
-		return nil, errors.New("the page hashes are of another file")
+		return nil, errors.New("they are of another file")
 	}
 	return x, nil
 }

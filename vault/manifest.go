@@ -20,6 +20,12 @@ const format = 1
 // ErrNewer says of a set that this refit does not know its format.
 var ErrNewer = errors.New("a newer refit wrote it")
 
+// ErrFormat says of a set that the deltas of who wrote it are not known to this refit.
+var ErrFormat = errors.New("another refit wrote it")
+
+// maxSnapshot is more bytes than any snapshot has: two of them can still be added.
+const maxSnapshot = 1 << 50
+
 // Manifest is what is known of a set without a key.
 type Manifest struct {
 	Format int    `json:"format"`
@@ -187,8 +193,11 @@ func (m *Manifest) check(name string) error {
 	if m.Base != nil && (!isName(m.Base.Name) || m.Base.Name == name) {
 		return fmt.Errorf("its base is called %q", m.Base.Name)
 	}
-	if m.Snapshot.Bytes <= 0 {
+	if m.Snapshot.Bytes <= 0 || m.Snapshot.Bytes > maxSnapshot {
 		return fmt.Errorf("its snapshot has %d bytes", m.Snapshot.Bytes)
+	}
+	if m.Base != nil && (m.Base.Bytes <= 0 || m.Base.Bytes > maxSnapshot) {
+		return fmt.Errorf("the snapshot of its base has %d bytes", m.Base.Bytes)
 	}
 	return nil
 }

@@ -78,8 +78,8 @@ func (r Reader) Snapshot(ctx context.Context, m *Manifest, file string) (err err
 
 func (r Reader) full(ctx context.Context, m *Manifest, file string) error {
 	return write(file, m.Snapshot, func(w io.Writer) error {
-		return r.part(ctx, m, snapshotPart, func(content io.Reader) error {
-			_, err := io.CopyBuffer(w, content, make([]byte, 1<<20))
+		return r.part(ctx, m, snapshotPart, func(content io.Reader, alive func() error) error {
+			_, err := io.CopyBuffer(&busy{w, alive}, content, make([]byte, 1<<20))
 			return err
 		})
 	})
@@ -104,10 +104,13 @@ func (r Reader) delta(ctx context.Context, m *Manifest, dir, file string) error 
 	}
 	defer f.Close()
 	return write(file, m.Snapshot, func(w io.Writer) error {
-		return r.part(ctx, m, snapshotPart, func(content io.Reader) error {
-			err := pages.Apply(w, m.Snapshot.Bytes, f, base.Snapshot.Bytes, content)
-			if errors.Is(err, pages.ErrCorrupt) {
+		return r.part(ctx, m, snapshotPart, func(content io.Reader, alive func() error) error {
+			err := pages.Apply(&busy{w, alive}, m.Snapshot.Bytes, f, base.Snapshot.Bytes, content)
+			switch {
+			case errors.Is(err, pages.ErrCorrupt):
 				err = fmt.Errorf("%w: %w", ErrDamaged, err)
+			case errors.Is(err, pages.ErrFormat):
+				err = hint.Wrap(fmt.Errorf("%w: %w", ErrFormat, err), "refit %q has written it, and reads it; save another set with this one", m.Versions.Refit)
 			}
 			return err
 		})
@@ -119,7 +122,7 @@ func (r Reader) Files(ctx context.Context, m *Manifest) (files []File, err error
 	if _, ok := m.part(filesPart); !ok {
 		return nil, nil
 	}
-	err = r.part(ctx, m, filesPart, func(content io.Reader) error {
+	err = r.part(ctx, m, filesPart, func(content io.Reader, _ func() error) error {
 		files, err = readFiles(content)
 		return err
 	})
@@ -134,7 +137,7 @@ func (r Reader) Files(ctx context.Context, m *Manifest) (files []File, err error
 
 // part reads a part of a set, and compares it with the manifest. What use does with it
 // counts only if the error is nil.
-func (r Reader) part(ctx context.Context, m *Manifest, name string, use func(io.Reader) error) error {
+func (r Reader) part(ctx context.Context, m *Manifest, name string, use func(content io.Reader, alive func() error) error) error {
 	p, ok := m.part(name)
 	if !ok {
 		return fmt.Errorf("%w: it has no part %q", ErrDamaged, name)
@@ -143,7 +146,7 @@ func (r Reader) part(ctx context.Context, m *Manifest, name string, use func(io.
 	if err := r.Store.sized(ctx, dataKey(m.Name, name), p); err != nil {
 		return err
 	}
-	return r.Store.get(ctx, dataKey(m.Name, name), func(stored io.Reader) error {
+	return r.Store.get(ctx, dataKey(m.Name, name), func(stored io.Reader, alive func() error) error {
 		seen := &gauge{from: stored, hash: sha256.New()}
 		err := func() error {
 			content, err := seal.Reader(seen, m.Encrypted(), r.By)
@@ -151,7 +154,7 @@ func (r Reader) part(ctx context.Context, m *Manifest, name string, use func(io.
 				return err
 			}
 			defer content.Close()
-			return use(content)
+			return use(content, alive)
 		}()
 		if errors.Is(err, seal.ErrNoKey) {
 			return hint.Wrap(fmt.Errorf("%w: %s", err, name), "give the private key of one of its recipients with --identity: %s", strings.Join(m.Recipients, ", "))
@@ -163,7 +166,7 @@ func (r Reader) part(ctx context.Context, m *Manifest, name string, use func(io.
 		if sum := hex.EncodeToString(seen.hash.Sum(nil)); seen.bytes != p.Bytes || sum != p.SHA256 {
 			return fmt.Errorf("%w: its part %q has %d bytes with the SHA-256 %s, and %d with %s in the manifest", ErrDamaged, name, seen.bytes, sum, p.Bytes, p.SHA256)
 		}
-		if err != nil && seen.failed == nil && !writing(err) {
+		if err != nil && seen.failed == nil && !writing(err) && !errors.Is(err, ErrFormat) {
 			err = fmt.Errorf("%w: %w", ErrDamaged, err) // it is as it was written, and was never right
 		}
 		return err

@@ -106,7 +106,7 @@ func (s *Store) at(what, key string) error {
 
 // put writes an object; fill writes its content, and calls alive when it goes on without writing. It is there if the error is nil, and
 // as long as it should be: the store is asked again. After an error there may be something or nothing.
-func (s *Store) put(ctx context.Context, key string, fill func(to io.Writer, alive func()) error) (_ stored, err error) {
+func (s *Store) put(ctx context.Context, key string, fill func(to io.Writer, alive func() error) error) (_ stored, err error) {
 	ctx, alive, done := s.watched(ctx)
 	defer done()
 	if err := s.at("write", key); err != nil {
@@ -122,7 +122,7 @@ func (s *Store) put(ctx context.Context, key string, fill func(to io.Writer, ali
 	if err != nil {
 		return stored{}, s.failed(ctx, "write", key, err)
 	}
-	sum := newMeter(w, alive)
+	sum := newMeter(&busy{w, alive})
 	if err = fill(sum, alive); err == nil && file != nil {
 		err = file.Sync()
 	}
@@ -140,7 +140,9 @@ func (s *Store) put(ctx context.Context, key string, fill func(to io.Writer, ali
 	if err := s.syncDirs(key); err != nil {
 		return stored{}, s.failed(ctx, "write", key, err)
 	}
-	alive()
+	if err := alive(); err != nil {
+		return stored{}, s.failed(ctx, "write", key, err)
+	}
 	there, err := s.bucket.Attributes(ctx, key)
 	if err == nil && there.Size != sum.bytes {
 		err = fmt.Errorf("it has %d bytes there, and %d were written", there.Size, sum.bytes)
@@ -153,7 +155,7 @@ func (s *Store) put(ctx context.Context, key string, fill func(to io.Writer, ali
 
 // putSmall writes an object that fits into memory, and reads it back.
 func (s *Store) putSmall(ctx context.Context, key string, content []byte) error {
-	if _, err := s.put(ctx, key, func(w io.Writer, _ func()) error {
+	if _, err := s.put(ctx, key, func(w io.Writer, _ func() error) error {
 		_, err := w.Write(content)
 		return err
 	}); err != nil {
@@ -176,7 +178,7 @@ const (
 // ErrDamaged if it is longer than limit.
 func (s *Store) getSmall(ctx context.Context, key string, limit int) ([]byte, error) {
 	var text []byte
-	err := s.get(ctx, key, func(r io.Reader) (err error) {
+	err := s.get(ctx, key, func(r io.Reader, _ func() error) (err error) {
 		if text, err = io.ReadAll(io.LimitReader(r, int64(limit)+1)); err == nil && len(text) > limit {
 			err = fmt.Errorf("%w: it has more than %d bytes", ErrDamaged, limit)
 		}
@@ -185,8 +187,8 @@ func (s *Store) getSmall(ctx context.Context, key string, limit int) ([]byte, er
 	return text, err
 }
 
-// get reads an object. The error is ErrNotFound if there is none.
-func (s *Store) get(ctx context.Context, key string, use func(io.Reader) error) error {
+// get reads an object; use calls alive when it goes on without reading. The error is ErrNotFound if there is none.
+func (s *Store) get(ctx context.Context, key string, use func(from io.Reader, alive func() error) error) error {
 	if err := s.regular(key); err != nil {
 		return s.failed(ctx, "read", key, err)
 	}
@@ -197,7 +199,7 @@ func (s *Store) get(ctx context.Context, key string, use func(io.Reader) error) 
 		return s.failed(ctx, "read", key, err)
 	}
 	defer r.Close()
-	if err := use(&lively{r, alive}); err != nil {
+	if err := use(&lively{r, alive}, alive); err != nil {
 		return s.failed(ctx, "read", key, err)
 	}
 	return nil
@@ -237,7 +239,9 @@ func (s *Store) list(ctx context.Context, prefix string) ([]object, error) {
 		if err != nil {
 			return nil, s.failed(ctx, "list", prefix, err)
 		}
-		alive()
+		if err := alive(); err != nil {
+			return nil, s.failed(ctx, "list", prefix, err)
+		}
 		all = append(all, object{o.Key, o.Size, o.ModTime})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -146,12 +147,15 @@ func (t Taker) choose(sets []Entry, c *Content) (why string) {
 		return "the last full is encrypted to others"
 	}
 	index, err := t.index(base)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return "this machine has no page hashes of the last full"
+	}
+	if err != nil {
+		return fmt.Sprintf("the page hashes of the last full cannot be used: %v", err)
 	}
 	added, err := addedTo(index, c.File)
 	if err != nil {
-		return "the page hashes of the last full cannot be used"
+		return fmt.Sprintf("the snapshot cannot be compared with the last full: %v", err)
 	}
 	// What is new is taken to compress as well as the rest.
 	next := int64(float64(added) * float64(base.Stored()) / float64(base.Snapshot.Bytes))

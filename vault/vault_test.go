@@ -206,7 +206,13 @@ func TestWhenDeltasCannotBe(t *testing.T) {
 		name, why string
 		do        func()
 	}{
-		{"index changed", "no page hashes", func() { must(t, os.WriteFile(index, append([]byte("x"), text...), 0o600)) }},
+		{"index changed", "cannot be used: they are damaged", func() { must(t, os.WriteFile(index, append([]byte("x"), text...), 0o600)) }},
+		{"index of before", "cannot be used: it has another format: 1", func() {
+			before := "refit-index/1\n\x00\x00\x00\x00\x00\x00\x00\x00"
+			files, err := filepath.Glob(filepath.Join(b.taker.Indexes, "*"+indexSuffix))
+			must(t, err)
+			must(t, os.WriteFile(files[0], []byte(before+sumOf([]byte(before))), 0o600))
+		}},
 		{"index gone", "no page hashes", func() { must(t, os.RemoveAll(b.taker.Indexes)) }},
 		{"asked for", "asked for", func() { b.taker.Full = true }},
 		{"other recipients", "encrypted to others", func() {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -17,8 +18,9 @@ import (
 )
 
 // watched gives a context that ends when the store shows no sign of life for as long as its
-// patience: alive tells of one. done has to be called in the end, and may be called twice.
-func (s *Store) watched(ctx context.Context) (_ context.Context, alive, done func()) {
+// patience: alive tells of one, and its error says why the context has ended, if it has. Whoever does long work between
+// what he asks of the store has to call it, too. done has to be called in the end, and may be called twice.
+func (s *Store) watched(ctx context.Context) (_ context.Context, alive func() error, done func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timer := s.clock.NewTimer(s.patience)
 	var lock sync.Mutex
@@ -41,10 +43,11 @@ func (s *Store) watched(ctx context.Context) (_ context.Context, alive, done fun
 			timer.Reset(s.patience - silent)
 		}
 	}()
-	alive = func() {
+	alive = func() error {
 		lock.Lock()
 		defer lock.Unlock()
 		last = s.clock.Now()
+		return context.Cause(ctx)
 	}
 	return ctx, alive, func() { cancel(nil) }
 }
@@ -55,33 +58,47 @@ func (e *stalledError) Error() string {
 	return fmt.Sprintf("the store gave no sign of life for %s", e.after)
 }
 
-// lively tells of what is read.
+// lively tells of what is read, and ends when alive says so.
 type lively struct {
 	io.Reader
-	alive func()
+	alive func() error
 }
 
 func (l *lively) Read(p []byte) (int, error) {
 	n, err := l.Reader.Read(p)
-	l.alive()
+	if ended := l.alive(); ended != nil && (err == nil || errors.Is(err, io.EOF)) {
+		err = ended
+	}
 	return n, err
 }
 
-// meter counts and hashes what is written, and tells of it.
+// busy does the same with what is written: out of few bytes of a store there may become many.
+type busy struct {
+	io.Writer
+	alive func() error
+}
+
+func (b *busy) Write(p []byte) (int, error) {
+	n, err := b.Writer.Write(p)
+	if ended := b.alive(); ended != nil && err == nil {
+		err = ended
+	}
+	return n, err
+}
+
+// meter counts and hashes what is written.
 type meter struct {
 	to    io.Writer
-	alive func()
 	bytes int64
 	hash  hash.Hash
 }
 
-func newMeter(to io.Writer, alive func()) *meter {
-	return &meter{to: to, alive: alive, hash: sha256.New()}
+func newMeter(to io.Writer) *meter {
+	return &meter{to: to, hash: sha256.New()}
 }
 
 func (m *meter) Write(p []byte) (int, error) {
 	n, err := m.to.Write(p)
-	m.alive()
 	m.bytes += int64(n)
 	m.hash.Write(p[:n])
 	return n, err

@@ -92,7 +92,7 @@ func (w Writer) Write(ctx context.Context, c Content) (*Manifest, *pages.Index, 
 
 func (w Writer) writeParts(ctx context.Context, m *Manifest, c Content) (*pages.Index, error) {
 	indexer := pages.NewIndexer()
-	err := w.part(ctx, m, snapshotPart, func(to io.Writer, alive func()) error { return w.snapshot(to, alive, m, c, indexer) })
+	err := w.part(ctx, m, snapshotPart, func(to io.Writer, alive func() error) error { return w.snapshot(to, alive, m, c, indexer) })
 	if err != nil {
 		return nil, err
 	}
@@ -107,12 +107,12 @@ func (w Writer) writeParts(ctx context.Context, m *Manifest, c Content) (*pages.
 	for _, f := range files {
 		m.Files = append(m.Files, FileInfo{Path: f.Path, Bytes: int64(len(f.Data))})
 	}
-	return indexer.Index(), w.part(ctx, m, filesPart, func(to io.Writer, _ func()) error { return writeFiles(to, files, m.Created) })
+	return indexer.Index(), w.part(ctx, m, filesPart, func(to io.Writer, _ func() error) error { return writeFiles(to, files, m.Created) })
 }
 
 // part writes a part under its seal.
-func (w Writer) part(ctx context.Context, m *Manifest, name string, fill func(to io.Writer, alive func()) error) error {
-	s, err := w.Store.put(ctx, dataKey(m.Name, name), func(to io.Writer, alive func()) error {
+func (w Writer) part(ctx context.Context, m *Manifest, name string, fill func(to io.Writer, alive func() error) error) error {
+	s, err := w.Store.put(ctx, dataKey(m.Name, name), func(to io.Writer, alive func() error) error {
 		sealed, err := seal.Writer(to, w.To)
 		if err != nil {
 			return err
@@ -131,7 +131,7 @@ func (w Writer) part(ctx context.Context, m *Manifest, name string, fill func(to
 
 // snapshot writes the snapshot, or its difference to the base, and notes what it has read. Of a
 // snapshot that is nearly the same nothing may have to be written for long.
-func (w Writer) snapshot(to io.Writer, alive func(), m *Manifest, c Content, indexer *pages.Indexer) error {
+func (w Writer) snapshot(to io.Writer, alive func() error, m *Manifest, c Content, indexer *pages.Indexer) error {
 	f, err := os.Open(c.File)
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func (w Writer) snapshot(to io.Writer, alive func(), m *Manifest, c Content, ind
 		m.Snapshot.Bytes, err = io.CopyBuffer(io.MultiWriter(to, sum, indexer), from, make([]byte, 1<<20))
 	}
 	if err != nil {
-		return fmt.Errorf("read %s: %w", c.File, err)
+		return fmt.Errorf("pack %s: %w", c.File, err)
 	}
 	m.Snapshot.SHA256 = hex.EncodeToString(sum.Sum(nil))
 	return nil

@@ -29,10 +29,10 @@ func newBackupSaveCommand(a *app) *cobra.Command {
 			"With --to, save a set to a store: the snapshot, and what a restore onto an empty machine needs\n" +
 			"besides it (keys, encryption configuration, manifests, configuration of kubeadm and kubelets),\n" +
 			"compressed, encrypted to the recipients, and listed only when all of it is there. Of most sets only\n" +
-			"the pages that differ from the last full are stored. A store is a directory (file:///DIRECTORY)\n" +
-			"or a bucket: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX; an S3 that is not\n" +
-			"Amazon's takes ?endpoint=https://HOST&region=REGION&use_path_style=true. Credentials are where the\n" +
-			"store's own tools look for them. A store holds the sets of one cluster.\n\n" +
+			"what is not in the last full is stored. A store is a directory (file:///DIRECTORY) or a bucket:\n" +
+			"s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or azblob://CONTAINER/PREFIX; an S3 that is not Amazon's\n" +
+			"takes ?endpoint=https://HOST&region=REGION&use_path_style=true. Credentials are where the store's\n" +
+			"own tools look for them. A store holds the sets of one cluster.\n\n" +
 			"The snapshot comes from a member that is no learner, sees a leader, has no alarm CORRUPT and has\n" +
 			"caught up, and from a follower rather than from the leader.\n\n" +
 			"Where etcd is, and the certificates for it: what the flags of etcdctl or its variables (ETCDCTL_*)\n" +

@@ -51,8 +51,12 @@ func (a *app) fetchForRestore(ctx context.Context, set string, f *readFlags, fil
 	}
 	defer r.Store.Close()
 	blocked := func(err error) error {
-		if ctx.Err() == nil && (errors.Is(err, vault.ErrDamaged) || errors.Is(err, vault.ErrUntrusted)) {
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, vault.ErrDamaged), errors.Is(err, vault.ErrUntrusted):
 			return exitWith(exitBlocked, hint.Wrap(err, "nothing was changed; take another set"))
+		case errors.Is(err, vault.ErrFormat), errors.Is(err, vault.ErrNewer):
+			return exitWith(exitBlocked, hint.Wrap(err, "nothing was changed; %s", hint.Of(err)))
 		}
 		return setError(ctx, err)
 	}

@@ -16,8 +16,10 @@ const (
 	metaMagic   = 0xED0CDAED
 )
 
-// longest is how many bytes are cut at once at most, so that they fit into memory.
-const longest = 256 * Size
+// longest is how many bytes are cut at once at most, so that they fit into memory. Of a longer leaf, pages alone are
+// compared from the first element on that does not fit. A leaf of bbolt may have two values that are longer than its page, and etcd
+// takes none above 1.5 MiB, unless told to (--max-request-bytes).
+const longest = 1024 * Size
 
 // leaves is a writer that hands on what is written to it leaf by leaf: from a page that begins with
 // its own number up to the next such. What is told is right for any bytes; whether they are

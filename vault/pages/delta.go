@@ -9,7 +9,14 @@ import (
 	"io"
 )
 
-const magic = "refit-pages/2\n"
+// Deltas and indexes begin with the name of their family, the number of their format, and a new line.
+const (
+	format      = 2
+	family      = "refit-pages/"
+	magic       = family + "2\n"
+	indexFamily = "refit-index/"
+	indexMagic  = indexFamily + "2\n"
+)
 
 // buffer is how many bytes are read at once.
 const buffer = 64 << 10
@@ -53,10 +60,13 @@ func Write(w io.Writer, file io.Reader, size int64, base *Index) error {
 func compare(file io.Reader, base *Index, do func(bytes []byte, moved int64, there bool) error) (int64, error) {
 	l := &leaves{do: func(at int64, leaf []byte) error { return compareLeaf(at, leaf, base, do) }}
 	read, err := io.CopyBuffer(l, struct{ io.Reader }{file}, make([]byte, buffer))
+	if err == nil {
+		err = l.Close()
+	}
 	if err != nil {
 		return read, fmt.Errorf("compare pages: %w", err)
 	}
-	return read, l.Close()
+	return read, nil
 }
 
 func compareLeaf(at int64, leaf []byte, base *Index, do func(bytes []byte, moved int64, there bool) error) (err error) {

@@ -201,6 +201,64 @@ func TestDatabase(t *testing.T) {
 	}
 }
 
+// TestLargeValues holds the delta of a database that was defragmented against what is new in it, which is nothing but tables: values
+// as large as etcd takes them are found at their new places, two in one leaf.
+func TestLargeValues(t *testing.T) {
+	const n, large = 8, 1_400_000
+	for _, pageSize := range []int{4096, 65536} {
+		random := rand.NewChaCha8([32]byte{})
+		open := func() *bbolt.DB {
+			db, err := bbolt.Open(filepath.Join(t.TempDir(), "db"), 0o600, &bbolt.Options{PageSize: pageSize, NoSync: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = db.Close() })
+			return db
+		}
+		// content is what etcd sends: what is in use, without the room behind.
+		content := func(db *bbolt.DB) []byte {
+			var file bytes.Buffer
+			if err := db.View(func(tx *bbolt.Tx) error {
+				_, err := tx.WriteTo(&file)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return file.Bytes()
+		}
+		full, small := open(), open()
+		if err := full.Update(func(tx *bbolt.Tx) error {
+			b, err := tx.CreateBucket([]byte("key"))
+			for i := range n {
+				value := make([]byte, large)
+				_, _ = random.Read(value)
+				err = errors.Join(err, b.Put(fmt.Append(nil, i, " large"), value), b.Put(fmt.Append(nil, i, " small"), value[:700]))
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		before := content(full)
+		if err := full.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("key")).Delete([]byte("0 large")) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := bbolt.Compact(small, full, 0); err != nil {
+			t.Fatal(err)
+		}
+		after := content(small)
+		if len(after) < (n-1)*large || len(after) >= len(before) {
+			t.Fatalf("%d bytes became %d", len(before), len(after))
+		}
+		delta := deltaOf(t, before, after)
+		if got, err := apply(before, len(after), delta); err != nil || !bytes.Equal(got, after) {
+			t.Fatalf("%d bytes of %d come back: %v", len(got), len(after), err)
+		}
+		if len(delta) > large/2 {
+			t.Errorf("pages of %d bytes: a delta of %d bytes, where nothing is new", pageSize, len(delta))
+		}
+	}
+}
+
 // TestDamagedDeltas cuts and changes a delta everywhere: what comes out is an error or another file, never a panic.
 func TestDamagedDeltas(t *testing.T) {
 	before := bytes.Repeat([]byte("0123456789abcdef"), 5*Size/16)
