@@ -254,16 +254,20 @@ func (t *town) job(meta metav1.ObjectMeta, template corev1.PodTemplateSpec, coun
 	if has(o, "after-end") {
 		j.Spec.PodReplacementPolicy = ptr.To(batchv1.Failed)
 	}
-	for option, action := range map[string]batchv1.PodFailurePolicyAction{
-		"ignore": batchv1.PodFailurePolicyActionIgnore, "fail-job": batchv1.PodFailurePolicyActionFailJob, "fail-index": batchv1.PodFailurePolicyActionFailIndex,
-	} {
-		if !has(o, option) {
-			continue
+	var rules []batchv1.PodFailurePolicyRule // the first that matches decides, so their order is always the same
+	for _, rule := range []struct {
+		option string
+		action batchv1.PodFailurePolicyAction
+	}{{"ignore", batchv1.PodFailurePolicyActionIgnore}, {"fail-job", batchv1.PodFailurePolicyActionFailJob}, {"fail-index", batchv1.PodFailurePolicyActionFailIndex}} {
+		if has(o, rule.option) {
+			rules = append(rules, batchv1.PodFailurePolicyRule{
+				Action:          rule.action,
+				OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}},
+			})
 		}
-		j.Spec.PodFailurePolicy = &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{{
-			Action:          action,
-			OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}},
-		}}}
+	}
+	if len(rules) > 0 {
+		j.Spec.PodFailurePolicy = &batchv1.PodFailurePolicy{Rules: rules}
 	}
 	return j
 }
