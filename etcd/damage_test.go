@@ -5,6 +5,7 @@ package etcd_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"errors"
 	"math/rand/v2"
@@ -50,7 +51,9 @@ func TestDamage(t *testing.T) {
 		write(t, bytes.Repeat([]byte("text"), 1e4)): "no database has 40000 bytes",
 		write(t, sealed(make([]byte, 8192))):        "no whole snapshot",
 		write(t, good[:len(good)-1]):                "no database has",
-		write(t, append(bytes.Clone(good), 0)):      "no database has",
+		write(t, gzipped(t, good)):                  "compressed with gzip: unpack it first",
+		write(t, append([]byte("SQLite format 3\x00"), make([]byte, 4080)...)): "a database of SQLite",
+		write(t, append(bytes.Clone(good), 0)):                                 "no database has",
 	}
 	for file, want := range files {
 		refused(t, file, want)
@@ -84,6 +87,19 @@ func refused(t *testing.T, file, want string) {
 		t.Errorf("%s was restored", file)
 	}
 	empty(t, scratch)
+}
+
+func gzipped(t *testing.T, content []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	if _, err := w.Write(content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
 }
 
 // sealed ends with the SHA-256 of what is before.

@@ -4,6 +4,7 @@
 package etcd
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -41,6 +42,8 @@ func openSnapshot(path string) (*os.File, int64, error) {
 		err = hint.Wrap(fmt.Errorf("%s is %w (its mode is %s)", path, ErrNotFile, info.Mode()), "name the file that a snapshot was saved to")
 	case info.Size() == 0:
 		err = fmt.Errorf("%s: %w: it is empty", path, ErrDamaged)
+	case mistaken(f) != "":
+		err = fmt.Errorf("%s: %w: it is %s", path, ErrDamaged, mistaken(f))
 	case info.Size()%sector != 0 && info.Size()%sector != sha256.Size:
 		err = fmt.Errorf("%s: %w: no database has %d bytes, so it was cut off or is something else", path, ErrDamaged, info.Size())
 	}
@@ -48,6 +51,26 @@ func openSnapshot(path string) (*os.File, int64, error) {
 		return nil, 0, errors.Join(err, f.Close())
 	}
 	return f, info.Size(), nil
+}
+
+// mistaken says what a file is that people take for a snapshot, by what it begins with; "" if it is none of these. A
+// database begins with the number of its first page, which is 0.
+func mistaken(f io.ReaderAt) string {
+	var begin [24]byte
+	n, _ := f.ReadAt(begin[:], 0) // who reads on finds what is wrong
+	for _, is := range []struct{ magic, text string }{
+		{"\x1f\x8b", "compressed with gzip: unpack it first"},
+		{"\x28\xb5\x2f\xfd", "compressed with zstd: unpack it first"},
+		{"\xfd7zXZ", "compressed with xz: unpack it first"},
+		{"PK\x03\x04", "a zip archive: unpack it first"},
+		{"age-encryption.org/", "encrypted with age: decrypt it first"},
+		{"SQLite format 3\x00", "a database of SQLite, and no etcd's"},
+	} {
+		if bytes.HasPrefix(begin[:n], []byte(is.magic)) {
+			return is.text
+		}
+	}
+	return ""
 }
 
 // isFile says what is wrong with a path before anybody reads what is there.

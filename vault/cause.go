@@ -36,7 +36,7 @@ func (s *Store) failed(ctx context.Context, what, key string, err error) error {
 		}
 		return hint.Wrap(fmt.Errorf("%s: there is no %s %q: %w", doing, bucket, s.where.bucket, err), "mend its name, or make it with the tools of the store")
 	case missing:
-		return fmt.Errorf("%s: %w", doing, errors.Join(ErrNotFound, err))
+		return fmt.Errorf("%s: %w: %w", doing, ErrNotFound, err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
