@@ -6,6 +6,7 @@ package apply
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -122,7 +123,7 @@ func (p *Prepared) judge(targets []*target) error {
 	}
 	if len(problems) > 0 {
 		slices.Sort(problems)
-		return hint.Wrap(&InputError{problems}, "make it first: kubectl create namespace NAME")
+		return hint.Wrap(&InputError{problems}, "make it first: kubectl create namespace %s", slices.Sorted(maps.Keys(missing))[0])
 	}
 	if len(going) > 0 {
 		slices.Sort(going)
