@@ -77,8 +77,11 @@ func (e *engine) taintAll(ctx context.Context, s *steering) error {
 	work.SetLimit(steerers)
 	for _, target := range waiting {
 		work.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			node := e.cluster.Seen(target.Name)
-			if node == nil || node.UID != target.UID || ctx.Err() != nil {
+			if node == nil || node.UID != target.UID {
 				return nil
 			}
 			s.mu.Lock()
