@@ -76,7 +76,7 @@ func upgradeLab(ctx context.Context, b *bench) (section, error) {
 	return section{
 		title: fmt.Sprintf("A kubeadm cluster with %d workers upgraded from %s to %s", upgradeWorkers, versions[0], versions[len(versions)-1]),
 		about: fmt.Sprintf("Real machines, in containers: systemd, SSH, apt, containerd, kubelets, and one control plane with etcd. A Deployment with a pod on each worker, "+
-			"under a budget of one. refit: `refit upgrade apply --max-unavailable %s`. By hand: `lab/byhand.sh`, the documented steps one machine after the other, "+
+			"under a budget of half of them. refit: `refit upgrade apply --max-unavailable %s`. By hand: `lab/byhand.sh`, the documented steps one machine after the other, "+
 			"without anybody who has to type them or to look at what came of them.", upgradeShare),
 		tables: []table{{
 			columns: []string{"", "refit", "by hand", "ratio", "goal"},

@@ -40,13 +40,13 @@ func (l *Lab) prove(ctx context.Context, progress Progress) error {
 		stdin string
 		args  []string
 	}{
-		// The kubelet says a while after a component has started that it is Ready.
-		{"wait until the control plane is Ready", "", []string{"--namespace", "kube-system", "wait", "--for=condition=Ready", "pods", "--selector", staticPods, limit}},
 		{"wait until every node is Ready", "", []string{"wait", "--for=condition=Ready", "nodes", "--all", limit}},
 		{"apply the manifests of the proof", manifest, []string{"apply", "--filename", "-"}},
 		{"wait for the cluster's DNS", "", []string{"--namespace", "kube-system", "rollout", "status", "deployment/coredns", limit}},
 		{"wait for the proxies", "", []string{"--namespace", "kube-system", "rollout", "status", "daemonset/kube-proxy", limit}},
 		{"wait for the answering pods", "", []string{"--namespace", "refit-lab", "rollout", "status", "deployment/answer", limit}},
+		// The kubelet says a while after a component has started that it is Ready.
+		{"wait until the control plane is Ready", "", []string{"--namespace", "kube-system", "wait", "--for=condition=Ready", "pods", "--selector", staticPods, limit}},
 	} {
 		if l.record.Options.Flavour == Scratch && (slices.Contains(step.args, "daemonset/kube-proxy") || slices.Contains(step.args, staticPods)) {
 			continue // services there

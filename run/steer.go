@@ -25,7 +25,8 @@ const (
 	// steerers is how many nodes are tainted at the same time.
 	steerers = 4
 	// unsteerLimit is how long the end of the run may take to remove the taints,
-	// interruptedLimit the same if somebody waits for the program to end.
+	// interruptedLimit the same if somebody waits for the program to end. Before that a
+	// request to set one may take its callLimit.
 	unsteerLimit     = 2 * time.Minute
 	interruptedLimit = 10 * time.Second
 )
@@ -76,6 +77,9 @@ func (e *engine) taintAll(ctx context.Context, s *steering) error {
 	work.SetLimit(steerers)
 	for _, target := range waiting {
 		work.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			node := e.cluster.Seen(target.Name)
 			if node == nil || node.UID != target.UID {
 				return nil

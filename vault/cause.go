@@ -4,16 +4,21 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
+	"strconv"
+	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"gocloud.dev/gcerrors"
 	"gocloud.dev/gcp"
+	"google.golang.org/api/googleapi"
 
 	"refit.dev/refit/internal/hint"
 )
@@ -41,11 +46,12 @@ func (s *Store) failed(ctx context.Context, what, key string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
-// isNotFound tells whether a store has said that something is not there. To gocloud.dev a name that cannot be
-// resolved, which may be a network's fault, is the same with azblob:.
+// isNotFound tells whether a store has said that something is not there. To gocloud.dev two more are the same: with azblob: a
+// name that cannot be resolved, which may be a network's fault, and with gs: what one may not see.
 func isNotFound(err error) bool {
 	_, unresolved := errors.AsType[*net.DNSError](err)
-	return gcerrors.Code(err) == gcerrors.NotFound && !unresolved
+	answer, google := errors.AsType[*googleapi.Error](err)
+	return gcerrors.Code(err) == gcerrors.NotFound && !unresolved && (!google || answer.Code == http.StatusNotFound)
 }
 
 // plainError is an error of a store's SDK in one line that has no secrets.
@@ -68,26 +74,48 @@ type answerOfS3 interface {
 // shared access signature that URL is a key.
 func plainly(err error) error {
 	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok { // dumps the whole answer
-		return &plainError{fmt.Sprintf("status %d: %s", answer.StatusCode, answer.ErrorCode), err}
+		return &plainError{status(answer.StatusCode, answer.ErrorCode), err}
+	}
+	if answer, ok := errors.AsType[*googleapi.Error](err); ok { // does so, too
+		return &plainError{status(answer.Code, answer.Message), err}
 	}
 	if answer, ok := errors.AsType[answerOfS3](err); ok {
 		return &plainError{answer.ErrorCode() + ": " + answer.ErrorMessage(), err}
 	}
-	if request, ok := errors.AsType[*url.Error](err); ok {
+	text := ""
+	for at := err; ; {
+		request, ok := errors.AsType[*url.Error](at)
+		if !ok {
+			break
+		}
+		if text == "" {
+			text = err.Error()
+		}
 		asked := "the store"
 		if u, err := url.Parse(request.URL); err == nil {
 			asked = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 		}
-		return &plainError{fmt.Sprintf("%s %s: %v", request.Op, asked, plainly(request.Err)), err}
+		text = strings.ReplaceAll(text, strconv.Quote(request.URL), asked)
+		text = strings.ReplaceAll(text, request.URL, asked)
+		at = request.Err
 	}
-	return err
+	if text == "" {
+		return err
+	}
+	return &plainError{text, err}
+}
+
+// status is an answer of HTTP in a line.
+func status(code int, says string) string {
+	return fmt.Sprintf("status %d: %s", code, cmp.Or(strings.Join(strings.Fields(says), " "), http.StatusText(code)))
 }
 
 // knowsGoogle finds out whether there are credentials for gs:. gocloud.dev would go on without, print that to the
 // standard output, and fail later for another reason.
 func knowsGoogle(ctx context.Context, where Location) error {
 	query := where.query
-	if os.Getenv("STORAGE_EMULATOR_HOST") != "" || os.Getenv("STORAGE_EMULATOR_HOST_GRPC") != "" || query.Get("anonymous") == "true" || query.Get("access_id") == "-" {
+	anonymous, _ := strconv.ParseBool(query.Get("anonymous")) // what is neither, gocloud.dev refuses
+	if os.Getenv("STORAGE_EMULATOR_HOST") != "" || os.Getenv("STORAGE_EMULATOR_HOST_GRPC") != "" || anonymous || query.Get("access_id") == "-" {
 		return nil
 	}
 	if _, err := gcp.DefaultCredentials(ctx); err != nil {

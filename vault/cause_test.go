@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 
+	"gocloud.dev/blob/memblob"
+	"google.golang.org/api/googleapi"
 	"k8s.io/utils/clock"
 )
 
@@ -33,6 +36,7 @@ func TestAnswersOfAzure(t *testing.T) {
 		{http.StatusNotFound, "ContainerNotFound", `there is no container "backups": status 404: ContainerNotFound`},
 		{http.StatusForbidden, "AuthorizationFailure", "list manifests/ of azblob://backups/prod?"},
 		{http.StatusForbidden, "AuthorizationFailure", ": status 403: AuthorizationFailure"},
+		{http.StatusForbidden, "", ": status 403: Forbidden"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("x-ms-error-code", c.code)
@@ -50,22 +54,40 @@ func TestAnswersOfAzure(t *testing.T) {
 	}
 }
 
-// TestNamesThatAreNotResolved are no answer about what a store has: to remove it has not worked.
-func TestNamesThatAreNotResolved(t *testing.T) {
-	s := onAzure(t, "refit.invalid") // RFC 6761: there is never such a name
-	err := s.remove(t.Context(), "manifests/x")
-	if err == nil || errors.Is(err, ErrNotFound) {
-		t.Errorf("what cannot be asked: %v", err)
+// TestWhatIsNotThere: what could not be asked, or may not be seen, is not gone.
+func TestWhatIsNotThere(t *testing.T) {
+	bucket := memblob.OpenBucket(nil)
+	defer bucket.Close()
+	gone := bucket.Delete(t.Context(), "x")
+	for want, errs := range map[bool][]error{
+		true: {gone, errors.Join(gone, &googleapi.Error{Code: http.StatusNotFound})},
+		false: {
+			nil, errors.New("x"), errors.Join(gone, &net.DNSError{Err: "no such host", IsNotFound: true}),
+			errors.Join(gone, &googleapi.Error{Code: http.StatusForbidden}),
+		},
+	} {
+		for _, err := range errs {
+			if isNotFound(err) != want {
+				t.Errorf("%v: want %v", err, want)
+			}
+		}
 	}
 }
 
-// TestSignaturesAreNotTold is about URLs with which everybody could read and write a store.
-func TestSignaturesAreNotTold(t *testing.T) {
+// TestPlainly is about what is told of an error: a line with its cause, and no signature, with which everybody could read and
+// write a store.
+func TestPlainly(t *testing.T) {
 	const asked = "https://refit.blob.core.windows.net/backups?comp=list&sig=c2VjcmV0&sv=2021-08-06"
-	err := fmt.Errorf("blob: %w", &url.Error{Op: "Get", URL: asked, Err: &url.Error{Op: "proxyconnect", URL: asked, Err: errors.New("refused")}})
-	const want = "Get https://refit.blob.core.windows.net/backups: proxyconnect https://refit.blob.core.windows.net/backups: refused"
-	if got := plainly(err); got.Error() != want {
-		t.Errorf("got  %v\nwant %s", got, want)
+	for want, err := range map[string]error{
+		"blob: Get https://refit.blob.core.windows.net/backups: proxyconnect https://refit.blob.core.windows.net/backups: refused": fmt.Errorf("blob: %w",
+			&url.Error{Op: "Get", URL: asked, Err: &url.Error{Op: "proxyconnect", URL: asked, Err: errors.New("refused")}}),
+		"status 403: Forbidden":    &googleapi.Error{Code: http.StatusForbidden, Body: "<html>\n<h1>no</h1>"},
+		"status 403: may not list": fmt.Errorf("blob: %w", &googleapi.Error{Code: http.StatusForbidden, Message: "may not\nlist"}),
+		"something else":           errors.New("something else"),
+	} {
+		if got := plainly(err); got.Error() != want || !errors.Is(got, err) {
+			t.Errorf("got  %v\nwant %s", got, want)
+		}
 	}
 }
 

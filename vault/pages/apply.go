@@ -81,10 +81,10 @@ func assemble(w io.Writer, size int64, base io.ReaderAt, baseSize int64, delta i
 	}
 }
 
-// keep copies n bytes of the base that are moved bytes behind at.
+// keep copies n bytes of the base, from moved bytes after at.
 func keep(w io.Writer, base io.ReaderAt, baseSize, at, moved, n int64, space []byte) error {
 	if moved < -at || moved > baseSize-at || n > baseSize-at-moved {
-		return corrupt(fmt.Sprintf("it takes %d bytes, %d behind %d, from a base of %d", n, moved, at, baseSize), nil)
+		return corrupt(fmt.Sprintf("it takes %d bytes, %d after %d, from a base of %d", n, moved, at, baseSize), nil)
 	}
 	for from := at + moved; n > 0; {
 		part := space[:min(n, int64(len(space)))]

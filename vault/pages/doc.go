@@ -14,8 +14,8 @@
 // delta is
 //
 //	"refit-pages/2\n", the size of the file and that of the base (8 bytes each, big-endian),
-//	then what the file consists of, from its begin to its end, as varints of encoding/binary:
-//	  2n, d: n bytes of the base, from d bytes (signed) behind the place they have in the file;
+//	then what the file consists of, from its beginning to its end, as varints of encoding/binary:
+//	  2n, d: n bytes of the base, from d bytes (signed) after the place that they have in the file;
 //	  2n+1:  n bytes that follow;
 //	and 0 at the end.
 package pages
